@@ -1,0 +1,54 @@
+#pragma once
+/*
+ * Bytes: a view (`struct bytes`, owned by somebody else, not terminated) and a growable buffer (`struct
+ * buffer`, owned). Buffers have a ceiling: growing past it, or a refused allocation, sets `failed`, after
+ * which appends do nothing; the writer looks once at the end.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct bytes {
+        const char *data;
+        size_t size;
+};
+
+#define BYTES(literal) ((struct bytes){(literal), sizeof(literal) - 1})
+
+struct bytes bytes_of(const char *string); /* NULL gives an empty view */
+bool bytes_equal(struct bytes a, struct bytes b);
+bool bytes_equal_string(struct bytes a, const char *string);
+bool bytes_starts_with(struct bytes a, const char *prefix);
+bool bytes_equal_nocase(struct bytes a, const char *ascii);
+char *bytes_dup(struct bytes a); /* terminated copy, malloc'ed; NULL when refused */
+
+struct buffer {
+        char *data;
+        size_t size, capacity, size_max;
+        bool failed;
+};
+
+void buffer_init(struct buffer *buffer, size_t size_max); /* allocates nothing yet */
+void buffer_deinit(struct buffer *buffer);
+void buffer_clear(struct buffer *buffer);                /* keeps the memory, clears `failed` */
+bool buffer_reserve(struct buffer *buffer, size_t more); /* room for `more` bytes behind size */
+void buffer_append(struct buffer *buffer, const void *data, size_t size);
+void buffer_append_bytes(struct buffer *buffer, struct bytes bytes);
+void buffer_append_string(struct buffer *buffer, const char *string);
+void buffer_append_char(struct buffer *buffer, char c);
+void buffer_append_u64(struct buffer *buffer, uint64_t value); /* decimal */
+void buffer_append_i64(struct buffer *buffer, int64_t value);
+void buffer_printf(struct buffer *buffer, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* As the inside of a JSON string, without the quotes; bytes that are no UTF-8 become U+FFFD. */
+void buffer_append_json_escaped(struct buffer *buffer, struct bytes text);
+void buffer_append_hex(struct buffer *buffer, const uint8_t *data, size_t size);
+/* Standard alphabet, padded (RFC 4648 section 4). */
+void buffer_append_base64(struct buffer *buffer, const void *data, size_t size);
+/*
+ * Strict: standard alphabet, padding required, left-over bits zero, nothing else; false and nothing appended
+ * otherwise. Also false when it does not fit, and then `failed` is set.
+ */
+bool buffer_append_base64_decoded(struct buffer *buffer, struct bytes text);
+static inline struct bytes buffer_view(const struct buffer *buffer) {
+        return (struct bytes){buffer->data, buffer->size};
+}
