@@ -1,0 +1,335 @@
+/*
+ * Prices times usage: which parts a kind is billed by, rounding, what is unknown; and the bounds made from
+ * a demand.
+ */
+#include "broker/base/money.h"
+#include "broker/base/prng.h"
+#include "workers/routing/cost.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define U       PRICE_UNKNOWN
+#define MILLION INT64_C(1000000)
+
+/* One thousand picodollars a unit, and so on: costs below are then easy to read. */
+#define PER_UNIT(picousd) ((picousd)*MILLION)
+
+static const struct price nothing = {U, U, U, U, U, U, U, U, U};
+static const struct usage silent = {-1, -1, -1, -1, -1, -1, -1, -1};
+
+struct row {
+        const char *what;
+        enum kind kind;
+        struct price price; /* 0 in a table stands for "unknown" here, FREE for 0 */
+        struct usage usage; /* 0 stands for "not said", NONE for 0 */
+        int64_t picousd;    /* -1: unknown */
+};
+
+#define FREE INT64_MIN
+#define NONE INT64_MIN
+
+static int64_t price_in_table(int64_t value) {
+        return value == FREE ? 0 : value == 0 ? U : PER_UNIT(value);
+}
+
+static int64_t units_in_table(int64_t value) {
+        return value == NONE ? 0 : value == 0 ? -1 : value;
+}
+
+static struct price table_price(struct price p) {
+        return (struct price){
+                price_in_table(p.input),  price_in_table(p.cached_input), price_in_table(p.cache_write),
+                price_in_table(p.output), price_in_table(p.audio_minute), price_in_table(p.character),
+                price_in_table(p.image),  price_in_table(p.request),      price_in_table(p.search_unit)};
+}
+
+static struct usage table_usage(struct usage u) {
+        return (struct usage){units_in_table(u.input_tokens),
+                              units_in_table(u.cached_input_tokens),
+                              units_in_table(u.cache_write_tokens),
+                              units_in_table(u.output_tokens),
+                              units_in_table(u.audio_ms),
+                              units_in_table(u.characters),
+                              units_in_table(u.images),
+                              units_in_table(u.search_units)};
+}
+
+static const struct row rows[] = {
+        {"chat", KIND_CHAT, {.input = 3, .output = 10}, {.input_tokens = 7, .output_tokens = 2}, 41},
+        {"responses",
+         KIND_RESPONSES,
+         {.input = 3, .output = 10},
+         {.input_tokens = 7, .output_tokens = 2},
+         41},
+        {"completions",
+         KIND_COMPLETIONS,
+         {.input = 3, .output = 10},
+         {.input_tokens = 7, .output_tokens = 2},
+         41},
+        {"cached and written at their own price",
+         KIND_CHAT,
+         {.input = 10, .cached_input = 1, .cache_write = 12, .output = 20},
+         {.input_tokens = 1, .cached_input_tokens = 100, .cache_write_tokens = 10, .output_tokens = 1},
+         250},
+        {"cached and written at the input price",
+         KIND_CHAT,
+         {.input = 10, .output = 20},
+         {.input_tokens = 1, .cached_input_tokens = 100, .cache_write_tokens = 10, .output_tokens = 1},
+         1130},
+        {"everything cached",
+         KIND_CHAT,
+         {.input = 10, .cached_input = FREE, .output = 20},
+         {.input_tokens = NONE, .cached_input_tokens = 100, .output_tokens = 1},
+         20},
+        {"a call costs too",
+         KIND_CHAT,
+         {.input = 3, .output = 10, .request = 1000},
+         {.input_tokens = 7, .output_tokens = 2},
+         1041},
+        {"no output price", KIND_CHAT, {.input = 3}, {.input_tokens = 7, .output_tokens = 2}, -1},
+        {"no input price", KIND_CHAT, {.output = 3}, {.input_tokens = 7, .output_tokens = 2}, -1},
+        {"only a call has a price", KIND_CHAT, {.request = 3}, {.input_tokens = 7, .output_tokens = 2}, -1},
+        {"output not said", KIND_CHAT, {.input = 3, .output = 10}, {.input_tokens = 7}, -1},
+        {"input not said", KIND_CHAT, {.input = 3, .output = 10}, {.output_tokens = 7}, -1},
+        {"free, nothing said", KIND_CHAT, {.input = FREE, .output = FREE}, {0}, 0},
+        {"embeddings", KIND_EMBEDDINGS, {.input = 3}, {.input_tokens = 7}, 21},
+        {"embeddings have no output",
+         KIND_EMBEDDINGS,
+         {.input = 3},
+         {.input_tokens = 7, .output_tokens = 9},
+         21},
+        {"embeddings by call", KIND_EMBEDDINGS, {.request = 50}, {.input_tokens = 7}, 50},
+        {"embeddings, not said", KIND_EMBEDDINGS, {.input = 3}, {0}, -1},
+        {"embeddings, no price", KIND_EMBEDDINGS, {.output = 3}, {.input_tokens = 7}, -1},
+        {"moderations, no price", KIND_MODERATIONS, {0}, {.input_tokens = 7}, -1},
+        {"moderations, free", KIND_MODERATIONS, {.input = FREE}, {0}, 0},
+        {"rerank by search unit", KIND_RERANK, {.search_unit = 2000}, {.search_units = 2}, 4000},
+        {"rerank by token", KIND_RERANK, {.input = 3}, {.input_tokens = 7}, 21},
+        {"rerank, units not said", KIND_RERANK, {.search_unit = 2000}, {.input_tokens = 7}, -1},
+        {"rerank, no price", KIND_RERANK, {.output = 3}, {.search_units = 2}, -1},
+        {"a minute", KIND_TRANSCRIPTIONS, {.audio_minute = 6000}, {.audio_ms = 60000}, 6000},
+        {"a second", KIND_TRANSCRIPTIONS, {.audio_minute = 6000}, {.audio_ms = 1000}, 100},
+        {"a millisecond, rounded up", KIND_TRANSLATIONS, {.audio_minute = 6000}, {.audio_ms = 1}, 1},
+        {"no audio", KIND_TRANSLATIONS, {.audio_minute = 6000}, {.audio_ms = NONE}, 0},
+        {"tokens before minutes",
+         KIND_TRANSCRIPTIONS,
+         {.input = 3, .output = 10, .audio_minute = 6000},
+         {.input_tokens = 7, .output_tokens = 2, .audio_ms = 60000},
+         41},
+        {"minutes when tokens have no price",
+         KIND_TRANSCRIPTIONS,
+         {.input = 3, .audio_minute = 6000},
+         {.input_tokens = 7, .output_tokens = 2, .audio_ms = 60000},
+         6000},
+        {"minutes when tokens are not said",
+         KIND_TRANSCRIPTIONS,
+         {.input = 3, .output = 3, .audio_minute = 6000},
+         {.output_tokens = 2, .audio_ms = 60000},
+         6000},
+        {"minutes not said", KIND_TRANSCRIPTIONS, {.audio_minute = 6000}, {.output_tokens = 2}, -1},
+        {"minutes without a price", KIND_TRANSCRIPTIONS, {.input = 3}, {.audio_ms = 60000}, -1},
+        {"speech by character", KIND_SPEECH, {.character = 15}, {.characters = 10}, 150},
+        {"speech by token",
+         KIND_SPEECH,
+         {.input = 3, .output = 10},
+         {.input_tokens = 7, .output_tokens = 2},
+         41},
+        {"speech by token when not counted",
+         KIND_SPEECH,
+         {.input = 3, .output = 10, .character = 15},
+         {.input_tokens = 7, .output_tokens = 2},
+         41},
+        {"speech, no price", KIND_SPEECH, {.input = 3}, {.characters = 10}, -1},
+        {"speech, no price and no characters", KIND_SPEECH, {0}, {.characters = NONE}, -1},
+        {"images", KIND_IMAGES, {.image = 40000}, {.images = 2}, 80000},
+        {"images by token",
+         KIND_IMAGE_EDITS,
+         {.input = 3, .output = 10},
+         {.images = 2, .input_tokens = 7, .output_tokens = 2},
+         41},
+        {"images, not said", KIND_IMAGES, {.image = 40000}, {0}, -1},
+        {"images, no price", KIND_IMAGES, {.output = 3}, {.images = 2}, -1},
+};
+
+static void kinds_are_billed_by_their_parts(void **state) {
+        (void)state;
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+                struct price price = table_price(rows[i].price);
+                struct usage usage = table_usage(rows[i].usage);
+                int64_t picousd = -1;
+                bool known = cost_of_usage(&price, rows[i].kind, &usage, &picousd);
+                if (known != (rows[i].picousd >= 0) || picousd != rows[i].picousd)
+                        fail_msg("%s: %lld", rows[i].what, (long long)picousd);
+        }
+}
+
+static void every_part_is_rounded_up(void **state) {
+        (void)state;
+        struct price price = nothing;
+        price.input = price.output = price.cached_input = 1; /* a millionth of a picodollar */
+        struct usage usage = silent;
+        usage.input_tokens = usage.output_tokens = usage.cached_input_tokens = 1;
+        int64_t picousd = -1;
+        assert_true(cost_of_usage(&price, KIND_CHAT, &usage, &picousd));
+        assert_int_equal(picousd, 3);
+}
+
+static void amounts_saturate(void **state) {
+        (void)state;
+        struct price price = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX,
+                              INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
+        struct usage usage = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX,
+                              INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
+        for (unsigned kind = 0; kind < KINDS_COUNT; kind++) {
+                int64_t picousd = -1;
+                assert_true(cost_of_usage(&price, (enum kind)kind, &usage, &picousd));
+                assert_int_equal(picousd, PICOUSD_MAX);
+        }
+}
+
+static void usage_adds_what_is_said(void **state) {
+        (void)state;
+        struct usage total, more;
+        usage_init(&total);
+        usage_init(&more);
+        usage_add(&total, &more);
+        assert_memory_equal(&total, &silent, sizeof total);
+        more.input_tokens = 5;
+        more.audio_ms = 0;
+        usage_add(&total, &more);
+        more.input_tokens = 7;
+        more.audio_ms = -1;
+        more.search_units = INT64_MAX;
+        usage_add(&total, &more);
+        usage_add(&total, &more);
+        assert_int_equal(total.input_tokens, 19);
+        assert_int_equal(total.audio_ms, 0);
+        assert_int_equal(total.output_tokens, -1);
+        assert_int_equal(total.search_units, INT64_MAX);
+}
+
+static struct endpoint endpoint_with(struct price price) {
+        return (struct endpoint){.name = "p/m", .model = "m", .price = table_price(price), .kinds = ~0U};
+}
+
+static void ceiling_takes_the_most_output(void **state) {
+        (void)state;
+        static const struct {
+                int64_t allowed, output_max, context, picousd;
+        } cases[] = {
+                {50, 4096, 8000, 800},   /* what the request allows */
+                {0, 4096, 8000, 300},    /* nothing, if it says so */
+                {-1, 4096, 8000, 41260}, /* else what the endpoint can */
+                {-1, 0, 8000, 79300},    /* else what is left of the context */
+                {-1, 0, 60, 300},        /* nothing is left */
+                {-1, 0, 0, -1},
+        };
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct endpoint endpoint = endpoint_with((struct price){.input = 3, .output = 10});
+                endpoint.output_max = cases[i].output_max;
+                endpoint.context = cases[i].context;
+                struct demand demand;
+                demand_init(&demand, KIND_CHAT);
+                demand.input_tokens = 100;
+                demand.output_tokens_max = cases[i].allowed;
+                int64_t picousd = -1;
+                assert_int_equal(cost_ceiling(&endpoint, &demand, &picousd), cases[i].picousd >= 0);
+                assert_int_equal(picousd, cases[i].picousd);
+        }
+}
+
+static void expected_takes_the_guess_within_the_limit(void **state) {
+        (void)state;
+        struct endpoint endpoint = endpoint_with((struct price){.input = 3, .output = 10});
+        struct demand demand;
+        demand_init(&demand, KIND_CHAT);
+        demand.input_tokens = 100;
+        int64_t picousd = -1;
+        assert_true(cost_expected(&endpoint, &demand, 20, &picousd));
+        assert_int_equal(picousd, 500);
+        demand.output_tokens_max = 5;
+        assert_true(cost_expected(&endpoint, &demand, 20, &picousd));
+        assert_int_equal(picousd, 350);
+        assert_true(cost_expected_at(&endpoint, &demand, 200, 20, &picousd));
+        assert_int_equal(picousd, 650);
+        assert_true(cost_ceiling_at(&endpoint, &demand, 200, &picousd));
+        assert_int_equal(picousd, 650);
+}
+
+static void other_kinds_have_bounds_too(void **state) {
+        (void)state;
+        struct endpoint endpoint = endpoint_with(
+                (struct price){.audio_minute = 6000, .character = 15, .image = 40000, .search_unit = 2000});
+        struct demand demand;
+        int64_t picousd = -1;
+        demand_init(&demand, KIND_TRANSCRIPTIONS);
+        assert_false(cost_ceiling(&endpoint, &demand, &picousd)); /* before it is fetched */
+        assert_true(cost_expected(&endpoint, &demand, 0, &picousd));
+        assert_int_equal(picousd, 6000);
+        demand.audio_ms = 120000;
+        assert_true(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_int_equal(picousd, 12000);
+        demand_init(&demand, KIND_SPEECH);
+        demand.characters = 100;
+        assert_true(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_int_equal(picousd, 1500);
+        demand_init(&demand, KIND_IMAGES);
+        assert_true(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_int_equal(picousd, 40000);
+        demand.images = 3;
+        assert_true(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_int_equal(picousd, 120000);
+        demand_init(&demand, KIND_RERANK);
+        assert_true(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_int_equal(picousd, 2000);
+        demand.search_units = 4;
+        assert_true(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_int_equal(picousd, 8000);
+        demand_init(&demand, KIND_CHAT);
+        assert_false(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_false(cost_expected(&endpoint, &demand, 10, &picousd));
+}
+
+/* Whatever was used within the bounds costs no more than the ceiling, cached or not. */
+static void usage_within_bounds_stays_under_the_ceiling(void **state) {
+        (void)state;
+        struct prng prng;
+        prng_init(&prng, 7);
+        for (int i = 0; i < 20000; i++) {
+                struct endpoint endpoint = endpoint_with((struct price){0});
+                endpoint.price.input = (int64_t)prng_below(&prng, 1U << 30);
+                endpoint.price.output = (int64_t)prng_below(&prng, 1U << 30);
+                endpoint.price.cached_input = (int64_t)prng_below(&prng, (uint64_t)endpoint.price.input + 1);
+                struct demand demand;
+                demand_init(&demand, KIND_CHAT);
+                demand.input_tokens = (int64_t)prng_below(&prng, 100000);
+                demand.output_tokens_max = (int64_t)prng_below(&prng, 100000);
+                struct usage usage = silent;
+                usage.input_tokens = (int64_t)prng_below(&prng, (uint64_t)demand.input_tokens + 1);
+                usage.cached_input_tokens = demand.input_tokens - usage.input_tokens;
+                usage.output_tokens = (int64_t)prng_below(&prng, (uint64_t)demand.output_tokens_max + 1);
+                int64_t ceiling = -1, cost = -1;
+                assert_true(cost_ceiling(&endpoint, &demand, &ceiling));
+                assert_true(cost_of_usage(&endpoint.price, KIND_CHAT, &usage, &cost));
+                assert_true(cost <= ceiling + 1); /* one part more to round up */
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(kinds_are_billed_by_their_parts),
+                cmocka_unit_test(every_part_is_rounded_up),
+                cmocka_unit_test(amounts_saturate),
+                cmocka_unit_test(usage_adds_what_is_said),
+                cmocka_unit_test(ceiling_takes_the_most_output),
+                cmocka_unit_test(expected_takes_the_guess_within_the_limit),
+                cmocka_unit_test(other_kinds_have_bounds_too),
+                cmocka_unit_test(usage_within_bounds_stays_under_the_ceiling),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

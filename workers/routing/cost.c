@@ -1,0 +1,207 @@
+/*
+ * See the header. A bill adds up parts; it stays known only while every part is. A part is a price and how
+ * many units of it were used; where the price is 0 nobody needs to know how many.
+ */
+#include "workers/routing/cost.h"
+
+#include "broker/base/money.h"
+#include "workers/routing/limits.h"
+
+#define MS_PER_MINUTE INT64_C(60000)
+#define MILLION       INT64_C(1000000)
+
+__extension__ typedef unsigned __int128 wide;
+
+struct bill {
+        int64_t picousd;
+        bool known;
+};
+
+static void bill_add(struct bill *bill, int64_t price, int64_t units) {
+        if (price == 0)
+                return;
+        if (price < 0 || units < 0)
+                bill->known = false;
+        else
+                bill->picousd = money_add(bill->picousd, money_per_million(price, units));
+}
+
+static void bill_add_audio(struct bill *bill, int64_t price, int64_t audio_ms) {
+        if (price == 0)
+                return;
+        if (price < 0 || audio_ms < 0) {
+                bill->known = false;
+                return;
+        }
+        wide divisor = (wide)(MILLION * MS_PER_MINUTE);
+        wide picousd = ((wide)price * (wide)audio_ms + divisor - 1) / divisor;
+        bill->picousd =
+                money_add(bill->picousd, picousd < (wide)PICOUSD_MAX ? (int64_t)picousd : PICOUSD_MAX);
+}
+
+static int64_t or_zero(int64_t units) {
+        return units < 0 ? 0 : units;
+}
+
+/* All of the input is said when any part of it is. */
+static void bill_add_input(struct bill *bill, const struct price *price, const struct usage *usage) {
+        if (usage->input_tokens < 0 && usage->cached_input_tokens < 0 && usage->cache_write_tokens < 0) {
+                bill_add(bill, price->input, -1);
+                return;
+        }
+        bill_add(bill, price->input, or_zero(usage->input_tokens));
+        if (usage->cached_input_tokens > 0)
+                bill_add(bill, price->cached_input < 0 ? price->input : price->cached_input,
+                         usage->cached_input_tokens);
+        if (usage->cache_write_tokens > 0)
+                bill_add(bill, price->cache_write < 0 ? price->input : price->cache_write,
+                         usage->cache_write_tokens);
+}
+
+static void bill_add_tokens(struct bill *bill, const struct price *price, const struct usage *usage) {
+        bill_add_input(bill, price, usage);
+        bill_add(bill, price->output, usage->output_tokens);
+}
+
+/* Endpoints without output: billed by input, by search units, or by the request alone. */
+static void bill_add_input_only(struct bill *bill, enum kind kind, const struct price *price,
+                                const struct usage *usage) {
+        bool by_search = kind == KIND_RERANK && price->search_unit >= 0;
+        if (by_search)
+                bill_add(bill, price->search_unit, usage->search_units);
+        if (price->input >= 0)
+                bill_add_input(bill, price, usage);
+        else if (!by_search && price->request < 0)
+                bill->known = false;
+}
+
+static void bill_add_listening(struct bill *bill, const struct price *price, const struct usage *usage) {
+        bool tokens_said = usage->input_tokens >= 0 && usage->output_tokens >= 0;
+        bool tokens_priced = price->input >= 0 && price->output >= 0;
+        if (tokens_said && tokens_priced)
+                bill_add_tokens(bill, price, usage);
+        else
+                bill_add_audio(bill, price->audio_minute, usage->audio_ms);
+}
+
+/*
+ * By pieces (characters, images) where a piece has a price and they were counted, else by tokens where
+ * these have one.
+ */
+static void bill_add_pieces(struct bill *bill, int64_t piece_price, int64_t pieces, const struct price *price,
+                            const struct usage *usage) {
+        bool tokens_priced = price->input >= 0 && price->output >= 0;
+        if (tokens_priced && (piece_price < 0 || pieces < 0))
+                bill_add_tokens(bill, price, usage);
+        else
+                bill_add(bill, piece_price, pieces);
+}
+
+void usage_init(struct usage *usage) {
+        *usage = (struct usage){-1, -1, -1, -1, -1, -1, -1, -1};
+}
+
+static void add_said(int64_t *total, int64_t units) {
+        if (units >= 0)
+                *total = money_add(or_zero(*total), units);
+}
+
+void usage_add(struct usage *total, const struct usage *usage) {
+        add_said(&total->input_tokens, usage->input_tokens);
+        add_said(&total->cached_input_tokens, usage->cached_input_tokens);
+        add_said(&total->cache_write_tokens, usage->cache_write_tokens);
+        add_said(&total->output_tokens, usage->output_tokens);
+        add_said(&total->audio_ms, usage->audio_ms);
+        add_said(&total->characters, usage->characters);
+        add_said(&total->images, usage->images);
+        add_said(&total->search_units, usage->search_units);
+}
+
+bool cost_of_usage(const struct price *price, enum kind kind, const struct usage *usage,
+                   int64_t *out_picousd) {
+        struct bill bill = {0, true};
+        switch (kind) {
+        case KIND_CHAT:
+        case KIND_RESPONSES:
+        case KIND_COMPLETIONS:
+                bill_add_tokens(&bill, price, usage);
+                break;
+        case KIND_EMBEDDINGS:
+        case KIND_MODERATIONS:
+        case KIND_RERANK:
+                bill_add_input_only(&bill, kind, price, usage);
+                break;
+        case KIND_TRANSCRIPTIONS:
+        case KIND_TRANSLATIONS:
+                bill_add_listening(&bill, price, usage);
+                break;
+        case KIND_SPEECH:
+                bill_add_pieces(&bill, price->character, usage->characters, price, usage);
+                break;
+        case KIND_IMAGES:
+        case KIND_IMAGE_EDITS:
+                bill_add_pieces(&bill, price->image, usage->images, price, usage);
+                break;
+        case KINDS_COUNT:
+                return false;
+        }
+        if (price->request > 0)
+                bill_add(&bill, price->request, 1);
+        if (bill.known)
+                *out_picousd = bill.picousd;
+        return bill.known;
+}
+
+/* What the demand will use when all of `input_tokens` is fresh; -1 where it cannot be told. */
+static struct usage usage_of_demand(const struct demand *demand, int64_t input_tokens, int64_t output_tokens,
+                                    int64_t audio_ms) {
+        struct usage usage;
+        usage_init(&usage);
+        usage.input_tokens = input_tokens;
+        usage.output_tokens = output_tokens;
+        usage.audio_ms = audio_ms;
+        usage.characters = or_zero(demand->characters);
+        usage.images = demand->images > 0 ? demand->images : 1;
+        usage.search_units = demand->search_units > 0 ? demand->search_units : 1;
+        /* Nobody says beforehand how many tokens a minute of audio makes: only minutes can tell. */
+        if (demand->kind == KIND_TRANSCRIPTIONS || demand->kind == KIND_TRANSLATIONS)
+                usage.input_tokens = usage.output_tokens = -1;
+        return usage;
+}
+
+static int64_t output_tokens_ceiling(const struct endpoint *endpoint, const struct demand *demand,
+                                     int64_t input_tokens) {
+        if (demand->output_tokens_max >= 0)
+                return demand->output_tokens_max;
+        if (endpoint->output_max > 0)
+                return endpoint->output_max;
+        if (endpoint->context > 0)
+                return endpoint->context > input_tokens ? endpoint->context - input_tokens : 0;
+        return -1;
+}
+
+bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t input_tokens,
+                     int64_t *out_picousd) {
+        int64_t output_tokens = output_tokens_ceiling(endpoint, demand, input_tokens);
+        struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, demand->audio_ms);
+        return cost_of_usage(&endpoint->price, demand->kind, &usage, out_picousd);
+}
+
+bool cost_expected_at(const struct endpoint *endpoint, const struct demand *demand, int64_t input_tokens,
+                      int64_t expected_output_tokens, int64_t *out_picousd) {
+        int64_t output_tokens = output_tokens_ceiling(endpoint, demand, input_tokens);
+        if (output_tokens < 0 || output_tokens > expected_output_tokens)
+                output_tokens = or_zero(expected_output_tokens);
+        int64_t audio_ms = demand->audio_ms < 0 ? AUDIO_GUESS_MS : demand->audio_ms;
+        struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, audio_ms);
+        return cost_of_usage(&endpoint->price, demand->kind, &usage, out_picousd);
+}
+
+bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t *out_picousd) {
+        return cost_ceiling_at(endpoint, demand, demand->input_tokens, out_picousd);
+}
+
+bool cost_expected(const struct endpoint *endpoint, const struct demand *demand,
+                   int64_t expected_output_tokens, int64_t *out_picousd) {
+        return cost_expected_at(endpoint, demand, demand->input_tokens, expected_output_tokens, out_picousd);
+}

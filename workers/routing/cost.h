@@ -1,0 +1,50 @@
+#pragma once
+/* From tokens, minutes, characters and images to picodollars. */
+#include "workers/routing/catalog.h"
+#include "workers/routing/demand.h"
+
+/*
+ * What was used, as providers report it, normalised (reference: providers.md 13.2): input tokens without
+ * the cached ones. -1: not said.
+ */
+struct usage {
+        int64_t input_tokens, cached_input_tokens, cache_write_tokens, output_tokens;
+        int64_t audio_ms, characters, images, search_units;
+};
+
+void usage_init(struct usage *usage); /* all -1 */
+/* Sums what is known; -1 plus n is n. */
+void usage_add(struct usage *total, const struct usage *usage);
+
+/*
+ * What each kind is billed by (each part rounded up by itself; a known `request` price comes on top):
+ *   chat, responses, completions    input and output; cached input and cache write at the input price
+ *                                   where they have none of their own
+ *   embeddings, moderations         input; one with only a `request` price costs that
+ *   rerank                          search units and input, whichever has a price; or `request` alone
+ *   transcriptions, translations    tokens where usage and prices have both, else audio minutes
+ *   speech                          characters where they have a price, else input and output
+ *   images, image edits             images where they have a price, else input and output
+ *
+ * false when a price that is needed is unknown, or when the usage does not say what a price above 0 is
+ * multiplied with; then out_picousd is untouched.
+ */
+bool cost_of_usage(const struct price *price, enum kind kind, const struct usage *usage,
+                   int64_t *out_picousd);
+/*
+ * The most that one call of this job can cost there (maximum output, no cache). When the demand does not
+ * say how much output it allows: the endpoint's output_max, else its context less the input, else unknown:
+ * false.
+ */
+bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t *out_picousd);
+/*
+ * What it is expected to cost: output tokens guessed as min(limit, expected_output_tokens); audio of
+ * unknown length as AUDIO_GUESS_MS, so that endpoints can be compared before it is fetched.
+ */
+bool cost_expected(const struct endpoint *endpoint, const struct demand *demand,
+                   int64_t expected_output_tokens, int64_t *out_picousd);
+/* The same for an input of `input_tokens` in place of the demand's: the calibrated estimate. */
+bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t input_tokens,
+                     int64_t *out_picousd);
+bool cost_expected_at(const struct endpoint *endpoint, const struct demand *demand, int64_t input_tokens,
+                      int64_t expected_output_tokens, int64_t *out_picousd);

@@ -1,0 +1,44 @@
+#pragma once
+/*
+ * What routing must know of a job: its kind, the models it accepts, how large it is, and its wishes.
+ * Everything here is derived from the job alone; strings point into the job's own memory.
+ */
+#include "broker/base/money.h"
+#include "workers/routing/kind.h"
+
+enum { DEMAND_MODELS_MAX = 8, PREFS_NAMES_MAX = 16 };
+
+enum sort_by { SORT_PRICE, SORT_THROUGHPUT, SORT_LATENCY };
+
+struct names {
+        struct bytes items[PREFS_NAMES_MAX];
+        uint8_t count;
+};
+
+/* OpenRouter's `provider` object. "a" names a provider, "a/b" an endpoint. */
+struct routing_prefs {
+        struct names order, only, ignore, regions, quantizations;
+        bool allow_fallbacks; /* default true */
+        bool deny_training;   /* data_collection: deny */
+        bool zdr;
+        enum sort_by sort;
+        int64_t max_price_input, max_price_output;  /* picodollars per million tokens; PICOUSD_MAX: none */
+        int64_t max_price_request, max_price_image; /* picodollars per million */
+};
+
+struct demand {
+        enum kind kind;
+        struct bytes models[DEMAND_MODELS_MAX]; /* in order of preference, without :floor and :nitro */
+        uint8_t models_count;
+        int64_t input_tokens;      /* an upper estimate before calibration */
+        int64_t output_tokens_max; /* what the request allows, all choices together; -1: it does not say */
+        int64_t audio_ms;          /* -1: not known before it is fetched */
+        int64_t characters;        /* for speech */
+        int64_t images;
+        int64_t search_units; /* for rerank: one for each query and 100 documents; 0: not said, taken as 1 */
+        int64_t max_cost_picousd; /* over all attempts; PICOUSD_MAX: none */
+        struct routing_prefs prefs;
+};
+
+/* Sets every field to "says nothing". */
+void demand_init(struct demand *demand, enum kind kind);

@@ -1,0 +1,75 @@
+#pragma once
+/*
+ * How an endpoint is doing, as seen from here: breaker, adaptive concurrency, retry budget, speed. Pure;
+ * every function takes the time. Values from reference reliability_performance.md A4, in
+ * workers/routing/limits.h.
+ *
+ * Calls that started before the breaker opened end after it. While it is open their ends are ignored; while
+ * it is half-open they cannot be told from probes, and count as such as long as a probe is under way.
+ */
+#include "broker/base/prng.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN };
+
+struct health {
+        /*
+         * breaker: opens after >= 50 calls with >= 50 % failed in 30 s, or 10 consecutive failures; open for
+         * 15 s. Half-open lets 1, 2, 4, 8 probes through and closes after 10 that succeeded; a failed one
+         * opens it for twice the time, up to 5 min. Closed for 5 min, it opens for 15 s again.
+         */
+        enum breaker_state state;
+        int64_t open_until_ns, open_for_ns;
+        int64_t window_start_ns;
+        int64_t window_calls, window_failures; /* of this half window */
+        int64_t last_calls, last_failures;     /* of the one before */
+        int64_t closed_since_ns;
+        int32_t consecutive_failures;
+        int32_t probes_in_flight, probes_allowed, probes_succeeded;
+        /* paused: billing, keys, a wait above the cap */
+        int64_t paused_until_ns;
+        /* adaptive concurrency: additive increase, multiplicative decrease, once per round trip */
+        double window;
+        double window_max;
+        int64_t decreased_ns;
+        /* retry budget: +budget per success, -1 per retry */
+        double retry_tokens;
+        double retry_share;
+        /* smoothed */
+        double latency_ns;    /* of successes */
+        double output_tokens; /* per answer; 0 before the first */
+        double output_tokens_per_s;
+        double tokens_ratio; /* reported input tokens over our estimate; rises at once, falls slowly */
+};
+
+/* window_max <= 0: none. The window starts there. */
+void health_init(struct health *health, int64_t window_max, double retry_share, int64_t now_ns);
+
+/*
+ * When a call may be tried as far as breaker and pause say: <= now means now. Moves open to half-open when
+ * it is time. While all probes are under way it says a little later than now: the answer of a probe may
+ * come before.
+ */
+int64_t health_when(struct health *health, int64_t now_ns);
+/* A call starts (counts a probe when half-open). */
+void health_started(struct health *health, int64_t now_ns);
+/* A call that was to start, or started, did not count (cancelled, our own fault). */
+void health_abandoned(struct health *health);
+void health_succeeded(struct health *health, int64_t latency_ns, int64_t now_ns);
+/*
+ * What an answer told of tokens; -1 where it did not. `estimated` is demand.input_tokens, `reported_input`
+ * all input tokens with the cached ones. Calibrates tokens_ratio (between 0.25 and 4), output_tokens and
+ * output_tokens_per_s.
+ */
+void health_observe_tokens(struct health *health, int64_t estimated, int64_t reported_input,
+                           int64_t reported_output, int64_t latency_ns);
+/* It failed in a way that speaks about the provider (5xx, connect, timeout, rubbish). */
+void health_failed(struct health *health, int64_t now_ns);
+/* 429 and "overloaded": does not count for the breaker; shrinks the window when `reduce`. */
+void health_throttled(struct health *health, bool reduce, int64_t now_ns);
+void health_pause(struct health *health, int64_t until_ns);
+/* Takes one retry out of the budget; false when it is empty (the retry must wait or go elsewhere). */
+bool health_take_retry(struct health *health);
+int64_t health_window(const struct health *health); /* calls that may be in flight, >= 1 */

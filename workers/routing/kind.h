@@ -1,0 +1,45 @@
+#pragma once
+/* The kinds of job and the words for how things end or are passed over, from the tables in schemas/. */
+#include "broker/base/bytes.h"
+
+enum kind {
+#define KIND(name, url, unknown, request, answer) KIND_##name,
+#include "schemas/kinds.def"
+#undef KIND
+        KINDS_COUNT,
+};
+
+enum unknown_policy { UNKNOWN_RETRY, UNKNOWN_FAIL };
+enum request_form { REQUEST_JSON, REQUEST_MULTIPART };
+enum answer_form { ANSWER_JSON, ANSWER_BINARY, ANSWER_TEXT };
+
+struct kind_facts {
+        const char *url; /* "/v1/chat/completions" */
+        enum unknown_policy unknown;
+        enum request_form request;
+        enum answer_form answer;
+};
+
+extern const struct kind_facts kind_facts[KINDS_COUNT];
+bool kind_from_url(struct bytes url, enum kind *out_kind);
+
+enum failure {
+        FAILURE_NONE,
+#define FAILURE(name, text, meaning) FAILURE_##name,
+#include "schemas/errors.def"
+#undef FAILURE
+        FAILURES_COUNT,
+};
+
+const char *failure_text(enum failure failure); /* "" for none */
+bool failure_from_text(struct bytes text, enum failure *out_failure);
+
+enum exclusion {
+#define EXCLUSION(name, text, hard) EXCLUSION_##name,
+#include "schemas/exclusions.def"
+#undef EXCLUSION
+        EXCLUSIONS_COUNT,
+};
+
+const char *exclusion_text(enum exclusion exclusion);
+bool exclusion_is_hard(enum exclusion exclusion);

@@ -1,0 +1,133 @@
+/*
+ * See the header. The ring holds the current sub-window [slot_start, slot_start + width) and the
+ * LIMITER_SLOTS before it, where LIMITER_SLOTS * width >= window_ns. So for any `now` in the current sub-
+ * window, [now - window_ns, now] lies inside the ring, and sum(ring) <= limit at every take makes the limit
+ * hold for every position of the window.
+ *
+ * The price of counting whole sub-windows is that a limit is usable to LIMITER_SLOTS / (LIMITER_SLOTS + 1).
+ *
+ * The pacer is the generic cell rate algorithm (ATM Forum TM 4.0, 4.4.2): paced_until_ns is when an even
+ * flow would have used up what was taken.
+ */
+#include "workers/routing/limiter.h"
+
+#include "broker/base/check.h"
+#include "workers/routing/limits.h"
+
+#include <string.h>
+
+/* What was charged comes from outside: it saturates here, which is far above any limit. */
+#define SUM_MAX (INT64_MAX / 4)
+
+enum { RING = LIMITER_SLOTS + 1 };
+
+__extension__ typedef unsigned __int128 wide;
+
+static int64_t slot_width_ns(const struct limiter *limiter) {
+        return (limiter->window_ns + LIMITER_SLOTS - 1) / LIMITER_SLOTS;
+}
+
+/* How long an even flow takes for it; at most a window. */
+static int64_t flow_ns(const struct limiter *limiter, int64_t amount) {
+        if (amount >= limiter->limit)
+                return limiter->window_ns;
+        uint64_t product;
+        if (!__builtin_mul_overflow((uint64_t)amount, (uint64_t)limiter->window_ns, &product))
+                return (int64_t)(product / (uint64_t)limiter->limit);
+        return (int64_t)((wide)amount * (wide)limiter->window_ns / (wide)limiter->limit);
+}
+
+static void advance(struct limiter *limiter, int64_t now_ns) {
+        int64_t width = slot_width_ns(limiter);
+        if (now_ns - limiter->slot_start_ns < width)
+                return;
+        int64_t steps = (now_ns - limiter->slot_start_ns) / width;
+        limiter->slot_start_ns += steps * width;
+        if (steps > LIMITER_SLOTS) {
+                memset(limiter->counts, 0, sizeof limiter->counts);
+                limiter->sum = 0;
+                return;
+        }
+        for (; steps > 0; steps--) {
+                limiter->slot = (limiter->slot + 1) % RING;
+                limiter->sum -= limiter->counts[limiter->slot];
+                limiter->counts[limiter->slot] = 0;
+        }
+}
+
+/* When the oldest sub-windows that hold `excess` together have all slid out. */
+static int64_t slid_out_ns(const struct limiter *limiter, int64_t excess) {
+        int64_t at_ns = limiter->slot_start_ns, width = slot_width_ns(limiter);
+        for (uint32_t i = 1; i <= RING && excess > 0; i++) {
+                excess -= limiter->counts[(limiter->slot + i) % RING];
+                at_ns += width;
+        }
+        return at_ns;
+}
+
+static void count(struct limiter *limiter, int64_t amount, int64_t now_ns) {
+        if (amount > SUM_MAX - limiter->sum)
+                amount = SUM_MAX - limiter->sum;
+        limiter->counts[limiter->slot] += amount;
+        limiter->sum += amount;
+        if (limiter->paced_until_ns < now_ns)
+                limiter->paced_until_ns = now_ns;
+        limiter->paced_until_ns += flow_ns(limiter, amount);
+}
+
+void limiter_init(struct limiter *limiter, int64_t limit, int64_t window_ns, int64_t now_ns) {
+        CHECK(limit >= 0 && window_ns > 0);
+        memset(limiter, 0, sizeof *limiter);
+        limiter->limit = limit < SUM_MAX ? limit : SUM_MAX;
+        limiter->window_ns = window_ns;
+        limiter->slot_start_ns = now_ns;
+        limiter->paced_until_ns = now_ns;
+        limiter->blocked_until_ns = INT64_MIN;
+}
+
+int64_t limiter_when(struct limiter *limiter, int64_t amount, int64_t now_ns) {
+        CHECK(amount >= 0);
+        int64_t when_ns = limiter->blocked_until_ns > now_ns ? limiter->blocked_until_ns : now_ns;
+        if (limiter->limit == 0 || amount == 0)
+                return when_ns;
+        if (amount > limiter->limit)
+                return LIMITER_NEVER;
+        advance(limiter, now_ns);
+        int64_t needs_ns = flow_ns(limiter, amount);
+        int64_t ahead_ns = needs_ns < LIMITER_AHEAD_NS ? LIMITER_AHEAD_NS - needs_ns : 0;
+        if (when_ns < limiter->paced_until_ns - ahead_ns)
+                when_ns = limiter->paced_until_ns - ahead_ns;
+        int64_t excess = limiter->sum + amount - limiter->limit;
+        if (excess > 0) {
+                int64_t out_ns = slid_out_ns(limiter, excess);
+                when_ns = when_ns > out_ns ? when_ns : out_ns;
+        }
+        return when_ns;
+}
+
+void limiter_take(struct limiter *limiter, int64_t amount, int64_t now_ns) {
+        CHECK(amount >= 0);
+        if (limiter->limit == 0 || amount == 0)
+                return;
+        advance(limiter, now_ns);
+        CHECK(amount <= limiter->limit - limiter->sum);
+        count(limiter, amount, now_ns);
+}
+
+void limiter_charge(struct limiter *limiter, int64_t amount, int64_t now_ns) {
+        if (limiter->limit == 0 || amount <= 0)
+                return;
+        advance(limiter, now_ns);
+        count(limiter, amount, now_ns);
+        /*
+         * What is charged at once cannot be paced any more: the window holds it, and the flow owes it a
+         * window at most.
+         */
+        if (limiter->paced_until_ns > now_ns + limiter->window_ns)
+                limiter->paced_until_ns = now_ns + limiter->window_ns;
+}
+
+void limiter_block(struct limiter *limiter, int64_t until_ns) {
+        if (limiter->blocked_until_ns < until_ns)
+                limiter->blocked_until_ns = until_ns;
+}

@@ -1,0 +1,41 @@
+#pragma once
+/*
+ * A limit per window that is a bound: whatever the calls, the sum admitted in any window of `window_ns`
+ * never exceeds `limit`. Kept as a ring of LIMITER_SLOTS + 1 sub-windows, counted conservatively (one that
+ * is partly inside counts whole), plus pacing: no more than a second's worth ahead of an even flow, so that
+ * providers that judge by the second are not met with a minute's burst; an amount that is more than that by
+ * itself waits until the flow has caught up. A single amount above `limit` is never admitted: LIMITER_NEVER.
+ * limit 0 admits everything. O(1) amortised, no allocation; only while the limit is reached does
+ * limiter_when() look at up to LIMITER_SLOTS sub-windows.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { LIMITER_SLOTS = 120 };
+#define LIMITER_NEVER INT64_MAX
+
+struct limiter {
+        int64_t limit, window_ns;
+        int64_t paced_until_ns;   /* theoretical arrival time of the next unit */
+        int64_t slot_start_ns;    /* start of the current sub-window */
+        int64_t blocked_until_ns; /* the provider said so */
+        int64_t sum;
+        uint32_t slot;
+        int64_t counts[LIMITER_SLOTS + 1];
+};
+
+void limiter_init(struct limiter *limiter, int64_t limit, int64_t window_ns, int64_t now_ns);
+/*
+ * When `amount` may be taken: now_ns or earlier means now; a later time means look again then (a lower
+ * bound); LIMITER_NEVER.
+ */
+int64_t limiter_when(struct limiter *limiter, int64_t amount, int64_t now_ns);
+/* Takes it; the caller has just seen limiter_when() <= now_ns for it. */
+void limiter_take(struct limiter *limiter, int64_t amount, int64_t now_ns);
+/*
+ * Corrects what was taken too low (the call used more); never refunds. May bring the sum above the
+ * limit: then nothing is admitted until enough of it has slid out.
+ */
+void limiter_charge(struct limiter *limiter, int64_t amount, int64_t now_ns);
+/* Nothing before then: Retry-After, or remaining 0 with its reset. Only ever moves later. */
+void limiter_block(struct limiter *limiter, int64_t until_ns);

@@ -1,0 +1,53 @@
+#pragma once
+/*
+ * The constants of routing, each with what it protects. Values from reference reliability_performance.md A4
+ * where not said otherwise.
+ */
+#include "broker/base/time.h"
+
+/* Breaker: enough calls to judge a rate by, over a time that forgets an old outage. */
+#define BREAKER_HALF_WINDOW_NS (15 * NS_PER_S)
+#define BREAKER_OPEN_MIN_NS    (15 * NS_PER_S)
+#define BREAKER_OPEN_MAX_NS    (300 * NS_PER_S)
+/* Closed for so long, an earlier outage no longer makes the next one longer. */
+#define BREAKER_FORGET_NS (300 * NS_PER_S)
+/*
+ * While every probe is under way: how soon to look again. Bounds the wake-ups, not the probing: an answer
+ * wakes anyway.
+ */
+#define BREAKER_PROBE_LOOK_NS (250 * NS_PER_MS)
+
+/* Two halvings of one window are at least this far apart: one burst of 429 is one signal. */
+#define WINDOW_DECREASE_MIN_NS (100 * NS_PER_MS)
+/* Where no concurrency is configured. */
+#define WINDOW_MAX_DEFAULT INT64_C(1000000)
+
+/* How far a limiter may run ahead of an even flow; providers judge by the second (providers.md 1.2). */
+#define LIMITER_AHEAD_NS NS_PER_S
+
+/* Audio whose length is not known yet is compared as if it were this long. */
+#define AUDIO_GUESS_MS INT64_C(60000)
+
+enum {
+        BREAKER_CALLS_MIN = 50,        /* fewer calls say nothing about a rate */
+        BREAKER_FAILURES_PERCENT = 50, /* of the calls in the window */
+        BREAKER_CONSECUTIVE = 10,      /* opens it however few calls there were */
+        BREAKER_PROBES_TO_CLOSE = 10,
+
+        RETRY_TOKENS_START = 10, /* lets the first failures be retried before there was a success */
+        RETRY_TOKENS_MAX = 100,  /* a long good time must not pay for a storm of retries */
+
+        OUTPUT_TOKENS_GUESS = 256, /* per answer, when no endpoint has answered yet */
+};
+
+/* Bounds of the calibration, so that one answer with a wrong usage cannot stop or flood an endpoint. */
+#define TOKENS_RATIO_MIN   0.25
+#define TOKENS_RATIO_MAX   4.0
+
+#define EWMA_ALPHA         0.1
+#define TOKENS_RATIO_ALPHA 0.01 /* downwards only */
+
+_Static_assert(BREAKER_OPEN_MIN_NS <= BREAKER_OPEN_MAX_NS, "the first opening is the shortest");
+_Static_assert(BREAKER_CONSECUTIVE < BREAKER_CALLS_MIN,
+               "a dead provider is seen before the rate can be judged");
+_Static_assert(RETRY_TOKENS_START <= RETRY_TOKENS_MAX, "starts within its bound");
