@@ -1,0 +1,40 @@
+#pragma once
+/*
+ * How a job ended, for the result line and the state: what messages.md calls the receipt, without the bytes of the answer. Made by the
+ * engine, valid as long as the job's slot is.
+ */
+#include "broker/core/answer.h"
+
+enum { DECISION_CANDIDATES_MAX = 12, SPEND_UNKNOWN = -1 };
+
+struct decision_candidate {
+        uint32_t endpoint;
+        enum exclusion excluded_by;
+        bool cost_known;
+        int64_t cost_expected_picousd;
+};
+
+/* Why this endpoint: the ranking of the last attempt. */
+struct decision {
+        struct decision_candidate candidates[DECISION_CANDIDATES_MAX];
+        uint8_t count;
+        bool truncated, chosen;
+        uint32_t chosen_endpoint;
+        uint8_t chosen_model; /* index in demand.models */
+        uint64_t seed;
+};
+
+struct outcome {
+        enum failure failure; /* FAILURE_NONE: a result */
+        bool has_answer;      /* a last answer of a provider stands in `response` */
+        int32_t status;
+        uint32_t attempts; /* calls that were, or may have been, made */
+        bool cost_known, cost_is_estimate, list_cost_known;
+        int64_t cost_picousd;      /* all attempts */
+        int64_t list_cost_picousd; /* the same usage at the catalog's price */
+        struct usage usage;
+        int64_t queued_ns;   /* from admission to the start of the last call */
+        int64_t provider_ns; /* of the last call */
+        struct decision decision;
+        char message[ANSWER_MESSAGE_MAX]; /* for `error`; "" when there is none */
+};

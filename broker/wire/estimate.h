@@ -1,0 +1,14 @@
+#pragma once
+/*
+ * How large a request is before anybody has counted: an upper estimate of its input tokens, for
+ * reservations and limits. Three bytes to a token holds for every common tokenizer on prose in any script;
+ * what providers report calibrates it later.
+ */
+#include "broker/base/bytes.h"
+
+struct yyjson_val;
+
+/* Text, message lists, token lists and content parts, however nested (depth has been checked). */
+int64_t estimate_tokens(struct yyjson_val *content);
+/* The same for things that are sent as a schema: names count as well. A mere word counts nothing. */
+int64_t estimate_schema_tokens(struct yyjson_val *schema);
