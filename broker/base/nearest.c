@@ -1,4 +1,4 @@
-/* Levenshtein's distance in one row, of names that are bounded, so the work is bounded as well. */
+/* The distance between names that are bounded, so the work is bounded as well. */
 #include "broker/base/nearest.h"
 
 #include <string.h>
@@ -11,23 +11,29 @@ static size_t least(size_t a, size_t b) {
         return a < b ? a : b;
 }
 
+static bool same(struct bytes a, size_t i, struct bytes b, size_t j) {
+        return lower(a.data[i]) == lower(b.data[j]);
+}
+
+/* Three rows are kept in turn: a pair that changed places looks two rows back. */
 static size_t distance_between(struct bytes a, struct bytes b) {
-        size_t row[NEAREST_NAME_MAX + 1];
+        size_t rows[3][NEAREST_NAME_MAX + 1];
 
         for (size_t j = 0; j <= b.size; j++)
-                row[j] = j;
-        for (size_t i = 0; i < a.size; i++) {
-                size_t diagonal = row[0];
+                rows[0][j] = j;
+        for (size_t i = 1; i <= a.size; i++) {
+                const size_t *above = rows[(i - 1) % 3], *two_above = rows[(i + 1) % 3];
+                size_t *row = rows[i % 3];
 
-                row[0] = i + 1;
-                for (size_t j = 0; j < b.size; j++) {
-                        size_t replaced = diagonal + (lower(a.data[i]) != lower(b.data[j]));
-
-                        diagonal = row[j + 1];
-                        row[j + 1] = least(replaced, least(row[j], diagonal) + 1);
+                row[0] = i;
+                for (size_t j = 1; j <= b.size; j++) {
+                        row[j] = least(above[j - 1] + !same(a, i - 1, b, j - 1),
+                                       least(above[j], row[j - 1]) + 1);
+                        if (i > 1 && j > 1 && same(a, i - 1, b, j - 2) && same(a, i - 2, b, j - 1))
+                                row[j] = least(row[j], two_above[j - 2] + 1);
                 }
         }
-        return row[b.size];
+        return rows[a.size % 3][b.size];
 }
 
 static bool begins_with(struct bytes whole, struct bytes start) {

@@ -1,0 +1,453 @@
+#include "broker/cli/cmd_run.h"
+
+#include "broker/base/time.h"
+#include "broker/cli/options.h"
+#include "broker/cli/progress.h"
+#include "broker/cli/run_files.h"
+#include "broker/cli/scan.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { KEY_ERRORS = 512, KEY_IN_FLIGHT, KEY_LIMIT, KEY_DRY_RUN, KEY_STRICT };
+enum {
+        SHOW_MS = 200, /* between looks at the progress */
+        OPEN_AHEAD =
+                256, /* attempts journaled before they can be sent; unknown after a crash, so not too many */
+        JOBS_AHEAD = 4096, /* jobs in memory beyond twice those in flight */
+        FDS_SPARE = 512,   /* descriptors beyond one per call: RocksDB, files, event loops */
+};
+#define COMMIT_SPACING_NS                                                                                    \
+        (2 * NS_PER_MS) /* groups the results of a few thousand jobs a second into one sync */
+
+struct run {
+        struct options options;
+        const char *input, *output, *errors;
+        uint64_t in_flight, limit;
+        bool dry_run, strict;
+        struct config *config;
+        struct run_files files;
+        const struct dialect *dialects[CATALOG_PROVIDERS_MAX];
+        char batch[NAME_MAX + 1];
+        char file_root[PATH_MAX];
+        struct shard *shard;
+        enum shard_end end;
+        struct error *error;
+        _Atomic bool ended;
+};
+
+static const struct argp_option known[] = {
+        {"output", 'o', "FILE", 0, "Results, one line per job; - is standard output (required)", 1},
+        {"errors", KEY_ERRORS, "FILE", 0, "Failed jobs go here instead of the output", 1},
+        {"in-flight", KEY_IN_FLIGHT, "N", 0, "Calls under way at a time (limits.in_flight, 4096)", 1},
+        {"limit", KEY_LIMIT, "N", 0, "Run at most N jobs this time", 1},
+        {"dry-run", KEY_DRY_RUN, NULL, 0, "Read everything, say what it would cost where, call nobody", 1},
+        {"strict", KEY_STRICT, NULL, 0, "Stop before the first call if any line is no job", 1},
+        {0},
+};
+
+static uint64_t parse_count(struct argp_state *state, const char *name, const char *text) {
+        char *end;
+        errno = 0;
+        unsigned long long value = strtoull(text, &end, 10);
+        if (errno || *end || end == text || *text == '-' || value == 0)
+                argp_error(state, "%s takes a whole number from 1 on, not \"%s\"", name, text);
+        return value;
+}
+
+static error_t parse(int key, char *value, struct argp_state *state) {
+        struct run *run = state->input;
+        switch (key) {
+        case ARGP_KEY_INIT:
+                state->child_inputs[0] = &run->options;
+                return 0;
+        case 'o':
+                run->output = value;
+                return 0;
+        case KEY_ERRORS:
+                run->errors = value;
+                return 0;
+        case KEY_IN_FLIGHT:
+                run->in_flight = parse_count(state, "--in-flight", value);
+                return 0;
+        case KEY_LIMIT:
+                run->limit = parse_count(state, "--limit", value);
+                return 0;
+        case KEY_DRY_RUN:
+                run->dry_run = true;
+                return 0;
+        case KEY_STRICT:
+                run->strict = true;
+                return 0;
+        case ARGP_KEY_ARG:
+                if (run->input)
+                        argp_error(state, "one input at a time; \"%s\" is a second one", value);
+                run->input = value;
+                return 0;
+        case ARGP_KEY_END:
+                if (!run->input)
+                        argp_error(state, "which jobs? give a JSONL file, or - for standard input");
+                if (!run->output && !run->dry_run)
+                        argp_error(state, "where to? give -o RESULTS.jsonl (- is standard output)");
+                if (run->output && run->errors && strcmp(run->output, run->errors) == 0)
+                        argp_error(state, "-o and --errors are the same file; without --errors all results go there");
+                return 0;
+        default:
+                return ARGP_ERR_UNKNOWN;
+        }
+}
+
+static const struct argp_child children[] = {{&options_argp, 0, "Common options:", 10}, {0}};
+
+static const struct argp argp = {
+        known,
+        parse,
+        "JOBS.jsonl -o RESULTS.jsonl",
+        "Runs every job of a JSONL file (OpenAI Batch lines, vLLM run-batch lines, and more) and writes one "
+        "result line for each.\v"
+        "Run the same command again after any interruption and it goes on where it was: no job is lost, "
+        "repeated in the output, or paid "
+        "for twice. Ctrl-C finishes the calls under way; a second one stops at once. Both keep "
+        "everything.\n\n"
+        "Exit codes: 0 all well, 1 failed, 2 wrong usage or configuration, 3 finished but some jobs failed, "
+        "130 interrupted.\n\n"
+        "Examples:\n"
+        "  batchferry run jobs.jsonl -o results.jsonl --base-url https://api.openai.com/v1\n"
+        "  batchferry run jobs.jsonl -o results.jsonl --errors failed.jsonl -c batchferry.yaml --in-flight "
+        "512\n"
+        "  batchferry run jobs.jsonl --dry-run",
+        children,
+        NULL,
+        NULL};
+
+static void name_batch(struct run *run) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof(path), "%s", strcmp(run->input, "-") == 0 ? "stdin" : run->input);
+        snprintf(run->batch, sizeof(run->batch), "%s", basename(path));
+}
+
+static struct error *prepare_config(struct run *run) {
+        char in_flight[64];
+        if (run->in_flight > 0 && run->options.sets_count < SETS_MAX) {
+                snprintf(in_flight, sizeof(in_flight), "limits.in_flight=%llu",
+                         (unsigned long long)run->in_flight);
+                run->options.sets[run->options.sets_count++] = in_flight;
+        }
+        struct error *error = options_load(&run->options, &run->config);
+        if (error)
+                return error;
+        const struct catalog *catalog = &run->config->catalog;
+        if (catalog->endpoints_count == 0)
+                return error_new(
+                        ERROR_USAGE,
+                        "no provider is configured: give --base-url URL (its key in OPENAI_API_KEY or "
+                        "--api-key-env NAME), or a configuration with -c FILE; `batchferry sim` is one to "
+                        "try");
+        for (uint32_t i = 0; i < catalog->providers_count; i++) {
+                run->dialects[i] = dialect_find(bytes_of(catalog->providers[i].dialect));
+                if (!run->dialects[i])
+                        return error_new(ERROR_USAGE, "provider %s: there is no dialect \"%s\"",
+                                         catalog->providers[i].name, catalog->providers[i].dialect);
+        }
+        return NULL;
+}
+
+static struct job_decoder_options decoder_options(const struct run *run) {
+        return (struct job_decoder_options){.batch = run->batch,
+                                            .job_bytes_max = (size_t)run->config->settings.job_bytes,
+                                            .prefs_default = &run->config->prefs};
+}
+
+/* file: URLs are absolute, so a directory named from here must be too. */
+static void name_file_root(struct run *run) {
+        const char *named = run->config->settings.fetch_file_root;
+        if (*named == '/' || !realpath(named, run->file_root))
+                snprintf(run->file_root, sizeof(run->file_root), "%s", named);
+}
+
+static struct calls_options calls_options(const struct run *run) {
+        const struct settings *settings = &run->config->settings;
+        return (struct calls_options){
+                .dialects = run->dialects,
+                .keys = run->config->keys,
+                .http = {.calls_max = (uint32_t)settings->in_flight,
+                         .connect_timeout_ns = settings->timeout_connect,
+                         .low_speed_ns = settings->timeout_low_speed,
+                         .ca_file = settings->ca_file[0] ? settings->ca_file : NULL,
+                         .http2 = settings->http2},
+                .fetch = {.allow_https = run->config->fetch_https,
+                          .allow_http = run->config->fetch_http,
+                          .allow_file = run->config->fetch_file,
+                          .file_root = run->file_root,
+                          .allow_private_addresses = strcmp(settings->fetch_private_addresses, "allow") == 0,
+                          .bytes_max = settings->fetch_bytes,
+                          .timeout_ns = settings->timeout_total,
+                          .connect_timeout_ns = settings->timeout_connect,
+                          .fetches_max = 64},
+                .response_max = (size_t)settings->response_bytes,
+        };
+}
+
+static struct shard_options shard_options(struct run *run) {
+        const struct settings *settings = &run->config->settings;
+        uint32_t in_flight = (uint32_t)settings->in_flight;
+        struct shard_options options = {
+                .catalog = &run->config->catalog,
+                .engine = {.jobs_max = 2 * in_flight + JOBS_AHEAD,
+                           .in_flight_max = in_flight,
+                           .open_ahead = OPEN_AHEAD,
+                           .attempts_max = (uint32_t)settings->retry_attempts,
+                           .backoff_base_ns = settings->retry_base,
+                           .backoff_cap_ns = settings->retry_cap,
+                           .retry_share = settings->retry_budget,
+                           .call_timeout_ns = settings->timeout_total,
+                           .seed = (uint64_t)clock_now_unix_ms()},
+                .calls = calls_options(run),
+                .committer = {.store = run->files.store,
+                              .source_name = run->files.source_name,
+                              .spacing_ns = COMMIT_SPACING_NS,
+                              .patience_ns = settings->disk_patience},
+                .decoder = decoder_options(run),
+                .source = run->files.source,
+                .state = &run->files.state,
+                .jobs_limit = run->limit ? run->limit : UINT64_MAX,
+                .memory_max = (size_t)settings->memory,
+        };
+        for (int i = 0; i < SINKS_COUNT; i++)
+                options.committer.sinks[i] = run->files.sinks[i];
+        return options;
+}
+
+static void raise_descriptors(const struct run *run) {
+        struct rlimit limit;
+        rlim_t wanted = (rlim_t)run->config->settings.in_flight + FDS_SPARE;
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        if (limit.rlim_cur < wanted) {
+                limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+                setrlimit(RLIMIT_NOFILE, &limit);
+        }
+        if (limit.rlim_cur < wanted && !run->options.quiet)
+                fprintf(stderr,
+                        "batchferry: the system allows %llu open files, which is less than %lld calls need; "
+                        "some will wait (ulimit -n)\n",
+                        (unsigned long long)limit.rlim_cur, (long long)run->config->settings.in_flight);
+}
+
+static void *run_shard(void *userdata) {
+        struct run *run = userdata;
+        run->end = shard_run(run->shard, &run->error);
+        atomic_store(&run->ended, true);
+        return NULL;
+}
+
+/* Signals may come to any thread, RocksDB's too; so a handler counts them here and attend() reads. */
+static int interrupt_fd = -1;
+static volatile sig_atomic_t attended;
+
+/* Before the first call there is nothing to finish, and the state is as safe as after any crash. */
+static void interrupt(int number) {
+        static const char text[] = "\nbatchferry: interrupted; run the same command again to go on\n";
+        uint64_t one = 1;
+        int code = errno;
+        ssize_t ignored = attended ? write(interrupt_fd, &one, sizeof(one))
+                                   : write(STDERR_FILENO, text, sizeof(text) - 1);
+        (void)ignored, (void)number;
+        if (!attended)
+                _exit(EXIT_INTERRUPTED);
+        errno = code;
+}
+
+static struct error *catch_signals(void) {
+        static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+        interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (interrupt_fd < 0)
+                return error_errno(errno, "cannot wait for signals");
+        for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+                struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART}, before;
+                if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) /* nohup */
+                        sigaction(numbers[i], &action, NULL);
+        }
+        return NULL;
+}
+
+static void on_interrupts(struct run *run, struct progress *progress, uint64_t before, uint64_t now) {
+        progress_clear(progress);
+        if (before == 0) {
+                fprintf(stderr, "batchferry: finishing the calls under way; once more stops at once (nothing "
+                                "is lost either way)\n");
+                shard_drain(run->shard);
+        }
+        if (now > 1)
+                shard_stop(run->shard);
+}
+
+/* Shows progress and takes signals until the shard has ended. */
+static void attend(struct run *run, struct progress *progress) {
+        uint64_t interrupts = 0, more;
+        struct shard_progress now;
+        while (!atomic_load(&run->ended)) {
+                struct pollfd poll_fd = {.fd = interrupt_fd, .events = POLLIN};
+                int wait_ms = progress->started_ns + NS_PER_S > clock_now_ns() ? SHOW_MS / 10 : SHOW_MS;
+                if (poll(&poll_fd, 1, wait_ms) > 0 && read(interrupt_fd, &more, sizeof(more)) > 0) {
+                        on_interrupts(run, progress, interrupts, interrupts + more);
+                        interrupts += more;
+                }
+                shard_get_progress(run->shard, &now);
+                progress_show(progress, &now);
+        }
+}
+
+static struct error *run_jobs(struct run *run, struct progress *progress) {
+        struct shard_options options = shard_options(run);
+        struct error *error = shard_new(&options, &run->shard);
+        if (error)
+                return error;
+        pthread_t thread;
+        attended = 1;
+        int code = pthread_create(&thread, NULL, run_shard, run);
+        if (code)
+                return error_errno(code, "cannot start");
+        attend(run, progress);
+        pthread_join(thread, NULL);
+        return run->error;
+}
+
+static void tell_start(const struct run *run) {
+        const struct run_files *files = &run->files;
+        if (run->options.quiet)
+                return;
+        if (files->adopted > 0)
+                fprintf(stderr, "batchferry: %llu results that the last run had written are taken over\n",
+                        (unsigned long long)files->adopted);
+        if (files->changed)
+                fprintf(stderr,
+                        "batchferry: %s has changed since the last run: every line is looked up, only new "
+                        "jobs are run\n",
+                        run->input);
+        else if (files->state.sequence > 0 && !files->state.finished)
+                fprintf(stderr, "batchferry: going on after %llu finished lines\n",
+                        (unsigned long long)files->state.sequence);
+}
+
+static uint64_t count_failed(const struct engine_stats *stats) {
+        uint64_t failed = 0;
+        for (int i = 0; i < FAILURES_COUNT; i++)
+                failed += stats->failures[i];
+        return failed;
+}
+
+static int tell_end(struct run *run, struct progress *progress) {
+        const struct engine_stats *stats = engine_stats(shard_engine(run->shard));
+        if (run->end == SHARD_FINISHED && stats->jobs == 0) {
+                progress_clear(progress);
+                if (!run->options.quiet)
+                        fprintf(stderr,
+                                "batchferry: nothing to do: all %llu jobs of %s are done; results are in "
+                                "%s\n",
+                                (unsigned long long)run->files.state.sequence, run->input, run->output);
+                return EXIT_WELL;
+        }
+        progress_summary(progress, run->shard, &run->config->catalog);
+        struct shard_progress now;
+        shard_get_progress(run->shard, &now);
+        switch (run->end) {
+        case SHARD_FINISHED:
+        case SHARD_LIMITED:
+                return count_failed(stats) > 0 ? EXIT_JOBS_FAILED : EXIT_WELL;
+        case SHARD_INTERRUPTED:
+                if (!run->options.quiet)
+                        fprintf(stderr, "batchferry: interrupted; run the same command again to go on\n");
+                return EXIT_INTERRUPTED;
+        case SHARD_STUCK:
+                fprintf(stderr,
+                        "batchferry: no provider can be used: %s\nbatchferry: everything is kept; mend it "
+                        "and run the same command again\n",
+                        now.message);
+                return EXIT_FAILED;
+        case SHARD_FAILED:
+                return EXIT_FAILED;
+        }
+        return EXIT_FAILED;
+}
+
+static int scan_first(struct run *run) {
+        struct scan_options options = {.input = run->input,
+                                       .config = run->config,
+                                       .decoder = decoder_options(run),
+                                       .report = run->dry_run};
+        uint64_t jobs, bad;
+        if (strcmp(run->input, "-") == 0 && run->strict && !run->dry_run)
+                return options_fail(error_new(
+                        ERROR_USAGE, "--strict reads the input twice: give a file, not standard input"));
+        struct error *error = scan_input(&options, &jobs, &bad);
+        if (error)
+                return options_fail(error);
+        if (run->strict && bad > 0) {
+                fprintf(stderr, "batchferry: %llu of %llu lines are no jobs; nothing was called (--strict)\n",
+                        (unsigned long long)bad, (unsigned long long)jobs);
+                return EXIT_FAILED;
+        }
+        return EXIT_WELL;
+}
+
+static int run_with_config(struct run *run) {
+        struct error *error = catch_signals();
+        if (error)
+                return options_fail(error);
+        if (run->strict || run->dry_run) {
+                int code = scan_first(run);
+                if (code != EXIT_WELL || run->dry_run)
+                        return code;
+        }
+        raise_descriptors(run);
+        name_file_root(run);
+        struct run_files_options options = {.state = run->config->settings.state,
+                                            .input = run->input,
+                                            .output = run->output,
+                                            .errors = run->errors,
+                                            .line_max = (size_t)run->config->settings.job_bytes};
+        error = run_files_open(&options, &run->files);
+        if (error)
+                return options_fail(error);
+        tell_start(run);
+        struct progress progress;
+        progress_init(&progress, run->options.quiet, run->files.state.sequence);
+        error = run_jobs(run, &progress);
+        int code;
+        if (error) {
+                progress_clear(&progress);
+                code = options_fail(error_wrap(error, "stopped, nothing is lost"));
+        } else {
+                code = tell_end(run, &progress);
+        }
+        shard_free(run->shard);
+        run_files_close(&run->files);
+        return code;
+}
+
+int cmd_run(int argc, char **argv) {
+        struct run *run = calloc(1, sizeof(*run));
+        if (!run)
+                return options_fail(error_new(ERROR_MEMORY, "no memory"));
+        argp_err_exit_status = EXIT_USAGE;
+        argp_parse(&argp, argc, argv, 0, NULL, run);
+        name_batch(run);
+        struct error *error = prepare_config(run);
+        int code = error ? options_fail(error) : run_with_config(run);
+        config_free(run->config);
+        free(run);
+        return code;
+}

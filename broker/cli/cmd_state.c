@@ -1,0 +1,180 @@
+#include "broker/cli/cmd_state.h"
+
+#include "broker/base/money.h"
+#include "broker/base/time.h"
+#include "broker/cli/options.h"
+#include "broker/store/store.h"
+
+#include <argp.h>
+#include <stdio.h>
+#include <string.h>
+
+struct request {
+        struct options options;
+        const char *verb, *id;
+};
+
+static error_t parse(int key, char *value, struct argp_state *state) {
+        struct request *request = state->input;
+        switch (key) {
+        case ARGP_KEY_INIT:
+                state->child_inputs[0] = &request->options;
+                return 0;
+        case ARGP_KEY_ARG:
+                if (!request->verb)
+                        request->verb = value;
+                else if (!request->id && strcmp(request->verb, "show") == 0)
+                        request->id = value;
+                else
+                        argp_error(state, "\"%s\" is one word too many", value);
+                return 0;
+        case ARGP_KEY_END:
+                if (!request->verb || (strcmp(request->verb, "show") && strcmp(request->verb, "stats") &&
+                                       strcmp(request->verb, "verify")))
+                        argp_error(state, "say show, stats or verify");
+                return 0;
+        default:
+                return ARGP_ERR_UNKNOWN;
+        }
+}
+
+static const struct argp_child children[] = {{&options_argp, 0, "Common options:", 10}, {0}};
+static const struct argp argp = {
+        NULL,
+        parse,
+        "show [ID] | stats | verify",
+        "Looks at the durable state, without changing it.\v"
+        "show      the inputs, how far each is settled, and the attempts of unknown outcome\n"
+        "show ID   what is known of a job; ID is a result's \"id\", bf_...\n"
+        "stats     how much is in it\n"
+        "verify    reads everything, checks checksums and that all parts agree; exit code 1 if not",
+        children,
+        NULL,
+        NULL};
+
+static struct error *show_source(void *userdata, const char *name, const struct source_state *state) {
+        (void)userdata;
+        struct buffer text;
+        buffer_init(&text, 256);
+        rfc3339_append(&text, state->updated_unix_ms);
+        printf("input %s: %s, %llu jobs (%llu bytes) settled, %.*s\n", name,
+               state->finished ? "finished" : "not finished", (unsigned long long)state->sequence,
+               (unsigned long long)state->offset, (int)text.size, text.data);
+        for (int i = 0; i < 2; i++)
+                if (state->outputs[i][0])
+                        printf("  %s %s, %llu bytes\n", i ? "errors " : "results", state->outputs[i],
+                               (unsigned long long)state->outputs_bytes[i]);
+        buffer_deinit(&text);
+        return NULL;
+}
+
+static void print_money(const char *name, bool known, int64_t picousd) {
+        struct buffer text;
+        buffer_init(&text, 64);
+        money_append(&text, known ? picousd : 0);
+        printf("%s%.*s", name, known ? (int)text.size : 7, known ? text.data : "unknown");
+        buffer_deinit(&text);
+}
+
+static struct error *show_unknown(void *userdata, const struct begun *begun) {
+        uint64_t *count = userdata;
+        ++*count;
+        printf("unknown outcome: bf_%016llx%016llx, attempt %u on %s", (unsigned long long)begun->key.hi,
+               (unsigned long long)begun->key.lo, begun->attempt, begun->endpoint);
+        print_money(", at most $", begun->exposure_picousd >= 0, begun->exposure_picousd);
+        printf("\n");
+        return NULL;
+}
+
+static struct error *show_all(struct store *store) {
+        uint64_t unknown = 0;
+        struct error *error = store_each_source(store, show_source, NULL);
+        return error ? error : store_each_unknown(store, show_unknown, &unknown);
+}
+
+static struct error *show_job(struct store *store, const char *id) {
+        struct key128 key;
+        unsigned long long hi, lo;
+        int end = 0;
+        if (sscanf(id, "bf_%16llx%16llx%n", &hi, &lo, &end) != 2 || id[end] || strlen(id) != 35)
+                return error_new(
+                        ERROR_USAGE,
+                        "\"%s\" is no id: a result's id looks like bf_0123456789abcdef0123456789abcdef", id);
+        key = (struct key128){hi, lo};
+        struct store_record record;
+        struct error *error = store_look_up(store, key, &record);
+        if (error)
+                return error;
+        if (record.found == STORE_NONE)
+                return error_new(ERROR_INPUT, "nothing is known of %s", id);
+        if (record.found == STORE_UNKNOWN) {
+                uint64_t count = 0;
+                return show_unknown(&count, &record.begun);
+        }
+        const struct settled *settled = &record.settled;
+        printf("%s: %s, status %d, %u attempts", id,
+               settled->failure ? failure_text(settled->failure) : "done", settled->status,
+               settled->attempts);
+        print_money(settled->cost_is_estimate ? ", at most $" : ", $", settled->cost_known,
+                    settled->cost_picousd);
+        printf(", in %s at byte %llu, %u bytes long\n", settled->sink ? "the errors file" : "the results",
+               (unsigned long long)settled->offset, settled->size);
+        return NULL;
+}
+
+static void print_stats(const struct store_stats *stats, bool counted) {
+        printf("settled jobs      %s%llu\nunknown outcomes  %llu\nunpublished       %llu\ninputs            "
+               "%llu\non disk           %llu bytes\nin memory         %llu bytes\n",
+               counted ? "" : "about ", (unsigned long long)stats->settled,
+               (unsigned long long)stats->unknown, (unsigned long long)stats->bodies,
+               (unsigned long long)stats->sources, (unsigned long long)stats->disk_bytes,
+               (unsigned long long)stats->memory_bytes);
+}
+
+static struct error *verify(struct store *store, int *out_code) {
+        struct store_stats stats;
+        struct buffer findings;
+        buffer_init(&findings, 1U << 20);
+        struct error *error = store_verify(store, &stats, &findings);
+        if (!error) {
+                print_stats(&stats, true);
+                printf("%.*s%s", (int)findings.size, findings.size ? findings.data : "",
+                       findings.size ? "" : "all parts agree\n");
+                *out_code = findings.size ? EXIT_FAILED : EXIT_WELL;
+        }
+        buffer_deinit(&findings);
+        return error;
+}
+
+static struct error *answer(const struct request *request, struct store *store, int *out_code) {
+        struct store_stats stats;
+        if (strcmp(request->verb, "verify") == 0)
+                return verify(store, out_code);
+        if (strcmp(request->verb, "show") == 0)
+                return request->id ? show_job(store, request->id) : show_all(store);
+        struct error *error = store_stats(store, &stats);
+        if (!error)
+                print_stats(&stats, false);
+        return error;
+}
+
+int cmd_state(int argc, char **argv) {
+        struct request request = {0};
+        argp_err_exit_status = EXIT_USAGE;
+        argp_parse(&argp, argc, argv, 0, NULL, &request);
+        struct config *config = NULL;
+        struct error *error = options_load(&request.options, &config);
+        if (error)
+                return options_fail(error);
+        struct store_options options = {.directory = config->settings.state, .read_only = true};
+        struct store *store = NULL;
+        int code = EXIT_WELL;
+        error = store_open(&options, &store);
+        if (!error)
+                error = answer(&request, store, &code);
+        if (error)
+                code = options_fail(error);
+        store_close(store);
+        config_free(config);
+        return code;
+}

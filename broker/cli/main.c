@@ -1,0 +1,64 @@
+/* The command line: picks the command; each has a file of its own. */
+#include "broker/cli/cmd_config.h"
+#include "broker/cli/cmd_run.h"
+#include "broker/cli/cmd_sim.h"
+#include "broker/cli/cmd_state.h"
+#include "broker/cli/options.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct command {
+        const char *name, *help;
+        int (*main)(int argc, char **argv);
+} commands[] = {
+        {"run", "run a file of inference jobs: JSONL in, JSONL out, exactly once", cmd_run},
+        {"state", "look at the durable state: show, stats, verify", cmd_state},
+        {"config", "check or print the configuration", cmd_config},
+        {"sim", "a provider simulator: OpenAI-compatible, with chosen latency, limits, prices and faults",
+         cmd_sim},
+};
+
+static void help(FILE *stream) {
+        fprintf(stream,
+                "Usage: batchferry COMMAND [OPTION...]\n"
+                "A broker for batch inference: every job is done once, paid once, and accounted for.\n\n");
+        for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+                fprintf(stream, "  %-8s %s\n", commands[i].name, commands[i].help);
+        fprintf(stream, "\nTry it:   batchferry run jobs.jsonl -o results.jsonl --base-url "
+                        "https://api.openai.com/v1\n"
+                        "More:     batchferry COMMAND --help\n"
+                        "Exit:     0 all well, 1 failed, 2 wrong usage or configuration, 3 finished but some "
+                        "jobs failed,\n"
+                        "          130 interrupted (state kept: run the same command again to continue)\n");
+}
+
+/* The command's own help and complaints name it as users type it. */
+static int run(const struct command *command, int argc, char **argv) {
+        static char name[64];
+        snprintf(name, sizeof(name), "batchferry %s", command->name);
+        argv[1] = name;
+        return command->main(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv) {
+        signal(SIGPIPE, SIG_IGN);
+        if (argc < 2) {
+                help(stderr);
+                return EXIT_USAGE;
+        }
+        if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+                help(stdout);
+                return EXIT_WELL;
+        }
+        if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+                printf("batchferry %s\n", BATCHFERRY_VERSION);
+                return EXIT_WELL;
+        }
+        for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+                if (strcmp(argv[1], commands[i].name) == 0)
+                        return run(&commands[i], argc, argv);
+        fprintf(stderr, "batchferry: there is no command \"%s\"; batchferry --help lists them\n", argv[1]);
+        return EXIT_USAGE;
+}

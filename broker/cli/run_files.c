@@ -1,0 +1,191 @@
+#include "broker/cli/run_files.h"
+
+#include "broker/base/time.h"
+#include "broker/wire/result.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct adoption {
+        struct run_files *files;
+        struct store_batch *batch;
+        uint32_t sink;
+        struct error *error;
+};
+
+/*
+ * A line that was written and synced before the store could say so: its job is settled with what the line
+ * says.
+ */
+static bool adopt(void *userdata, struct bytes line, uint64_t offset) {
+        struct adoption *adoption = userdata;
+        struct result_head head;
+        if (adoption->error || !result_read_head(line, &head))
+                return false;
+        struct store_record record;
+        adoption->error = store_look_up(adoption->files->store, head.key, &record);
+        if (adoption->error)
+                return false;
+        if (record.found == STORE_SETTLED)
+                return true;
+        struct settled settled = {
+                .failure = head.failure,
+                .status = head.status,
+                .attempts = head.attempts,
+                .cost_known = head.cost_known,
+                .cost_is_estimate = head.cost_is_estimate,
+                .cost_picousd = head.cost_picousd,
+                .settled_unix_ms = clock_now_unix_ms(),
+                .sink = adoption->sink,
+                .offset = offset,
+                .size = (uint32_t)line.size + 1,
+        };
+        struct begun_id begun = {0};
+        if (record.found == STORE_UNKNOWN) {
+                begun = record.begun_id;
+                settled.fingerprint_known = true;
+                memcpy(settled.fingerprint, record.begun.fingerprint, sizeof(settled.fingerprint));
+        }
+        store_batch_settle(adoption->batch, head.key, &settled, begun);
+        adoption->files->adopted++;
+        return true;
+}
+
+static struct error *check_path(const struct run_files *files, uint32_t sink, const char *input) {
+        const char *recorded = files->state.outputs[sink];
+        if (!files->known || files->state.outputs_bytes[sink] == 0 || !recorded[0])
+                return NULL;
+        if (files->sinks[sink] && strcmp(recorded, sink_path(files->sinks[sink])) == 0)
+                return NULL;
+        return error_new(ERROR_USAGE,
+                         "%s was run before and its %s stand in %s: name that file again to go on, or give "
+                         "another --state to run "
+                         "(and pay) anew",
+                         input, sink == SINK_RESULTS ? "results" : "failed jobs", recorded);
+}
+
+static struct error *recover_sink(struct run_files *files, uint32_t index, struct store_batch *batch) {
+        struct sink *sink = files->sinks[index];
+        struct adoption adoption = {.files = files, .batch = batch, .sink = index};
+        if (!sink_is_file(sink)) {
+                snprintf(files->state.outputs[index], sizeof(files->state.outputs[index]), "%s",
+                         sink_path(sink));
+                return NULL;
+        }
+        if (files->known && strcmp(files->state.outputs[index], sink_path(sink)) == 0)
+                sink_set_ours(sink);
+        uint64_t recorded = files->known ? files->state.outputs_bytes[index] : 0;
+        struct error *error = sink_recover(sink, recorded, adopt, &adoption);
+        if (adoption.error) {
+                error_free(error);
+                return adoption.error;
+        }
+        snprintf(files->state.outputs[index], sizeof(files->state.outputs[index]), "%s", sink_path(sink));
+        files->state.outputs_bytes[index] = sink_bytes(sink);
+        return error;
+}
+
+struct republish {
+        struct run_files *files;
+        struct store_batch *batch;
+};
+
+static struct error *republish(void *userdata, struct key128 key, struct bytes body) {
+        struct republish *republish = userdata;
+        struct error *error = sink_append(republish->files->sinks[SINK_RESULTS], body);
+        if (!error)
+                store_batch_body_drop(republish->batch, key);
+        return error;
+}
+
+static struct error *recover(struct run_files *files) {
+        struct store_batch *batch = store_batch_new(files->store);
+        if (!batch)
+                return error_new(ERROR_MEMORY, "no memory to recover");
+        struct error *error = NULL;
+        for (uint32_t i = 0; i < SINKS_COUNT && !error; i++)
+                if (files->sinks[i])
+                        error = recover_sink(files, i, batch);
+        if (!error && !sink_is_file(files->sinks[SINK_RESULTS])) {
+                struct republish context = {.files = files, .batch = batch};
+                error = store_each_body(files->store, republish, &context);
+        }
+        if (!error) {
+                store_batch_source(batch, files->source_name, &files->state);
+                error = store_write(files->store, batch);
+        }
+        store_batch_free(batch);
+        return error;
+}
+
+static struct error *name_source(const char *input, char *out_name, size_t name_size) {
+        char resolved[PATH_MAX];
+        if (strcmp(input, "-") == 0) {
+                snprintf(out_name, name_size, "-");
+                return NULL;
+        }
+        if (!realpath(input, resolved))
+                return error_errno(errno, "cannot open %s", input);
+        snprintf(out_name, name_size, "%s", resolved);
+        return NULL;
+}
+
+static struct error *open_files(const struct run_files_options *options, struct run_files *files) {
+        struct source_options source = {.path = options->input, .line_max = options->line_max};
+        struct error *error = source_open(&source, &files->source);
+        if (!error)
+                error = name_source(options->input, files->source_name, sizeof(files->source_name));
+        if (!error)
+                error = sink_open(options->output, &files->sinks[SINK_RESULTS]);
+        if (!error && options->errors)
+                error = sink_open(options->errors, &files->sinks[SINK_ERRORS]);
+        struct store_options store = {.directory = options->state};
+        if (!error)
+                error = store_open(&store, &files->store);
+        return error;
+}
+
+static struct error *skip(struct run_files *files) {
+        struct source_mark mark = {.offset = files->state.offset,
+                                   .lines = files->state.lines,
+                                   .sequence = files->state.sequence,
+                                   .crc = files->state.crc};
+        bool matches = true;
+        if (!files->known || mark.offset == 0)
+                return NULL;
+        struct error *error = source_skip(files->source, &mark, &matches);
+        if (!error && !matches) {
+                files->changed = true;
+                files->state.offset = files->state.lines = files->state.sequence = 0;
+                files->state.crc = 0;
+                files->state.finished = false;
+        }
+        return error;
+}
+
+struct error *run_files_open(const struct run_files_options *options, struct run_files *out_files) {
+        struct run_files *files = out_files;
+        *files = (struct run_files){0};
+        struct error *error = open_files(options, files);
+        if (!error)
+                error = store_get_source(files->store, files->source_name, &files->known, &files->state);
+        for (uint32_t i = 0; i < SINKS_COUNT && !error; i++)
+                error = check_path(files, i, options->input);
+        if (!error)
+                error = skip(files);
+        if (!error)
+                error = recover(files);
+        if (error)
+                run_files_close(files);
+        return error;
+}
+
+void run_files_close(struct run_files *files) {
+        files->source = source_close(files->source);
+        for (uint32_t i = 0; i < SINKS_COUNT; i++)
+                files->sinks[i] = sink_close(files->sinks[i]);
+        files->store = store_close(files->store);
+}

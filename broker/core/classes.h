@@ -1,0 +1,14 @@
+#pragma once
+/* The queues of jobs that may run: one per class, grouped by priority. */
+#include "broker/core/engine_state.h"
+
+/* Puts the job into its class (made when it is the first), where it stays until classes_leave(). false: no endpoint serves it. */
+bool classes_join(struct engine *engine, struct job *job);
+void classes_leave(struct engine *engine, struct job *job);
+/* Moves a WAITING job to the class of those to which the same places are closed. */
+void classes_move(struct engine *engine, struct job *job, uint32_t closed);
+/* Queues a job that is WAITING; `first` before the others: it has waited already. */
+void classes_enqueue(struct engine *engine, struct job *job, bool first);
+void classes_dequeue(struct engine *engine, struct job *job);
+/* Changes when room may have come up for a class: at its endpoints, at their providers, or altogether. */
+uint64_t classes_epoch(const struct engine *engine, const struct job_class *job_class);

@@ -1,0 +1,483 @@
+#include "broker/core/conclude.h"
+
+#include "broker/base/check.h"
+#include "broker/base/money.h"
+#include "broker/core/classes.h"
+
+static int64_t max64(int64_t a, int64_t b) {
+        return a > b ? a : b;
+}
+
+static int64_t min64(int64_t a, int64_t b) {
+        return a < b ? a : b;
+}
+
+static void copy_message(char *out, const char *text) {
+        size_t size = 0;
+        while (text[size] && size < ANSWER_MESSAGE_MAX - 1)
+                size++;
+        memcpy(out, text, size);
+        out[size] = '\0';
+}
+
+static const char *explain(enum failure failure) {
+        static const char *const texts[FAILURES_COUNT] = {
+                [FAILURE_NO_PROVIDER] = "no configured provider serves this model at this url",
+                [FAILURE_EXCLUDED_BY_POLICY] = "the rules exclude every provider; see receipt.decision",
+                [FAILURE_MAX_COST_EXCEEDED] = "no provider can do it within max_cost_usd or max_price",
+                [FAILURE_DEADLINE_EXCEEDED] = "the deadline passed before it could be finished",
+                [FAILURE_ATTEMPTS_EXHAUSTED] = "every attempt failed",
+                [FAILURE_UNKNOWN_OUTCOME] = "a call may have been answered and billed, so it was not "
+                                            "repeated (on_unknown_outcome: fail)",
+                [FAILURE_IDEMPOTENCY_CONFLICT] =
+                        "another job with this idempotency key and another body came first",
+                [FAILURE_INPUT_TOO_LARGE] =
+                        "larger than the context or the tokens_per_minute limit of every model that could do it",
+                [FAILURE_INTERNAL] = "internal error",
+        };
+        return texts[failure] ? texts[failure] : "";
+}
+
+/* Parses nothing, computes the sum: what this job has cost so far. */
+static void total_cost(const struct engine *engine, struct job *job, const struct answer *answer) {
+        struct outcome *outcome = &job->outcome;
+        const struct price *price = &engine->catalog->endpoints[job->endpoint].price;
+        int64_t cost = 0;
+        outcome->list_cost_known =
+                cost_of_usage(price, job_demand(job)->kind, &answer->usage, &outcome->list_cost_picousd);
+        bool known = true;
+        if (answer->cost_known) {
+                cost = answer->cost_picousd;
+        } else if (outcome->list_cost_known) {
+                cost = outcome->list_cost_picousd;
+        } else {
+                known = job->exposure_picousd != SPEND_UNKNOWN;
+                cost = known ? job->exposure_picousd : 0;
+                outcome->cost_is_estimate = known;
+        }
+        outcome->cost_known = known && !job->spent_unknown;
+        outcome->cost_picousd = money_add(cost, job->spent_picousd);
+}
+
+static void count_answer(struct engine *engine, const struct job *job, const struct answer *answer) {
+        struct endpoint_stats *stats = &engine->endpoints[job->endpoint].stats;
+        stats->last_verdict = answer->verdict;
+        if (answer->verdict == VERDICT_OK)
+                stats->succeeded++;
+        else if (answer->verdict == VERDICT_THROTTLED || answer->verdict == VERDICT_OVERLOADED)
+                stats->throttled++;
+        else if (answer->verdict == VERDICT_UNKNOWN)
+                stats->unknown++;
+        else
+                stats->failed++;
+        if (answer->verdict != VERDICT_OK)
+                copy_message(stats->last_error, answer->message);
+}
+
+static void settle(struct engine *engine, struct job *job, enum failure failure) {
+        engine_move(engine, job, JOB_SETTLING);
+        engine_arm(engine, job);
+        job->outcome.failure = failure;
+        job->outcome.attempts = job->attempts;
+        struct command *command = engine_command(engine, job, COMMAND_SETTLE, true);
+        command->key = job->key;
+        command->outcome = &job->outcome;
+}
+
+/* The sentence for a failure without an answer. */
+static void give_reason(struct job *job, enum failure failure) {
+        const struct bytes said = job->spec->failure_message;
+        if (job->spec->failure == failure && said.size > 0) {
+                size_t size = said.size < ANSWER_MESSAGE_MAX - 1 ? said.size : ANSWER_MESSAGE_MAX - 1;
+                memcpy(job->outcome.message, said.data, size);
+                job->outcome.message[size] = '\0';
+        } else if (job->outcome.message[0] == '\0') {
+                copy_message(job->outcome.message, explain(failure));
+        }
+}
+
+void conclude_without_answer(struct engine *engine, struct job *job, enum failure failure) {
+        struct outcome *outcome = &job->outcome;
+        outcome->cost_picousd = job->spent_picousd;
+        outcome->cost_known = !job->spent_unknown;
+        give_reason(job, failure);
+        settle(engine, job, failure);
+}
+
+/*
+ * The attempt ended without a result. What later attempts must know of it, that it was made and what it may have cost, would be forgotten
+ * by a crash if it ended in the journal too: there it stays open until the next one takes its place, or the job settles. Not for jobs that
+ * must not be repeated: a known failure must not come back as an unknown outcome.
+ */
+static void end_attempt(struct engine *engine, struct job *job) {
+        bool counts = job->attempts > 0 || job->spent_picousd > 0 || job->spent_unknown;
+        if (job->spec->unknown == UNKNOWN_FAIL || !counts)
+                engine_command(engine, job, COMMAND_END, false);
+}
+
+static void wait_again(struct engine *engine, struct job *job) {
+        end_attempt(engine, job);
+        engine_move(engine, job, JOB_WAITING);
+        engine_arm(engine, job);
+        classes_enqueue(engine, job, true);
+}
+
+/* Room has come up at the endpoint. */
+static void bump(struct engine *engine, uint32_t endpoint) {
+        struct gate *provider = engine_provider(engine, endpoint);
+        engine->endpoints[endpoint].gate.epoch++;
+        if (provider->concurrency != INT64_MAX)
+                provider->epoch++;
+        if (engine->in_flight + engine->opened + 1 >= engine->config.in_flight_max)
+                engine->epoch++;
+}
+
+void conclude_unsent(struct engine *engine, struct job *job) {
+        struct gate *gates[] = {&engine->endpoints[job->endpoint].gate, engine_provider(engine, job->endpoint)};
+        for (size_t i = 0; i < 2; i++) {
+                gates[i]->opened--;
+                gates[i]->opened_tokens -= job->tokens;
+        }
+        engine->opened--;
+        bump(engine, job->endpoint);
+        list_unlink(&job->link);
+        wait_again(engine, job);
+        engine_wake_at(engine, engine->time.now_ns); /* this turn's look at the classes may be over */
+}
+
+static void sleep_for(struct engine *engine, struct job *job, int64_t ns) {
+        engine_move(engine, job, JOB_SLEEPING);
+        job->wake_ns = engine->time.now_ns + ns;
+        engine_arm(engine, job);
+}
+
+/* Full jitter: anything from 0 to base * 2^n, at most the cap (AWS Builders' Library, "Timeouts, retries and backoff with jitter"). */
+static int64_t backoff_ns(struct engine *engine, uint32_t tries) {
+        int64_t most = engine->config.backoff_base_ns;
+        for (uint32_t i = 1; i < tries && most < engine->config.backoff_cap_ns; i++)
+                most *= 2;
+        if (most > engine->config.backoff_cap_ns)
+                most = engine->config.backoff_cap_ns;
+        return (int64_t)prng_below(&engine->prng, (uint64_t)most + 1);
+}
+
+void conclude_back_off(struct engine *engine, struct job *job) {
+        int64_t cap_ns = engine->config.backoff_cap_ns;
+        int64_t wait_ns =
+                max64(job->resume_ns - engine->time.now_ns, backoff_ns(engine, job->attempts));
+        job->tried = 0;
+        if (!health_take_retry(&engine->endpoints[job->endpoint].health)) {
+                /* the endpoint's retry budget is used up: late, but not never */
+                int64_t late_ns = cap_ns / 2 + (int64_t)prng_below(&engine->prng, (uint64_t)(cap_ns / 2) + 1);
+                wait_ns = max64(wait_ns, late_ns);
+        }
+        sleep_for(engine, job, wait_ns);
+}
+
+/* A place that the rules allow and that has not refused the job; with `now`, one that was not tried just before and is not paused. */
+static bool another_place(const struct engine *engine, const struct job *job, bool now) {
+        const struct job_class *job_class = &engine->classes[job->job_class];
+        const struct routing_prefs *prefs = &job_demand(job)->prefs;
+        if (!prefs->allow_fallbacks && prefs->order.count == 0)
+                return false;
+        uint32_t passed = now ? job->refused | job->tried : job->refused;
+        for (uint32_t place = 0; place < job_class->set.count; place++) {
+                uint32_t endpoint = job_class->set.endpoints[place];
+                if ((passed & (1U << place)) == 0 &&
+                    route_check(engine->catalog, job_demand(job), endpoint) == EXCLUSION_NONE &&
+                    (!now || engine->endpoints[endpoint].health.paused_until_ns <= engine->time.now_ns))
+                        return true;
+        }
+        return false;
+}
+
+/* A call that may have been executed: its exposure counts as spent, marked as an estimate. */
+static void count_as_spent(struct job *job, const struct answer *answer) {
+        if (answer->cost_known) {
+                job->spent_picousd = money_add(job->spent_picousd, answer->cost_picousd);
+                return;
+        }
+        job->outcome.cost_is_estimate = true;
+        if (job->exposure_picousd == SPEND_UNKNOWN)
+                job->spent_unknown = true;
+        else
+                job->spent_picousd = money_add(job->spent_picousd, job->exposure_picousd);
+}
+
+static void finish(struct engine *engine, struct job *job, const struct answer *answer,
+                   enum failure failure) {
+        struct outcome *outcome = &job->outcome;
+        outcome->has_answer = answer->status != 0;
+        outcome->status = answer->status;
+        outcome->usage = answer->usage;
+        if (answer->verdict == VERDICT_OK) {
+                total_cost(engine, job, answer);
+        } else {
+                outcome->cost_picousd = job->spent_picousd;
+                outcome->cost_known = !job->spent_unknown;
+        }
+        if (failure != FAILURE_NONE)
+                copy_message(outcome->message, answer->message[0] ? answer->message : explain(failure));
+        settle(engine, job, failure);
+}
+
+/* What the provider asked for: not below 0, and not so long that times overflow. */
+static int64_t asked_wait_ns(const struct answer *answer) {
+        if (answer->wait_ns < 0)
+                return 0;
+        return min64(answer->wait_ns, WAIT_BELIEVED_NS);
+}
+
+/* Nothing of this limit for so long; when that is too long to wait for, the endpoint is paused. */
+static void block(struct engine *engine, struct job *job, struct limiter *limiter, int64_t wait_ns) {
+        int64_t until_ns = engine->time.now_ns + min64(wait_ns, WAIT_BELIEVED_NS);
+        if (wait_ns > WAIT_HELD_NS)
+                health_pause(&engine->endpoints[job->endpoint].health, until_ns);
+        else
+                limiter_block(limiter, until_ns);
+}
+
+/* It failed in a way that may pass: elsewhere at once, here after a back-off. */
+static void retry(struct engine *engine, struct job *job, const struct answer *answer) {
+        int64_t now_ns = engine->time.now_ns;
+        if (job->deadline_ns <= now_ns) {
+                finish(engine, job, answer, FAILURE_DEADLINE_EXCEEDED);
+                return;
+        }
+        if (job->attempts >= engine->config.attempts_max) {
+                finish(engine, job, answer, FAILURE_ATTEMPTS_EXHAUSTED);
+                return;
+        }
+        job->tried |= 1U << job->place;
+        if (asked_wait_ns(answer) > WAIT_HELD_NS)
+                health_pause(&engine->endpoints[job->endpoint].health, now_ns + asked_wait_ns(answer));
+        else
+                job->resume_ns = max64(job->resume_ns, now_ns + asked_wait_ns(answer));
+        if (another_place(engine, job, true)) {
+                wait_again(engine, job);
+                return;
+        }
+        end_attempt(engine, job);
+        conclude_back_off(engine, job);
+}
+
+/* A burst of refusals is one signal: the window is halved once, from what was under way when the first one came. */
+static void shrink(struct engine *engine, struct job *job, bool reduce) {
+        struct health *health = &engine->endpoints[job->endpoint].health;
+        int64_t decreased_ns = health->decreased_ns;
+        health_throttled(health, reduce, engine->time.now_ns);
+        double met = (double)engine->endpoints[job->endpoint].gate.in_flight + 1;
+        if (health->decreased_ns != decreased_ns && health->window > met / 2)
+                health->window = met / 2 > 1 ? met / 2 : 1;
+}
+
+static void throttled(struct engine *engine, struct job *job, const struct answer *answer) {
+        job->attempts--; /* refused at the door: no attempt at the job */
+        if (++job->throttles >= THROTTLES_MAX) {
+                finish(engine, job, answer, FAILURE_ATTEMPTS_EXHAUSTED);
+                return;
+        }
+        shrink(engine, job, answer->verdict == VERDICT_OVERLOADED || answer->wait_ns < 0);
+        if (answer->wait_ns >= 0) {
+                int64_t wait_ns = asked_wait_ns(answer);
+                wait_ns += (int64_t)prng_below(&engine->prng, (uint64_t)(wait_ns / 10) + 1);
+                block(engine, job, &engine->endpoints[job->endpoint].gate.requests, wait_ns);
+                wait_again(engine, job);
+                return;
+        }
+        end_attempt(engine, job);
+        sleep_for(engine, job, max64(backoff_ns(engine, job->throttles), engine->config.backoff_base_ns / 2));
+}
+
+static void pause_provider(struct engine *engine, struct job *job, const struct answer *answer) {
+        int64_t pause_ns = answer->verdict == VERDICT_AUTH ? PAUSE_AUTH_NS : PAUSE_NS;
+        int64_t asked_ns = asked_wait_ns(answer);
+        int64_t until_ns = engine->time.now_ns + (asked_ns > 0 ? asked_ns : pause_ns);
+        uint32_t provider = engine->catalog->endpoints[job->endpoint].provider;
+        for (uint32_t i = 0; i < engine->catalog->endpoints_count; i++) {
+                if (engine->catalog->endpoints[i].provider != provider)
+                        continue;
+                health_pause(&engine->endpoints[i].health, until_ns);
+                engine->endpoints[i].gate.epoch++; /* who waits for it may go elsewhere */
+        }
+        job->attempts--;
+        wait_again(engine, job);
+}
+
+static void other_model(struct engine *engine, struct job *job, const struct answer *answer) {
+        job->refused |= 1U << job->place;
+        if (job->attempts >= engine->config.attempts_max || !another_place(engine, job, false))
+                finish(engine, job, answer, answer->failure ? answer->failure : FAILURE_PROVIDER_REJECTED);
+        else
+                wait_again(engine, job);
+}
+
+static void unusable(struct engine *engine, struct job *job, const struct answer *answer) {
+        count_as_spent(job, answer);
+        if (++job->unusables > UNUSABLES_MAX)
+                finish(engine, job, answer, FAILURE_PROVIDER_ERROR);
+        else
+                retry(engine, job, answer);
+}
+
+static void unknown(struct engine *engine, struct job *job, const struct answer *answer) {
+        count_as_spent(job, answer);
+        if (job->spec->unknown == UNKNOWN_FAIL)
+                finish(engine, job, answer, FAILURE_UNKNOWN_OUTCOME);
+        else
+                retry(engine, job, answer);
+}
+
+static void input_failed(struct engine *engine, struct job *job, const struct answer *answer) {
+        job->attempts--; /* no provider was called */
+        if (answer->verdict == VERDICT_INPUT || ++job->input_tries >= INPUT_TRIES_MAX)
+                finish(engine, job, answer, answer->failure ? answer->failure : FAILURE_INPUT_UNAVAILABLE);
+        else
+{
+                end_attempt(engine, job);
+                sleep_for(engine, job, backoff_ns(engine, job->input_tries));
+        }
+}
+
+static int64_t believed(int64_t tokens) {
+        return min64(max64(tokens, 0), TOKENS_BELIEVED);
+}
+
+static void learn(struct engine *engine, struct job *job, const struct answer *answer) {
+        struct endpoint_state *state = &engine->endpoints[job->endpoint];
+        int64_t now_ns = engine->time.now_ns;
+        switch (answer->verdict) {
+        case VERDICT_OK:
+        case VERDICT_REJECTED:
+        case VERDICT_CONTENT_REFUSED:
+        case VERDICT_OTHER_MODEL:
+                health_succeeded(&state->health, answer->latency_ns, now_ns);
+                break;
+        case VERDICT_RETRY:
+        case VERDICT_UNUSABLE:
+        case VERDICT_NOT_SENT:
+        case VERDICT_UNKNOWN:
+                health_failed(&state->health, now_ns);
+                break;
+        case VERDICT_THROTTLED:
+        case VERDICT_OVERLOADED:
+                break; /* throttled() */
+        case VERDICT_PAUSE:
+        case VERDICT_AUTH:
+        case VERDICT_INPUT:
+        case VERDICT_INPUT_RETRY:
+                health_abandoned(&state->health);
+                break;
+        }
+        const struct usage *usage = &answer->usage;
+        int64_t input = believed(usage->input_tokens) + believed(usage->cached_input_tokens) +
+                        believed(usage->cache_write_tokens);
+        int64_t output = believed(usage->output_tokens);
+        if (answer->verdict == VERDICT_OK && usage->input_tokens >= 0)
+                health_observe_tokens(&state->health, job_demand(job)->input_tokens, input,
+                                      output, answer->latency_ns);
+        int64_t more = input + output - job->tokens;
+        struct gate *provider = engine_provider(engine, job->endpoint);
+        if (more > 0) {
+                limiter_charge(&state->gate.tokens, more, now_ns);
+                limiter_charge(&provider->tokens, more, now_ns);
+        }
+        if (answer->requests_blocked_ns > 0)
+                block(engine, job, &state->gate.requests, answer->requests_blocked_ns);
+        if (answer->tokens_blocked_ns > 0)
+                block(engine, job, &state->gate.tokens, answer->tokens_blocked_ns);
+}
+
+static void leave_endpoint(struct engine *engine, struct job *job) {
+        struct endpoint_state *state = &engine->endpoints[job->endpoint];
+        state->gate.in_flight--;
+        engine_provider(engine, job->endpoint)->in_flight--;
+        engine->in_flight--;
+        bump(engine, job->endpoint);
+}
+
+void conclude_answer(struct engine *engine, struct job *job, const struct answer *answer) {
+        leave_endpoint(engine, job);
+        job->outcome.provider_ns = answer->latency_ns;
+        count_answer(engine, job, answer);
+        learn(engine, job, answer);
+        switch (answer->verdict) {
+        case VERDICT_OK:
+                finish(engine, job, answer, FAILURE_NONE);
+                return;
+        case VERDICT_REJECTED:
+                finish(engine, job, answer, FAILURE_PROVIDER_REJECTED);
+                return;
+        case VERDICT_CONTENT_REFUSED:
+                finish(engine, job, answer, FAILURE_CONTENT_REFUSED);
+                return;
+        case VERDICT_OTHER_MODEL:
+                other_model(engine, job, answer);
+                return;
+        case VERDICT_RETRY:
+        case VERDICT_NOT_SENT:
+                retry(engine, job, answer);
+                return;
+        case VERDICT_UNUSABLE:
+                unusable(engine, job, answer);
+                return;
+        case VERDICT_THROTTLED:
+        case VERDICT_OVERLOADED:
+                throttled(engine, job, answer);
+                return;
+        case VERDICT_PAUSE:
+        case VERDICT_AUTH:
+                pause_provider(engine, job, answer);
+                return;
+        case VERDICT_UNKNOWN:
+                unknown(engine, job, answer);
+                return;
+        case VERDICT_INPUT:
+        case VERDICT_INPUT_RETRY:
+                input_failed(engine, job, answer);
+                return;
+        }
+        CHECK(false);
+}
+
+static void count_job(struct engine *engine, const struct job *job) {
+        const struct outcome *outcome = &job->outcome;
+        struct engine_stats *stats = &engine->stats;
+        if (outcome->failure == FAILURE_NONE)
+                stats->succeeded++;
+        else
+                stats->failures[outcome->failure]++;
+        stats->cost_unknown = stats->cost_unknown || (outcome->attempts > 0 && !outcome->cost_known);
+        stats->cost_picousd = money_add(stats->cost_picousd, outcome->cost_picousd);
+        if (outcome->attempts == 0 || !outcome->has_answer)
+                return;
+        if (outcome->list_cost_known)
+                stats->list_cost_picousd = money_add(stats->list_cost_picousd, outcome->list_cost_picousd);
+        uint64_t input = (uint64_t)max64(outcome->usage.input_tokens, 0);
+        uint64_t output = (uint64_t)max64(outcome->usage.output_tokens, 0);
+        uint64_t cached = (uint64_t)max64(outcome->usage.cached_input_tokens, 0);
+        struct endpoint_stats *endpoint = &engine->endpoints[job->endpoint].stats;
+        stats->input_tokens += input;
+        stats->output_tokens += output;
+        stats->cached_tokens += cached;
+        endpoint->input_tokens += input + cached;
+        endpoint->output_tokens += output;
+        endpoint->cost_picousd = money_add(endpoint->cost_picousd, outcome->cost_picousd);
+}
+
+void conclude_settled(struct engine *engine, struct job *job) {
+        count_job(engine, job);
+        engine_command(engine, job, COMMAND_FORGET, false);
+        conclude_release(engine, job);
+}
+
+void conclude_release(struct engine *engine, struct job *job) {
+        classes_leave(engine, job);
+        map_remove(&engine->by_key, job->key);
+        heap_remove(&engine->timers, engine_slot(engine, job));
+        engine_move(engine, job, JOB_FREE);
+        job->spec = NULL;
+        job->generation++;
+        engine->inside--;
+        list_append(&engine->free_jobs, &job->link);
+}

@@ -1,0 +1,142 @@
+#pragma once
+/*
+ * The engine decides. It takes a batch of events with the time and appends commands; it reads no clock, draws no entropy but from its seed,
+ * opens nothing and allocates nothing after engine_new(). The shard carries the commands out and answers each with an event. The same
+ * events at the same times give the same commands, so a simulator can drive it through any number of crashes.
+ *
+ * A handle names an operation, not a job: its generation changes with every command that expects an answer, so an answer that
+ * comes late or twice is recognised and dropped.
+ *
+ *   JOB ─► LOOK_UP ─► LOOKED_UP ─► OPEN ─► OPENED ─► CALL ─► ANSWER ─► SETTLE ─► SETTLED ─► FORGET
+ */
+#include "broker/core/job_spec.h"
+#include "broker/core/outcome.h"
+#include "workers/routing/route.h"
+
+struct engine;
+
+struct handle {
+        uint32_t slot, generation;
+};
+
+struct engine_time {
+        int64_t now_ns;      /* monotonic; never goes back */
+        int64_t now_unix_ms; /* wall; may jump */
+};
+
+struct engine_config {
+        uint32_t jobs_max;      /* in memory at a time */
+        uint32_t in_flight_max; /* calls under way */
+        uint32_t
+                open_ahead; /* attempts journaled before they can be sent, per endpoint (only for jobs that may be repeated) */
+        uint32_t attempts_max; /* calls per job, over all endpoints */
+        int64_t backoff_base_ns, backoff_cap_ns;
+        double retry_share; /* retries as a share of successes, per endpoint */
+        int64_t call_timeout_ns;
+        uint64_t seed;
+};
+
+/* What the store knows of a key. */
+enum known { KNOWN_NOTHING, KNOWN_SETTLED, KNOWN_UNKNOWN };
+
+struct known_job {
+        enum known known;
+        bool same_fingerprint;
+        uint32_t attempts;        /* KNOWN_UNKNOWN: the attempt that was under way when the process died */
+        int64_t exposure_picousd; /* what the job may have cost up to and with it; SPEND_UNKNOWN */
+};
+
+enum event_kind { EVENT_JOB, EVENT_LOOKED_UP, EVENT_OPENED, EVENT_ANSWER, EVENT_SETTLED };
+
+struct event {
+        enum event_kind kind;
+        struct handle handle;        /* all but JOB */
+        struct job_spec *job;        /* JOB: the engine's until FORGET */
+        struct known_job known;      /* LOOKED_UP */
+        const struct answer *answer; /* ANSWER; read during the step only */
+};
+
+enum command_kind {
+        COMMAND_LOOK_UP, /* ask the store for `key`; answer LOOKED_UP */
+        COMMAND_OPEN,    /* journal that `attempt` on `endpoint` may be sent; answer OPENED when durable */
+        COMMAND_CALL,    /* send it; answer ANSWER */
+        COMMAND_END, /* the open attempt ended without a result, or was never sent; no answer. An OPEN without it ends the one before too */
+        COMMAND_SETTLE, /* write the result line and the settled row under `key`; answer SETTLED when durable */
+        COMMAND_FORGET, /* done with `job`; duplicate: it was known already. The handle is dead */
+};
+
+struct command {
+        enum command_kind kind;
+        struct handle handle;
+        struct job_spec *job;
+        struct key128 key;             /* LOOK_UP, OPEN, SETTLE */
+        uint32_t endpoint;             /* OPEN, CALL */
+        uint8_t model;                 /* CALL: index in demand.models */
+        uint32_t attempt;              /* OPEN: 1-based */
+        int64_t exposure_picousd;      /* OPEN: ceiling of what the job may have cost with this call; SPEND_UNKNOWN */
+        int64_t timeout_ns;            /* CALL */
+        const struct outcome *outcome; /* SETTLE; valid until SETTLED is given */
+        bool duplicate;                /* FORGET */
+};
+
+struct commands {
+        struct command *items;
+        size_t count, capacity;
+};
+
+/* NULL when memory is refused. The catalog must outlive it. */
+struct engine *engine_new(const struct catalog *catalog, const struct engine_config *config,
+                          struct engine_time now);
+struct engine *
+engine_free(struct engine *engine); /* jobs still inside are not forgotten: the caller frees them */
+
+/* Another EVENT_JOB may be given. */
+uint32_t engine_room(const struct engine *engine);
+/*
+ * Handles the events in order, then decides what may start. Stops starting when `out` is full; then engine_wake_ns() is now. `out` must have room
+ * for two commands per event.
+ */
+void engine_step(struct engine *engine, struct engine_time now, const struct event *events,
+                 size_t events_count, struct commands *out);
+/* When to step again if no event comes; INT64_MAX: not before an event. */
+int64_t engine_wake_ns(const struct engine *engine);
+
+/* Start nothing new: attempts that are open but unsent end, calls under way are waited for. */
+void engine_drain(struct engine *engine);
+/* While held (a full disk), nothing is opened or called; answers are still taken. */
+void engine_hold(struct engine *engine, bool held);
+/* Nothing is on the way: no look-up, journal write, call or settlement. With engine_drain(): the shard may stop. */
+bool engine_quiet(const struct engine *engine);
+/* No job is inside. */
+bool engine_empty(const struct engine *engine);
+/*
+ * Nothing is on the way, and the only endpoints that could take any of the jobs inside, asleep or not, are paused for longer than
+ * `patience_ns`: somebody must act (key, billing). out_endpoint: one of them.
+ */
+bool engine_stuck(const struct engine *engine, struct engine_time now, int64_t patience_ns,
+                  uint32_t *out_endpoint);
+
+/* Every job inside, for freeing at the end. */
+void engine_each_job(const struct engine *engine, void (*each)(void *userdata, struct job_spec *job),
+                     void *userdata);
+
+struct endpoint_stats {
+        uint64_t calls, succeeded, failed, throttled, unknown;
+        uint64_t input_tokens, output_tokens;
+        int64_t cost_picousd;
+        char last_error[ANSWER_MESSAGE_MAX];
+        enum verdict last_verdict;
+};
+
+struct engine_stats {
+        uint64_t jobs, duplicates, succeeded, failures[FAILURES_COUNT];
+        uint64_t calls, retries;
+        int64_t cost_picousd, list_cost_picousd;
+        bool cost_unknown; /* some calls have no known price */
+        uint64_t input_tokens, output_tokens, cached_tokens;
+        uint32_t in_flight, inside, waiting;
+};
+const struct engine_stats *engine_stats(const struct engine *engine);
+const struct endpoint_stats *engine_endpoint_stats(const struct engine *engine, uint32_t endpoint);
+/* The last state changes, a line each, oldest first: ids and states only, for a failed CHECK(). */
+void engine_trace(const struct engine *engine, struct buffer *out_text);

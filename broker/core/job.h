@@ -1,0 +1,53 @@
+#pragma once
+/*
+ * A job inside the engine: its state, its history, and its place in the queues. job_move() is the only way to change the state and
+ * allows what schemas/states.def lists, nothing else.
+ */
+#include "broker/base/list.h"
+#include "broker/core/job_spec.h"
+#include "broker/core/outcome.h"
+
+#define NO_CLASS UINT32_MAX
+
+enum job_state {
+#define STATE(name, text, meaning) JOB_##name,
+#define MOVE(from, to, when)
+#include "schemas/states.def"
+#undef STATE
+#undef MOVE
+        JOB_STATES_COUNT,
+};
+
+struct job {
+        struct list
+                link; /* in its class while WAITING, in its endpoint's queue while READY, in the free list while FREE */
+        struct job_spec *spec;
+        struct key128 key; /* spec->key, or spec->alias once it is a conflict */
+        enum job_state state;
+        uint32_t generation;
+        bool conflict;
+        bool contested; /* a conflict only because another job of that key was inside */
+        bool pinned;    /* no fallbacks: `place` was asked first, and no other will be */
+        bool early;     /* SLEEPING because of not_before */
+        uint32_t job_class;
+        uint32_t refused; /* bit per place of the class's route set: will not do this job */
+        uint32_t tried;   /* bit per place: failed since the last back-off */
+        uint32_t attempts, throttles, unusables, input_tries;
+        int64_t admitted_ns;
+        int64_t wake_ns;          /* SLEEPING: until then */
+        int64_t resume_ns;        /* the latest wait that a provider asked for */
+        int64_t deadline_ns;      /* INT64_MAX: none */
+        int64_t spent_picousd;    /* earlier attempts that may have been billed */
+        bool spent_unknown;       /* some of them at an unknown price */
+        uint32_t endpoint, place; /* from OPENING to the end of the call */
+        uint8_t model;
+        int64_t tokens;           /* that this call takes, or took, from the limits */
+        int64_t exposure_picousd; /* of this call */
+        struct outcome outcome;   /* last: job_reset() */
+};
+
+/* A free slot for a new job; the generation goes on. */
+void job_reset(struct job *job, struct job_spec *spec);
+const char *job_state_text(enum job_state state);
+bool job_may_move(enum job_state from, enum job_state to);
+void job_move(struct job *job, enum job_state to);

@@ -1,0 +1,407 @@
+#include "broker/loop/committer.h"
+
+#include "broker/base/check.h"
+#include "broker/base/time.h"
+#include "broker/loop/reply.h"
+#include "broker/wire/result.h"
+#include "workers/providers/dialect.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { TROUBLE_MESSAGE_MAX = 512 };
+#define RETRY_NS     (500 * NS_PER_MS) /* how often a full disk is tried again */
+#define LINES_MAX    (SIZE_MAX / 4)    /* bounded by the calls in flight times the largest answer */
+#define SCRATCH_KEEP (4U << 20)        /* a larger buffer is given back after its batch */
+
+struct intents {
+        struct intent *items;
+        size_t count, capacity;
+};
+
+struct committer {
+        struct committer_options options;
+        pthread_t thread;
+        pthread_mutex_t mutex;
+        pthread_cond_t cond;
+        /* under the mutex */
+        struct intents pending;
+        struct source_state state;
+        bool state_pending, stopping, busy;
+        struct completion *completions;
+        size_t completions_count, completions_capacity;
+        enum trouble trouble;
+        char message[TROUBLE_MESSAGE_MAX];
+        /* the thread's own */
+        struct intents working;
+        struct store_batch *batch;
+        struct buffer lines[SINKS_COUNT], scratch;
+        struct key128 *published; /* bodies that a pipe has taken; dropped with the next batch */
+        size_t published_count, published_capacity;
+        int64_t started_ns;
+};
+
+static bool grow(void **items, size_t *capacity, size_t wanted, size_t item_size) {
+        if (wanted <= *capacity)
+                return true;
+        size_t larger = *capacity ? *capacity : 64;
+        while (larger < wanted)
+                larger *= 2;
+        void *grown = reallocarray(*items, larger, item_size);
+        if (!grown)
+                return false;
+        *items = grown;
+        *capacity = larger;
+        return true;
+}
+
+static void set_trouble(struct committer *committer, enum trouble trouble, const char *message) {
+        pthread_mutex_lock(&committer->mutex);
+        committer->trouble = trouble;
+        snprintf(committer->message, sizeof(committer->message), "%s", message);
+        pthread_mutex_unlock(&committer->mutex);
+        uint64_t one = 1;
+        if (write(committer->options.event_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+                CHECK(false);
+}
+
+static uint32_t sink_for(const struct committer *committer, const struct intent *intent) {
+        bool failed = intent->outcome->failure != FAILURE_NONE;
+        return failed && committer->options.sinks[SINK_ERRORS] ? SINK_ERRORS : SINK_RESULTS;
+}
+
+/* Renders the line behind those of its sink; gives its offset and size there. */
+static void render(struct committer *committer, const struct intent *intent, uint32_t sink,
+                   uint64_t *out_offset, uint32_t *out_size) {
+        struct buffer *lines = &committer->lines[sink];
+        size_t before = lines->size;
+        struct bytes body = {NULL, 0}, request_id = {NULL, 0};
+        buffer_clear(&committer->scratch);
+        if (intent->outcome->has_answer && intent->reply.dialect) {
+                struct response response = {.status = intent->reply.status,
+                                            .headers = buffer_view(&intent->reply.headers),
+                                            .body = buffer_view(&intent->reply.body),
+                                            .now_unix_ms = intent->reply.now_unix_ms};
+                intent->reply.dialect->render(intent->job, &response, &committer->scratch);
+                body = buffer_view(&committer->scratch);
+                request_id = reply_request_id(&intent->reply);
+        }
+        struct result_source source = {.job = intent->job,
+                                       .outcome = intent->outcome,
+                                       .catalog = committer->options.catalog,
+                                       .request_id = request_id,
+                                       .body_json = body};
+        result_append(lines, &source);
+        lines->failed = lines->failed || committer->scratch.failed;
+        *out_offset = sink_bytes(committer->options.sinks[sink]) + before;
+        *out_size = (uint32_t)(lines->size - before);
+}
+
+static void settled_from(const struct intent *intent, struct settled *out_settled) {
+        const struct outcome *outcome = intent->outcome;
+        *out_settled = (struct settled){
+                .failure = outcome->failure,
+                .status = outcome->status,
+                .attempts = outcome->attempts,
+                .cost_known = outcome->cost_known,
+                .cost_is_estimate = outcome->cost_is_estimate,
+                .cost_picousd = outcome->cost_picousd,
+                .settled_unix_ms = clock_now_unix_ms(),
+                .fingerprint_known = true,
+        };
+        memcpy(out_settled->fingerprint, intent->job->fingerprint, sizeof(out_settled->fingerprint));
+}
+
+static void stage_settle(struct committer *committer, struct intent *intent) {
+        struct settled settled;
+        settled_from(intent, &settled);
+        settled.sink = sink_for(committer, intent);
+        render(committer, intent, settled.sink, &settled.offset, &settled.size);
+        store_batch_settle(committer->batch, intent->key, &settled, intent->begun);
+        if (sink_is_file(committer->options.sinks[settled.sink]))
+                return;
+        struct buffer *lines = &committer->lines[settled.sink];
+        store_batch_body(committer->batch, intent->key,
+                         (struct bytes){lines->data + lines->size - settled.size, settled.size});
+        if (grow((void **)&committer->published, &committer->published_capacity,
+                 committer->published_count + 1, sizeof(struct key128)))
+                committer->published[committer->published_count++] = intent->key;
+}
+
+static void stage(struct committer *committer) {
+        store_batch_clear(committer->batch);
+        for (size_t i = 0; i < committer->published_count; i++)
+                store_batch_body_drop(committer->batch, committer->published[i]);
+        committer->published_count = 0;
+        for (size_t i = 0; i < SINKS_COUNT; i++)
+                buffer_clear(&committer->lines[i]);
+        for (size_t i = 0; i < committer->working.count; i++) {
+                struct intent *intent = &committer->working.items[i];
+                switch (intent->kind) {
+                case INTENT_OPEN:
+                        intent->begun = store_batch_begin(committer->batch, &intent->open);
+                        break;
+                case INTENT_END:
+                        store_batch_end(committer->batch, intent->begun);
+                        break;
+                case INTENT_SETTLE:
+                        stage_settle(committer, intent);
+                        break;
+                }
+        }
+}
+
+static void stage_state(struct committer *committer, struct source_state *state) {
+        for (size_t i = 0; i < SINKS_COUNT; i++) {
+                const struct sink *sink = committer->options.sinks[i];
+                if (sink)
+                        state->outputs_bytes[i] =
+                                sink_bytes(sink) + (sink_is_file(sink) ? committer->lines[i].size : 0);
+        }
+        state->updated_unix_ms = clock_now_unix_ms();
+        store_batch_source(committer->batch, committer->options.source_name, state);
+}
+
+static struct error *append(struct committer *committer, bool files) {
+        for (size_t i = 0; i < SINKS_COUNT; i++) {
+                struct sink *sink = committer->options.sinks[i];
+                struct buffer *lines = &committer->lines[i];
+                if (!sink || sink_is_file(sink) != files)
+                        continue;
+                if (lines->failed)
+                        return error_new(ERROR_MEMORY, "no memory for a batch of result lines");
+                if (lines->size == 0)
+                        continue;
+                struct error *error = sink_append(sink, buffer_view(lines));
+                if (!error && files)
+                        error = sink_sync(sink);
+                if (error)
+                        return error;
+                buffer_clear(lines); /* not again, if a later step fails and is tried again */
+        }
+        return NULL;
+}
+
+static struct error *commit_once(struct committer *committer) {
+        struct error *error = append(committer, true);
+        if (!error && store_batch_count(committer->batch) > 0)
+                error = store_write(committer->options.store, committer->batch);
+        if (!error)
+                error = append(committer, false);
+        return error;
+}
+
+/* Waits, under the mutex, at most until `until_ns`. */
+static void wait_until(struct committer *committer, int64_t until_ns) {
+        struct timespec at = {.tv_sec = until_ns / NS_PER_S, .tv_nsec = until_ns % NS_PER_S};
+        pthread_cond_timedwait(&committer->cond, &committer->mutex, &at);
+}
+
+/* true when it is durable. */
+static bool commit(struct committer *committer) {
+        int64_t give_up_ns = clock_now_ns() + committer->options.patience_ns;
+        for (;;) {
+                struct error *error = commit_once(committer);
+                if (!error)
+                        break;
+                bool full = error->kind == ERROR_FULL && clock_now_ns() < give_up_ns;
+                set_trouble(committer, full ? TROUBLE_FULL : TROUBLE_FAILED, error->message);
+                error_free(error);
+                if (!full)
+                        return false;
+                pthread_mutex_lock(&committer->mutex);
+                if (committer->stopping)
+                        give_up_ns = 0;
+                wait_until(committer, clock_now_ns() + RETRY_NS);
+                pthread_mutex_unlock(&committer->mutex);
+        }
+        pthread_mutex_lock(&committer->mutex);
+        bool troubled = committer->trouble != TROUBLE_NONE;
+        pthread_mutex_unlock(&committer->mutex);
+        if (troubled)
+                set_trouble(committer, TROUBLE_NONE, "");
+        return true;
+}
+
+/* Under the mutex. Room was made by committer_submit(). */
+static void complete(struct committer *committer) {
+        for (size_t i = 0; i < committer->working.count; i++) {
+                struct intent *intent = &committer->working.items[i];
+                reply_deinit(&intent->reply);
+                if (intent->kind == INTENT_END)
+                        continue;
+                CHECK(committer->completions_count < committer->completions_capacity);
+                committer->completions[committer->completions_count++] = (struct completion){
+                        .kind = intent->kind, .handle = intent->handle, .begun = intent->begun};
+        }
+        committer->working.count = 0;
+}
+
+static void give_back(struct buffer *buffer) {
+        if (buffer->capacity <= SCRATCH_KEEP)
+                return;
+        buffer_deinit(buffer);
+        buffer_init(buffer, LINES_MAX);
+}
+
+static void trim(struct committer *committer) {
+        for (size_t i = 0; i < SINKS_COUNT; i++)
+                give_back(&committer->lines[i]);
+        give_back(&committer->scratch);
+}
+
+/* One batch; called and returns with the mutex held. false: it failed for good. */
+static bool work(struct committer *committer) {
+        struct intents taken = committer->pending;
+        committer->pending = committer->working;
+        committer->working = taken;
+        struct source_state state = committer->state;
+        bool with_state = committer->state_pending;
+        committer->state_pending = false;
+        committer->busy = true;
+        pthread_mutex_unlock(&committer->mutex);
+        committer->started_ns = clock_now_ns();
+        stage(committer);
+        if (with_state)
+                stage_state(committer, &state);
+        bool done = commit(committer);
+        trim(committer);
+        pthread_mutex_lock(&committer->mutex);
+        if (done)
+                complete(committer);
+        committer->busy = false;
+        uint64_t one = 1;
+        if (write(committer->options.event_fd, &one, sizeof(one)) < 0)
+                CHECK(errno == EAGAIN);
+        return done;
+}
+
+static void *run(void *userdata) {
+        struct committer *committer = userdata;
+        pthread_setname_np(pthread_self(), "committer");
+        pthread_mutex_lock(&committer->mutex);
+        for (;;) {
+                while (committer->pending.count == 0 && !committer->state_pending && !committer->stopping)
+                        pthread_cond_wait(&committer->cond, &committer->mutex);
+                if (committer->pending.count == 0 && !committer->state_pending)
+                        break;
+                int64_t due_ns = committer->started_ns + committer->options.spacing_ns;
+                while (!committer->stopping && clock_now_ns() < due_ns)
+                        wait_until(committer, due_ns);
+                if (!work(committer))
+                        break;
+        }
+        pthread_mutex_unlock(&committer->mutex);
+        if (committer->published_count > 0) {
+                stage(committer);
+                commit(committer);
+        }
+        return NULL;
+}
+
+struct error *committer_new(const struct committer_options *options, struct committer **out_committer) {
+        struct committer *committer = calloc(1, sizeof(*committer));
+        if (!committer)
+                return error_new(ERROR_MEMORY, "no memory for the committer");
+        committer->options = *options;
+        committer->batch = store_batch_new(options->store);
+        for (size_t i = 0; i < SINKS_COUNT; i++)
+                buffer_init(&committer->lines[i], LINES_MAX);
+        buffer_init(&committer->scratch, LINES_MAX);
+        pthread_condattr_t attributes;
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        pthread_cond_init(&committer->cond, &attributes);
+        pthread_condattr_destroy(&attributes);
+        pthread_mutex_init(&committer->mutex, NULL);
+        int code = committer->batch ? pthread_create(&committer->thread, NULL, run, committer) : ENOMEM;
+        if (code) {
+                store_batch_free(committer->batch);
+                free(committer);
+                return error_errno(code, "cannot start the committer");
+        }
+        *out_committer = committer;
+        return NULL;
+}
+
+struct committer *committer_free(struct committer *committer) {
+        if (!committer)
+                return NULL;
+        pthread_mutex_lock(&committer->mutex);
+        committer->stopping = true;
+        pthread_cond_signal(&committer->cond);
+        pthread_mutex_unlock(&committer->mutex);
+        pthread_join(committer->thread, NULL);
+        struct intents *lists[] = {&committer->pending, &committer->working};
+        for (size_t i = 0; i < 2; i++) {
+                for (size_t j = 0; j < lists[i]->count; j++)
+                        reply_deinit(&lists[i]->items[j].reply);
+                free(lists[i]->items);
+        }
+        for (size_t i = 0; i < SINKS_COUNT; i++)
+                buffer_deinit(&committer->lines[i]);
+        buffer_deinit(&committer->scratch);
+        store_batch_free(committer->batch);
+        free(committer->completions);
+        free(committer->published);
+        pthread_cond_destroy(&committer->cond);
+        pthread_mutex_destroy(&committer->mutex);
+        free(committer);
+        return NULL;
+}
+
+bool committer_submit(struct committer *committer, const struct intent *intents, size_t count,
+                      const struct source_state *state) {
+        pthread_mutex_lock(&committer->mutex);
+        struct intents *pending = &committer->pending;
+        size_t completions = committer->completions_count + committer->working.count + pending->count + count;
+        bool room = grow((void **)&pending->items, &pending->capacity, pending->count + count,
+                         sizeof(struct intent)) &&
+                    grow((void **)&committer->completions, &committer->completions_capacity, completions,
+                         sizeof(struct completion));
+        if (room) {
+                if (count)
+                        memcpy(pending->items + pending->count, intents, count * sizeof(*intents));
+                pending->count += count;
+                if (state) {
+                        committer->state = *state;
+                        committer->state_pending = true;
+                }
+                pthread_cond_signal(&committer->cond);
+        }
+        pthread_mutex_unlock(&committer->mutex);
+        return room;
+}
+
+size_t committer_take(struct committer *committer, struct completion *out_completions, size_t max) {
+        pthread_mutex_lock(&committer->mutex);
+        size_t count = committer->completions_count < max ? committer->completions_count : max;
+        if (count)
+                memcpy(out_completions, committer->completions, count * sizeof(*out_completions));
+        committer->completions_count -= count;
+        memmove(committer->completions, committer->completions + count,
+                committer->completions_count * sizeof(*out_completions));
+        pthread_mutex_unlock(&committer->mutex);
+        return count;
+}
+
+bool committer_idle(struct committer *committer) {
+        pthread_mutex_lock(&committer->mutex);
+        bool idle = !committer->busy && committer->pending.count == 0 && !committer->state_pending &&
+                    committer->completions_count == 0;
+        pthread_mutex_unlock(&committer->mutex);
+        return idle;
+}
+
+enum trouble committer_trouble(struct committer *committer, char *out_message, size_t message_size) {
+        pthread_mutex_lock(&committer->mutex);
+        enum trouble trouble = committer->trouble;
+        if (trouble != TROUBLE_NONE)
+                snprintf(out_message, message_size, "%s", committer->message);
+        pthread_mutex_unlock(&committer->mutex);
+        return trouble;
+}

@@ -1,0 +1,549 @@
+#include "broker/loop/shard.h"
+
+#include "broker/base/check.h"
+#include "broker/base/time.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum {
+        TURN_ANSWERS_MAX = 512, /* gathered in a turn, so that a turn stays short */
+        TURN_COMPLETIONS_MAX = 2048,
+        TURN_LINES_MAX = 256,
+        TURN_EVENTS_MAX = TURN_ANSWERS_MAX + TURN_COMPLETIONS_MAX + 2 * TURN_LINES_MAX + 2,
+        TURN_COMMANDS_MAX = 2 * TURN_EVENTS_MAX + 4096,
+        INTENTS_MAX = 2 * TURN_COMMANDS_MAX, /* an OPEN may end an attempt too */
+};
+#define PROGRESS_NS       (50 * NS_PER_MS)
+#define STUCK_PATIENCE_NS (60 * NS_PER_S) /* a provider paused for longer is somebody's business */
+#define SLEEP_MAX_NS      NS_PER_S
+
+struct slot {
+        struct begun_id begun; /* the open attempt, or the one of unknown outcome that the store told of */
+};
+
+struct look_up {
+        struct handle handle;
+        struct key128 key;
+        const struct job_spec *job;
+};
+
+struct shard {
+        struct shard_options options;
+        struct engine *engine;
+        struct calls *calls;
+        struct committer *committer;
+        struct job_decoder *decoder;
+        int epoll_fd, event_fd;
+        bool source_ended, source_later, source_watched, held;
+        _Atomic int stop; /* 1 drain, 2 stop */
+        uint64_t jobs_taken;
+        size_t payload_bytes;
+        struct error *error;
+
+        struct slot *slots;
+        struct event *events;
+        size_t events_count;
+        struct called *called;
+        size_t called_count;
+        struct completion *completions;
+        struct commands commands;
+        struct look_up *look_ups;
+        size_t look_ups_count;
+        struct key128 *look_up_keys;
+        struct store_record *look_up_records;
+        struct intent *intents;
+        size_t intents_count;
+        struct source_state state, state_handed;
+
+        pthread_mutex_t mutex;
+        struct shard_progress progress; /* under the mutex */
+        int64_t progress_ns;
+};
+
+static struct engine_time read_clock(void) {
+        return (struct engine_time){.now_ns = clock_now_ns(), .now_unix_ms = clock_now_unix_ms()};
+}
+
+static void free_job(void *userdata, struct job_spec *job) {
+        (void)userdata;
+        job_spec_free(job);
+}
+
+static void free_arrays(struct shard *shard) {
+        free(shard->slots);
+        free(shard->events);
+        free(shard->called);
+        free(shard->completions);
+        free(shard->commands.items);
+        free(shard->look_ups);
+        free(shard->look_up_keys);
+        free(shard->look_up_records);
+        free(shard->intents);
+}
+
+struct shard *shard_free(struct shard *shard) {
+        if (!shard)
+                return NULL;
+        calls_close(shard->calls);
+        committer_free(shard->committer);
+        if (shard->engine)
+                engine_each_job(shard->engine, free_job, NULL);
+        engine_free(shard->engine);
+        job_decoder_free(shard->decoder);
+        if (shard->epoll_fd >= 0)
+                close(shard->epoll_fd);
+        if (shard->event_fd >= 0)
+                close(shard->event_fd);
+        error_free(shard->error);
+        free_arrays(shard);
+        pthread_mutex_destroy(&shard->mutex);
+        free(shard);
+        return NULL;
+}
+
+static bool make_arrays(struct shard *shard) {
+        shard->slots = calloc(shard->options.engine.jobs_max, sizeof(*shard->slots));
+        shard->events = calloc(TURN_EVENTS_MAX, sizeof(*shard->events));
+        shard->called = calloc(TURN_ANSWERS_MAX, sizeof(*shard->called));
+        shard->completions = calloc(TURN_COMPLETIONS_MAX, sizeof(*shard->completions));
+        shard->commands.capacity = TURN_COMMANDS_MAX;
+        shard->commands.items = calloc(TURN_COMMANDS_MAX, sizeof(*shard->commands.items));
+        shard->look_ups = calloc(TURN_COMMANDS_MAX, sizeof(*shard->look_ups));
+        shard->look_up_keys = calloc(TURN_LINES_MAX, sizeof(*shard->look_up_keys));
+        shard->look_up_records = calloc(TURN_LINES_MAX, sizeof(*shard->look_up_records));
+        shard->intents = calloc(INTENTS_MAX, sizeof(*shard->intents));
+        return shard->slots && shard->events && shard->called && shard->completions &&
+               shard->commands.items && shard->look_ups && shard->look_up_keys && shard->look_up_records &&
+               shard->intents;
+}
+
+static struct error *watch(struct shard *shard, int fd) {
+        struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+        if (epoll_ctl(shard->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 && errno != EPERM && errno != EEXIST)
+                return error_errno(errno, "cannot wait for events");
+        return NULL;
+}
+
+static struct error *open_parts(struct shard *shard) {
+        struct shard_options *options = &shard->options;
+        options->calls.catalog = options->committer.catalog = options->catalog;
+        options->calls.slots = options->engine.jobs_max;
+        options->committer.event_fd = shard->event_fd;
+        shard->engine = engine_new(options->catalog, &options->engine, read_clock());
+        if (!shard->engine || !make_arrays(shard))
+                return error_new(ERROR_MEMORY, "no memory for %u jobs", options->engine.jobs_max);
+        struct error *error = job_decoder_new(&options->decoder, &shard->decoder);
+        if (!error)
+                error = calls_open(&options->calls, &shard->calls);
+        if (!error)
+                error = committer_new(&options->committer, &shard->committer);
+        if (!error)
+                error = watch(shard, shard->event_fd);
+        if (!error)
+                error = watch(shard, calls_http_fd(shard->calls));
+        if (!error)
+                error = watch(shard, calls_fetch_fd(shard->calls));
+        return error;
+}
+
+struct error *shard_new(const struct shard_options *options, struct shard **out_shard) {
+        struct shard *shard = calloc(1, sizeof(*shard));
+        if (!shard)
+                return error_new(ERROR_MEMORY, "no memory for a shard");
+        shard->options = *options;
+        shard->state = shard->state_handed = *options->state;
+        pthread_mutex_init(&shard->mutex, NULL);
+        shard->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        shard->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        struct error *error = NULL;
+        if (shard->epoll_fd < 0 || shard->event_fd < 0)
+                error = error_errno(errno, "cannot make an event loop");
+        else
+                error = open_parts(shard);
+        if (error) {
+                shard_free(shard);
+                return error;
+        }
+        *out_shard = shard;
+        return NULL;
+}
+
+static struct event *add_event(struct shard *shard, enum event_kind kind, struct handle handle) {
+        CHECK(shard->events_count < TURN_EVENTS_MAX);
+        struct event *event = &shard->events[shard->events_count++];
+        *event = (struct event){.kind = kind, .handle = handle};
+        return event;
+}
+
+static void gather_completions(struct shard *shard) {
+        size_t count = committer_take(shard->committer, shard->completions, TURN_COMPLETIONS_MAX);
+        for (size_t i = 0; i < count; i++) {
+                const struct completion *completion = &shard->completions[i];
+                bool opened = completion->kind == INTENT_OPEN;
+                if (opened)
+                        shard->slots[completion->handle.slot].begun = completion->begun;
+                add_event(shard, opened ? EVENT_OPENED : EVENT_SETTLED, completion->handle);
+        }
+}
+
+static void gather_answers(struct shard *shard) {
+        shard->called_count = calls_poll(shard->calls, shard->called, TURN_ANSWERS_MAX);
+        for (size_t i = 0; i < shard->called_count; i++)
+                add_event(shard, EVENT_ANSWER, shard->called[i].handle)->answer = &shard->called[i].answer;
+}
+
+static struct known_job known_from(const struct store_record *record, const struct job_spec *job) {
+        struct known_job known = {.known = KNOWN_NOTHING};
+        const uint8_t *fingerprint = NULL;
+        if (record->found == STORE_SETTLED) {
+                known.known = KNOWN_SETTLED;
+                fingerprint = record->settled.fingerprint_known ? record->settled.fingerprint : NULL;
+        } else if (record->found == STORE_UNKNOWN) {
+                known.known = KNOWN_UNKNOWN;
+                known.attempts = record->begun.attempt;
+                known.exposure_picousd = record->begun.exposure_picousd;
+                fingerprint = record->begun.fingerprint;
+        }
+        known.same_fingerprint =
+                !fingerprint || memcmp(fingerprint, job->fingerprint, sizeof(job->fingerprint)) == 0;
+        return known;
+}
+
+static struct error *gather_look_ups(struct shard *shard) {
+        size_t count = shard->look_ups_count < TURN_LINES_MAX ? shard->look_ups_count : TURN_LINES_MAX;
+        if (count == 0)
+                return NULL;
+        for (size_t i = 0; i < count; i++)
+                shard->look_up_keys[i] = shard->look_ups[i].key;
+        struct error *error = store_look_up_many(shard->options.committer.store, shard->look_up_keys, count,
+                                                 shard->look_up_records);
+        if (error)
+                return error;
+        for (size_t i = 0; i < count; i++) {
+                const struct look_up *look_up = &shard->look_ups[i];
+                struct event *event = add_event(shard, EVENT_LOOKED_UP, look_up->handle);
+                event->known = known_from(&shard->look_up_records[i], look_up->job);
+                shard->slots[look_up->handle.slot].begun = (struct begun_id){0};
+                if (event->known.known == KNOWN_UNKNOWN)
+                        shard->slots[look_up->handle.slot].begun = shard->look_up_records[i].begun_id;
+        }
+        shard->look_ups_count -= count;
+        memmove(shard->look_ups, shard->look_ups + count, shard->look_ups_count * sizeof(*shard->look_ups));
+        return NULL;
+}
+
+static bool takes_more(struct shard *shard) {
+        return !shard->source_ended && atomic_load(&shard->stop) == 0 &&
+               shard->jobs_taken < shard->options.jobs_limit && engine_room(shard->engine) > TURN_LINES_MAX &&
+               !source_full(shard->options.source) &&
+               shard->payload_bytes + calls_reply_bytes(shard->calls) < shard->options.memory_max;
+}
+
+static struct error *take_line(struct shard *shard, const struct source_line *line) {
+        struct job_spec *job =
+                job_decode(shard->decoder, line->text, line->line, line->sequence, line->too_long);
+        if (!job)
+                return error_new(ERROR_MEMORY, "no memory for line %llu", (unsigned long long)line->line);
+        shard->payload_bytes += job->memory_bytes;
+        shard->jobs_taken++;
+        add_event(shard, EVENT_JOB, (struct handle){0})->job = job;
+        return NULL;
+}
+
+/* Wakes once when standard input has something again. */
+static struct error *watch_source(struct shard *shard) {
+        int fd = source_fd(shard->options.source);
+        struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.fd = fd};
+        int operation = shard->source_watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+        if (epoll_ctl(shard->epoll_fd, operation, fd, &event) < 0)
+                return error_errno(errno, "cannot wait for standard input");
+        shard->source_watched = true;
+        return NULL;
+}
+
+static struct error *gather_lines(struct shard *shard) {
+        struct source_line line;
+        shard->source_later = false;
+        for (int i = 0; i < TURN_LINES_MAX && takes_more(shard); i++) {
+                switch (source_next(shard->options.source, &line)) {
+                case SOURCE_LINE:
+                        break;
+                case SOURCE_END:
+                        shard->source_ended = true;
+                        return NULL;
+                case SOURCE_LATER:
+                        shard->source_later = true;
+                        return watch_source(shard);
+                case SOURCE_FAILED:
+                        return source_error(shard->options.source);
+                }
+                struct error *error = take_line(shard, &line);
+                if (error)
+                        return error;
+        }
+        return NULL;
+}
+
+static struct intent *add_intent(struct shard *shard, enum intent_kind kind, const struct command *command) {
+        CHECK(shard->intents_count < INTENTS_MAX);
+        struct intent *intent = &shard->intents[shard->intents_count++];
+        struct slot *slot = &shard->slots[command->handle.slot];
+        *intent = (struct intent){
+                .kind = kind, .handle = command->handle, .key = command->key, .job = command->job};
+        intent->begun = slot->begun;
+        slot->begun = (struct begun_id){0};
+        return intent;
+}
+
+static void open_attempt(struct shard *shard, const struct command *command) {
+        /* the attempt of unknown outcome that this one follows ends with it */
+        if (shard->slots[command->handle.slot].begun.block)
+                add_intent(shard, INTENT_END, command);
+        struct intent *intent = add_intent(shard, INTENT_OPEN, command);
+        intent->open = (struct begun){.key = command->key,
+                                      .attempt = command->attempt,
+                                      .exposure_picousd = command->exposure_picousd};
+        memcpy(intent->open.fingerprint, command->job->fingerprint, sizeof(intent->open.fingerprint));
+        snprintf(intent->open.endpoint, sizeof(intent->open.endpoint), "%s",
+                 shard->options.catalog->endpoints[command->endpoint].name);
+}
+
+static void settle(struct shard *shard, const struct command *command) {
+        struct intent *intent = add_intent(shard, INTENT_SETTLE, command);
+        intent->outcome = command->outcome;
+        calls_take_reply(shard->calls, command->handle.slot, &intent->reply);
+}
+
+static void forget(struct shard *shard, const struct command *command) {
+        source_settled(shard->options.source, command->job->sequence);
+        shard->payload_bytes -= command->job->memory_bytes;
+        if (command->duplicate)
+                shard->jobs_taken--; /* it does not count for the limit */
+        job_spec_free(command->job);
+}
+
+static void carry_out(struct shard *shard, const struct command *command) {
+        switch (command->kind) {
+        case COMMAND_LOOK_UP:
+                CHECK(shard->look_ups_count < TURN_COMMANDS_MAX);
+                shard->look_ups[shard->look_ups_count++] =
+                        (struct look_up){.handle = command->handle, .key = command->key, .job = command->job};
+                return;
+        case COMMAND_OPEN:
+                open_attempt(shard, command);
+                return;
+        case COMMAND_CALL:
+                calls_start(shard->calls, command);
+                return;
+        case COMMAND_END:
+                add_intent(shard, INTENT_END, command);
+                return;
+        case COMMAND_SETTLE:
+                settle(shard, command);
+                return;
+        case COMMAND_FORGET:
+                forget(shard, command);
+                return;
+        }
+        CHECK(false);
+}
+
+/* The source's state, if its mark has moved since it was last handed over. */
+static const struct source_state *moved_state(struct shard *shard) {
+        struct source_mark mark;
+        source_get_mark(shard->options.source, &mark);
+        if (mark.offset == shard->state_handed.offset)
+                return NULL;
+        shard->state.offset = mark.offset;
+        shard->state.lines = mark.lines;
+        shard->state.sequence = mark.sequence;
+        shard->state.crc = mark.crc;
+        shard->state_handed = shard->state;
+        return &shard->state;
+}
+
+static struct error *hand_over(struct shard *shard) {
+        if (shard->intents_count == 0)
+                return NULL;
+        if (!committer_submit(shard->committer, shard->intents, shard->intents_count, moved_state(shard)))
+                return error_new(ERROR_MEMORY, "no memory to make %zu results durable", shard->intents_count);
+        shard->intents_count = 0;
+        return NULL;
+}
+
+static void publish_progress(struct shard *shard, int64_t now_ns, bool now) {
+        if (!now && now_ns - shard->progress_ns < PROGRESS_NS)
+                return;
+        shard->progress_ns = now_ns;
+        pthread_mutex_lock(&shard->mutex);
+        shard->progress.stats = *engine_stats(shard->engine);
+        shard->progress.bytes_read = source_offset(shard->options.source);
+        shard->progress.bytes_total = source_bytes(shard->options.source);
+        shard->progress.calls_in_flight = calls_in_flight(shard->calls);
+        pthread_mutex_unlock(&shard->mutex);
+}
+
+static struct error *watch_trouble(struct shard *shard) {
+        char message[512] = "";
+        enum trouble trouble = committer_trouble(shard->committer, message, sizeof(message));
+        bool full = trouble == TROUBLE_FULL;
+        if (full != shard->held) {
+                shard->held = full;
+                engine_hold(shard->engine, full);
+        }
+        pthread_mutex_lock(&shard->mutex);
+        shard->progress.trouble = trouble;
+        if (trouble != TROUBLE_NONE)
+                snprintf(shard->progress.message, sizeof(shard->progress.message), "%s", message);
+        pthread_mutex_unlock(&shard->mutex);
+        return trouble == TROUBLE_FAILED ? error_new(ERROR_IO, "%s", message) : NULL;
+}
+
+static struct error *gather(struct shard *shard) {
+        shard->events_count = 0;
+        gather_completions(shard);
+        gather_answers(shard);
+        struct error *error = gather_look_ups(shard);
+        return error ? error : gather_lines(shard);
+}
+
+static struct error *turn(struct shard *shard) {
+        struct error *error = gather(shard);
+        if (error)
+                return error;
+        struct engine_time now = read_clock();
+        shard->commands.count = 0;
+        engine_step(shard->engine, now, shard->events, shard->events_count, &shard->commands);
+        for (size_t i = 0; i < shard->commands.count; i++)
+                carry_out(shard, &shard->commands.items[i]);
+        publish_progress(shard, now.now_ns, false);
+        error = hand_over(shard);
+        return error ? error : watch_trouble(shard);
+}
+
+static int sleep_ms(struct shard *shard) {
+        if (shard->look_ups_count > 0)
+                return 0;
+        int64_t until_ns = engine_wake_ns(shard->engine), calls_ns = calls_wake_ns(shard->calls);
+        if (calls_ns < until_ns)
+                until_ns = calls_ns;
+        int64_t ns = until_ns == INT64_MAX ? SLEEP_MAX_NS : until_ns - clock_now_ns();
+        if (ns <= 0)
+                return 0;
+        return (int)(((ns < SLEEP_MAX_NS ? ns : SLEEP_MAX_NS) + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+static void wait_for_events(struct shard *shard) {
+        struct epoll_event events[8];
+        int timeout_ms = sleep_ms(shard);
+        if (takes_more(shard) && !shard->source_later)
+                timeout_ms = 0;
+        int count = epoll_wait(shard->epoll_fd, events, 8, timeout_ms);
+        for (int i = 0; i < count; i++) {
+                uint64_t ignored;
+                if (events[i].data.fd == shard->event_fd &&
+                    read(shard->event_fd, &ignored, sizeof(ignored)) < 0)
+                        CHECK(errno == EAGAIN);
+        }
+}
+
+static bool ended(struct shard *shard, enum shard_end *out_end) {
+        int stop = atomic_load(&shard->stop);
+        bool quiet =
+                engine_quiet(shard->engine) && shard->look_ups_count == 0 && committer_idle(shard->committer);
+        if (stop >= 2 || (stop == 1 && quiet)) {
+                *out_end = SHARD_INTERRUPTED;
+                return true;
+        }
+        if (!quiet)
+                return false;
+        bool limited = shard->jobs_taken >= shard->options.jobs_limit;
+        if (engine_empty(shard->engine) && (shard->source_ended || limited)) {
+                *out_end = shard->source_ended ? SHARD_FINISHED : SHARD_LIMITED;
+                return true;
+        }
+        uint32_t endpoint;
+        if (!engine_stuck(shard->engine, read_clock(), STUCK_PATIENCE_NS, &endpoint))
+                return false;
+        const struct endpoint *stuck = &shard->options.catalog->endpoints[endpoint];
+        pthread_mutex_lock(&shard->mutex);
+        snprintf(shard->progress.message, sizeof(shard->progress.message), "%s: %s", stuck->name,
+                 engine_endpoint_stats(shard->engine, endpoint)->last_error);
+        pthread_mutex_unlock(&shard->mutex);
+        *out_end = SHARD_STUCK;
+        return true;
+}
+
+/* The last word to the store: where the source stands now. */
+static struct error *finish(struct shard *shard, enum shard_end end) {
+        moved_state(shard);
+        shard->state.finished = end == SHARD_FINISHED;
+        if (!committer_submit(shard->committer, NULL, 0, &shard->state))
+                return error_new(ERROR_MEMORY, "no memory to finish");
+        struct error *error = NULL;
+        while (!error && !committer_idle(shard->committer)) {
+                struct epoll_event event;
+                epoll_wait(shard->epoll_fd, &event, 1, 10);
+                uint64_t ignored;
+                if (read(shard->event_fd, &ignored, sizeof(ignored)) < 0)
+                        CHECK(errno == EAGAIN);
+                committer_take(shard->committer, shard->completions, TURN_COMPLETIONS_MAX);
+                error = watch_trouble(shard);
+                if (!error && shard->held && atomic_load(&shard->stop) >= 2)
+                        error = error_new(ERROR_FULL, "stopped while the disk is full");
+        }
+        return error;
+}
+
+enum shard_end shard_run(struct shard *shard, struct error **out_error) {
+        enum shard_end end = SHARD_FAILED;
+        struct error *error = NULL;
+        while (!(error = turn(shard)) && !ended(shard, &end)) {
+                if (atomic_load(&shard->stop) == 1)
+                        engine_drain(shard->engine);
+                wait_for_events(shard);
+        }
+        if (!error)
+                error = finish(shard, end);
+        publish_progress(shard, clock_now_ns(), true);
+        if (error) {
+                *out_error = error;
+                return SHARD_FAILED;
+        }
+        return end;
+}
+
+static void wake(struct shard *shard) {
+        uint64_t one = 1;
+        ssize_t written = write(shard->event_fd, &one, sizeof(one));
+        (void)written; /* a full counter wakes as well */
+}
+
+void shard_drain(struct shard *shard) {
+        int none = 0;
+        atomic_compare_exchange_strong(&shard->stop, &none, 1);
+        wake(shard);
+}
+
+void shard_stop(struct shard *shard) {
+        atomic_store(&shard->stop, 2);
+        wake(shard);
+}
+
+void shard_get_progress(struct shard *shard, struct shard_progress *out_progress) {
+        pthread_mutex_lock(&shard->mutex);
+        *out_progress = shard->progress;
+        pthread_mutex_unlock(&shard->mutex);
+}
+
+const struct engine *shard_engine(const struct shard *shard) {
+        return shard->engine;
+}

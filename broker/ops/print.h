@@ -1,0 +1,10 @@
+#pragma once
+/* Writing tables of fields as YAML, by which config_print() writes all of a configuration. */
+#include "broker/ops/settings.h"
+
+/*
+ * The fields that were said, one in each line, in groups as their paths tell, every line indented. Those
+ * whose path begins with `skip` are left out; NULL: none are.
+ */
+void print_fields(const struct field_table *table, const void *base, size_t indent, const char *skip,
+                  struct buffer *out_text);

@@ -1,0 +1,586 @@
+/*
+ * The catalog's arrays are cut at once in the size that the file asks for, then filled in order; what is
+ * wrong leaves a finding, and the catalog is thrown away in the end.
+ */
+#include "broker/ops/provider.h"
+
+#include "broker/base/nearest.h"
+#include "broker/ops/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_BYTES_MAX = 16 << 10 };
+
+#define ALL_KINDS ((1U << KINDS_COUNT) - 1)
+
+enum provider_field {
+#define PROVIDER_FIELD(id, path, type, member, default_text, min, max, help) PROVIDER_FIELD_##id,
+#include "schemas/provider_fields.def"
+#undef PROVIDER_FIELD
+};
+
+static const struct field provider_fields[] = {
+#define PROVIDER_FIELD(id, path, type, member, default_text, min, max, help)                                 \
+        {path, FIELD_##type, offsetof(struct provider_draft, member), default_text, min, max, help},
+#include "schemas/provider_fields.def"
+#undef PROVIDER_FIELD
+};
+
+enum model_field {
+#define MODEL_FIELD(id, path, type, member, default_text, min, max, help) MODEL_FIELD_##id,
+#include "schemas/provider_fields.def"
+#undef MODEL_FIELD
+};
+
+static const struct field model_fields[] = {
+#define MODEL_FIELD(id, path, type, member, default_text, min, max, help)                                    \
+        {path, FIELD_##type, offsetof(struct model_draft, member), default_text, min, max, help},
+#include "schemas/provider_fields.def"
+#undef MODEL_FIELD
+};
+
+const struct field_table provider_table = {provider_fields, sizeof provider_fields / sizeof *provider_fields};
+const struct field_table model_table = {model_fields, sizeof model_fields / sizeof *model_fields};
+
+_Static_assert(sizeof provider_fields / sizeof *provider_fields <= FIELDS_MAX, "a bit each");
+_Static_assert(sizeof model_fields / sizeof *model_fields <= FIELDS_MAX, "a bit each");
+
+static const char *const kind_names[KINDS_COUNT] = {
+        [KIND_CHAT] = "chat",
+        [KIND_RESPONSES] = "responses",
+        [KIND_COMPLETIONS] = "completions",
+        [KIND_EMBEDDINGS] = "embeddings",
+        [KIND_TRANSCRIPTIONS] = "transcriptions",
+        [KIND_TRANSLATIONS] = "translations",
+        [KIND_SPEECH] = "speech",
+        [KIND_IMAGES] = "images",
+        [KIND_IMAGE_EDITS] = "image_edits",
+        [KIND_RERANK] = "rerank",
+        [KIND_MODERATIONS] = "moderations",
+};
+
+const char *provider_kind_name(enum kind kind) {
+        return kind_names[kind];
+}
+
+static bool said_it(uint64_t said, unsigned field) {
+        return (said >> field & 1) != 0;
+}
+
+/* ---- one model ---- */
+
+static const struct price price_unknown = {PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
+                                           PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
+                                           PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN};
+
+static void draft_model(struct model_draft *draft) {
+        *draft = (struct model_draft){.endpoint = {.price = price_unknown, .kinds = ALL_KINDS},
+                                      .notes = {.batch = price_unknown, .quality = -1}};
+        fields_default(&model_table, draft);
+}
+
+/* "embeddings" or "/v1/embeddings" */
+static bool find_kind(struct bytes text, enum kind *out_kind) {
+        for (unsigned i = 0; i < KINDS_COUNT; i++)
+                if (bytes_equal_string(text, kind_names[i])) {
+                        *out_kind = (enum kind)i;
+                        return true;
+                }
+        return kind_from_url(text, out_kind);
+}
+
+static void read_kind(struct reader *reader, const struct yaml_node *node, uint32_t *kinds) {
+        struct reader_text text;
+        struct nearest nearest;
+        enum kind kind;
+        if (!reader_text(reader, node, &text))
+                return;
+        if (find_kind(text.value, &kind)) {
+                *kinds |= 1U << kind;
+                return;
+        }
+        nearest_init(&nearest, text.written);
+        for (unsigned i = 0; i < KINDS_COUNT; i++) {
+                nearest_offer(&nearest, bytes_of(kind_names[i]));
+                nearest_offer(&nearest, bytes_of(kind_facts[i].url));
+        }
+        if (nearest.best.size > 0)
+                reader_find(reader, node, "unknown kind; did you mean \"%.*s\"?", (int)nearest.best.size,
+                            nearest.best.data);
+        else
+                reader_find(reader, node,
+                            "unknown kind; there are chat, embeddings, rerank, ... as in the url of a job");
+}
+
+static void read_kinds(struct reader *reader, const struct yaml_node *node, struct endpoint *endpoint) {
+        uint32_t kinds = 0, index = 0;
+        if (!reader_is_list(reader, node, "such as [chat, embeddings]"))
+                return;
+        for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
+                size_t place = reader_enter_item(reader, index++);
+                read_kind(reader, item, &kinds);
+                reader_leave(reader, place);
+        }
+        if (index == 0)
+                reader_find(reader, node, "must not be empty; without it the model serves all kinds");
+        endpoint->kinds = kinds;
+}
+
+static void read_other_of_model(struct reader *reader, const struct field *field,
+                                const struct yaml_node *node, void *base) {
+        struct model_draft *draft = base;
+        if (field - model_fields == MODEL_FIELD_KINDS)
+                read_kinds(reader, node, &draft->endpoint);
+        else if (!node->nothing && (node->kind != YAML_LIST || node->count > 0))
+                reader_find_name(
+                        reader, node,
+                        "prices by time are not applied by this version yet: remove \"price_windows\"");
+}
+
+/* Something is wrong with the value of that name. */
+static void find_in(struct reader *reader, const struct yaml_node *map, const char *name,
+                    const char *sentence) {
+        const struct yaml_node *node = yaml_child(map, bytes_of(name));
+        size_t place = reader_enter(reader, bytes_of(name));
+        reader_find(reader, node != NULL ? node : map, "%s", sentence);
+        reader_leave(reader, place);
+}
+
+static bool is_model_name(const char *name) {
+        for (; *name != '\0'; name++)
+                if (*name == ' ')
+                        return false;
+        return true;
+}
+
+/* What the table cannot say. */
+static void check_model(struct reader *reader, const struct yaml_node *map, uint64_t said,
+                        struct model_draft *draft) {
+        struct endpoint *endpoint = &draft->endpoint;
+        bool any = strcmp(endpoint->model, "*") == 0;
+        if (!said_it(said, MODEL_FIELD_MODEL)) {
+                reader_find(reader, map, "model is missing: the name that jobs use");
+                return;
+        }
+        if (!is_model_name(endpoint->model))
+                find_in(reader, map, "model", "must not hold blanks");
+        if (any && said_it(said, MODEL_FIELD_UPSTREAM))
+                find_in(reader, map, "upstream",
+                        "model \"*\" sends the name that the job has: remove \"upstream\"");
+        if (endpoint->context > 0 && endpoint->output_max > endpoint->context)
+                find_in(reader, map, "output_max", "must not be above context");
+        if (!said_it(said, MODEL_FIELD_UPSTREAM))
+                endpoint->upstream = endpoint->model;
+}
+
+static const char *endpoint_name(struct reader *reader, const char *provider, const char *model) {
+        size_t before = strlen(provider), behind = strlen(model);
+        char *name = reader_alloc(reader, before + behind + 2);
+        if (name == NULL)
+                return "";
+        memcpy(name, provider, before);
+        name[before] = '/';
+        memcpy(name + before + 1, model, behind);
+        return name;
+}
+
+/* ---- building ---- */
+
+/* The catalog while it is filled: the arrays that the configuration's const pointers point to. */
+struct building {
+        struct provider_draft draft; /* the provider that is read; first, so that fields are read into it */
+        const struct config_options *options;
+        struct provider *providers;
+        struct endpoint *endpoints;
+        struct model_notes *notes;
+        char **keys;
+        uint32_t providers_count, endpoints_count;
+};
+
+static bool building_init(struct reader *reader, struct building *building, uint32_t providers,
+                          uint32_t endpoints) {
+        building->providers = reader_alloc(reader, providers * sizeof *building->providers);
+        building->keys = reader_alloc(reader, providers * sizeof *building->keys);
+        building->endpoints = reader_alloc(reader, endpoints * sizeof *building->endpoints);
+        building->notes = reader_alloc(reader, endpoints * sizeof *building->notes);
+        return !reader->memory_refused;
+}
+
+static void building_done(const struct building *building, struct config *config) {
+        config->catalog.providers = building->providers;
+        config->catalog.providers_count = building->providers_count;
+        config->catalog.endpoints = building->endpoints;
+        config->catalog.endpoints_count = building->endpoints_count;
+        config->keys = (const char *const *)building->keys;
+        config->notes = building->notes;
+}
+
+static void add_model(struct reader *reader, const struct yaml_node *node, struct building *building) {
+        struct model_draft draft;
+        uint64_t said = 0;
+        draft_model(&draft);
+        if (node->kind != YAML_MAP) {
+                reader_find(reader, node, "must be a group of names, such as {model: NAME}");
+                return;
+        }
+        reader_fields(reader, &model_table, node, &draft, read_other_of_model, &said);
+        check_model(reader, node, said, &draft);
+        draft.endpoint.provider = building->providers_count;
+        for (uint32_t i = building->endpoints_count; i-- > 0 && draft.endpoint.model[0] != '\0';) {
+                const struct endpoint *other = &building->endpoints[i];
+                if (other->provider != building->providers_count)
+                        break;
+                if (strcmp(other->model, draft.endpoint.model) == 0)
+                        find_in(reader, node, "model", "this provider has a model of this name already");
+        }
+        building->notes[building->endpoints_count] = draft.notes;
+        building->endpoints[building->endpoints_count++] = draft.endpoint;
+}
+
+static void read_models(struct reader *reader, const struct yaml_node *node, struct building *building) {
+        uint32_t index = 0;
+        if (!reader_is_list(reader, node, "of which each item is a group of names, such as {model: NAME}") &&
+            !node->nothing)
+                return;
+        if (node->count == 0)
+                reader_find(reader, node,
+                            "must not be empty; {model: \"*\"} serves every model that jobs name");
+        for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
+                size_t place = reader_enter_item(reader, index++);
+                add_model(reader, item, building);
+                reader_leave(reader, place);
+        }
+}
+
+/* ---- one provider ---- */
+
+static const char *key_problem(struct bytes key) {
+        if (key.size > KEY_BYTES_MAX)
+                return "is too long for a key";
+        if (bytes_equal_string(key, "***"))
+                return "\"***\" stands for a key that `config print` did not show: put the key here, best as "
+                       "${NAME}";
+        for (size_t i = 0; i < key.size; i++)
+                if (key.data[i] <= 0x20 || key.data[i] >= 0x7f)
+                        return "a key must be one line of ASCII without blanks";
+        return NULL;
+}
+
+/* An empty text is no key: what ${NAME:-} gives. */
+static void read_key(struct reader *reader, const struct yaml_node *node, struct provider_draft *draft) {
+        struct reader_text text;
+        if (!reader_text(reader, node, &text))
+                return;
+        log_secret(text.value);
+        const char *problem = key_problem(text.value);
+        if (problem != NULL) {
+                reader_find(reader, node, "%s", problem);
+                return;
+        }
+        if (text.value.size == 0)
+                return;
+        draft->key = bytes_dup(text.value);
+        reader->memory_refused = reader->memory_refused || draft->key == NULL;
+}
+
+static void read_other_of_provider(struct reader *reader, const struct field *field,
+                                   const struct yaml_node *node, void *base) {
+        struct building *building = base; /* of which the draft is the first member */
+        if (field - provider_fields == PROVIDER_FIELD_API_KEY)
+                read_key(reader, node, &building->draft);
+        else
+                read_models(reader, node, building);
+}
+
+/* NULL when it can be called. Of a query, only the version that azure wants can stand there. */
+static const char *url_problem(struct bytes url, bool azure) {
+        size_t scheme = bytes_starts_with(url, "https://") ? 8 : bytes_starts_with(url, "http://") ? 7 : 0;
+        size_t host = scheme;
+        if (scheme == 0)
+                return "must begin with https:// or http://";
+        while (host < url.size && memchr("/?#", url.data[host], 3) == NULL)
+                host++;
+        if (host == scheme || url.data[scheme] == ':')
+                return "has no host";
+        if (memchr(url.data + scheme, '@', host - scheme) != NULL)
+                return "must not hold a user or password: put the key into api_key";
+        const char *query = memchr(url.data, '?', url.size);
+        struct bytes asked = {query, query == NULL ? 0 : url.size - (size_t)(query - url.data)};
+        if (memchr(url.data, '#', url.size) != NULL ||
+            (query != NULL && !(azure && bytes_starts_with(asked, "?api-version="))))
+                return "must not hold a query (?...) or fragment (#...)";
+        for (size_t i = 0; i < url.size; i++)
+                if (url.data[i] <= 0x20 || url.data[i] >= 0x7f ||
+                    memchr("\"<>\\^`{|}", url.data[i], 9) != NULL)
+                        return "must not hold blanks or characters that a URL has to escape";
+        return NULL;
+}
+
+static struct bytes without_slashes(struct bytes url) {
+        while (url.size > 0 && url.data[url.size - 1] == '/')
+                url.size--;
+        return url;
+}
+
+static void check_dialect(struct reader *reader, const struct yaml_node *map,
+                          const struct config_options *options, const char *dialect) {
+        const char *const *names = options->dialect_names;
+        struct nearest nearest;
+        bool known = options->dialect_known != NULL ? options->dialect_known(dialect) : names == NULL;
+        nearest_init(&nearest, bytes_of(dialect));
+        for (; names != NULL && *names != NULL; names++) {
+                known = known || strcmp(*names, dialect) == 0;
+                nearest_offer(&nearest, bytes_of(*names));
+        }
+        if (known)
+                return;
+        struct buffer text;
+        buffer_init(&text, 1024);
+        if (nearest.best.size > 0)
+                buffer_printf(&text, "unknown kind of provider; did you mean \"%.*s\"?",
+                              (int)nearest.best.size, nearest.best.data);
+        else
+                buffer_append_string(&text, "this version does not know this kind of provider");
+        const char *before = "; there are ";
+        for (names = options->dialect_names; nearest.best.size == 0 && names != NULL && *names != NULL;
+             names++) {
+                buffer_printf(&text, "%s%s", before, *names);
+                before = ", ";
+        }
+        buffer_append_char(&text, '\0');
+        find_in(reader, map, "kind", text.failed ? "unknown kind of provider" : text.data);
+        buffer_deinit(&text);
+}
+
+/* Not said is the worse: what zero retention excludes need not be said. */
+static void check_policy(struct reader *reader, const struct yaml_node *map, uint64_t said,
+                         struct provider *provider) {
+        bool zdr = said_it(said, PROVIDER_FIELD_ZDR), training = said_it(said, PROVIDER_FIELD_TRAINING);
+        provider->data_policy_known = zdr || training || said_it(said, PROVIDER_FIELD_RETENTION);
+        if (provider->data_policy_known && !training)
+                provider->training = !provider->zdr;
+        if (provider->zdr && (provider->training || provider->retention_days > 0))
+                find_in(reader, map, "data_policy",
+                        "zdr keeps nothing, so training must be false and retention_days 0");
+}
+
+static void check_url(struct reader *reader, const struct yaml_node *map, struct provider *provider) {
+        struct bytes url = bytes_of(provider->base_url);
+        const char *problem = url_problem(url, strcmp(provider->dialect, "azure") == 0);
+        if (problem != NULL)
+                find_in(reader, map, "base_url", problem);
+        provider->base_url = reader_keep(reader, without_slashes(url));
+}
+
+static void check_name(struct reader *reader, const struct yaml_node *map, const struct building *building) {
+        const char *name = building->draft.provider.name;
+        bool upper = false, twice = false;
+        for (const char *at = name; *at != '\0'; at++)
+                upper = upper || (*at >= 'A' && *at <= 'Z');
+        for (uint32_t i = 0; i < building->providers_count; i++)
+                twice = twice || (name[0] != '\0' && strcmp(building->providers[i].name, name) == 0);
+        if (upper)
+                find_in(reader, map, "name", "must be in lower case");
+        if (twice)
+                find_in(reader, map, "name", "there is a provider of this name already");
+}
+
+static void check_provider(struct reader *reader, const struct yaml_node *map, uint64_t said,
+                           struct building *building) {
+        struct provider *provider = &building->draft.provider;
+        if (!said_it(said, PROVIDER_FIELD_NAME))
+                reader_find(reader, map, "name is missing: the name that rules, receipts and logs use");
+        if (!said_it(said, PROVIDER_FIELD_KIND))
+                reader_find(reader, map, "kind is missing: the dialect, such as openai");
+        if (!said_it(said, PROVIDER_FIELD_BASE_URL))
+                reader_find(reader, map, "base_url is missing");
+        if (!said_it(said, PROVIDER_FIELD_MODELS))
+                reader_find(reader, map,
+                            "models is missing; [{model: \"*\"}] serves every model that jobs name");
+        check_name(reader, map, building);
+        if (provider->dialect[0] != '\0')
+                check_dialect(reader, map, building->options, provider->dialect);
+        if (provider->base_url[0] != '\0')
+                check_url(reader, map, provider);
+        check_policy(reader, map, said, provider);
+}
+
+static void draft_provider(struct provider_draft *draft) {
+        *draft = (struct provider_draft){.provider = {.retention_days = -1}};
+        fields_default(&provider_table, draft);
+}
+
+/* Its models were added before it is, so they get their names last. */
+static void add_provider(struct reader *reader, const struct yaml_node *map, struct building *building) {
+        uint32_t first = building->endpoints_count;
+        uint64_t said = 0;
+        draft_provider(&building->draft);
+        if (map->kind != YAML_MAP) {
+                reader_find(reader, map, "must be a group of names: name, kind, base_url, models, ...");
+                return;
+        }
+        reader_fields(reader, &provider_table, map, building, read_other_of_provider, &said);
+        check_provider(reader, map, said, building);
+        for (uint32_t i = first; i < building->endpoints_count; i++)
+                building->endpoints[i].name =
+                        endpoint_name(reader, building->draft.provider.name, building->endpoints[i].model);
+        building->keys[building->providers_count] = building->draft.key;
+        building->providers[building->providers_count++] = building->draft.provider;
+}
+
+void providers_read(struct reader *reader, const struct yaml_node *list, const struct config_options *options,
+                    struct config *config) {
+        struct building building = {.options = options};
+        uint32_t endpoints = 0, index = 0;
+        if (!reader_is_list(reader, list,
+                            "of which each item is a group of names: name, kind, base_url, models, ..."))
+                return;
+        for (const struct yaml_node *item = list->first; item != NULL; item = item->next) {
+                const struct yaml_node *models = yaml_child(item, BYTES("models"));
+                endpoints += models != NULL && models->kind == YAML_LIST ? models->count : 0;
+        }
+        if (list->count > CATALOG_PROVIDERS_MAX || endpoints > CATALOG_ENDPOINTS_MAX) {
+                reader_find(reader, list, "must hold at most %d providers and %d models",
+                            CATALOG_PROVIDERS_MAX, CATALOG_ENDPOINTS_MAX);
+                return;
+        }
+        if (!building_init(reader, &building, list->count, endpoints))
+                return;
+        for (const struct yaml_node *item = list->first; item != NULL; item = item->next) {
+                size_t place = reader_enter_item(reader, index++);
+                add_provider(reader, item, &building);
+                reader_leave(reader, place);
+        }
+        building_done(&building, config);
+}
+
+/* A node without a place, for what came from the command line. */
+static const struct yaml_node nowhere;
+
+void providers_default(struct reader *reader, struct bytes base_url, char *key, struct config *config) {
+        struct building building = {0};
+        struct model_draft model;
+        const char *problem = url_problem(base_url, false);
+        if (problem != NULL)
+                reader_find(reader, &nowhere, "%s", problem);
+        if (!building_init(reader, &building, 1, 1)) {
+                if (key != NULL)
+                        explicit_bzero(key, strlen(key));
+                free(key);
+                return;
+        }
+        draft_provider(&building.draft);
+        building.draft.provider.name = "default";
+        building.draft.provider.dialect = "openai";
+        building.draft.provider.base_url = reader_keep(reader, without_slashes(base_url));
+        draft_model(&model);
+        model.endpoint.name = "default/*";
+        model.endpoint.model = model.endpoint.upstream = "*";
+        building.providers[building.providers_count++] = building.draft.provider;
+        building.keys[0] = key;
+        building.endpoints[0] = model.endpoint;
+        building.notes[0] = model.notes;
+        building.endpoints_count = 1;
+        building_done(&building, config);
+}
+
+const char *providers_key_problem(struct bytes key) {
+        return key_problem(key);
+}
+
+/* ---- the catalog's id ---- */
+
+/* FNV-1a, 64 bits: to tell catalogs apart, not to withstand somebody who wants two alike. */
+static void hash(uint64_t *state, const void *data, size_t size) {
+        const unsigned char *at = data;
+        for (size_t i = 0; i < size; i++)
+                *state = (*state ^ at[i]) * UINT64_C(0x100000001b3);
+}
+
+/* Number by number, so that neither padding nor the order of bytes in memory counts. */
+static void hash_number(uint64_t *state, int64_t number) {
+        unsigned char bytes[8];
+        for (unsigned i = 0; i < 8; i++)
+                bytes[i] = (unsigned char)((uint64_t)number >> (8 * i) & 0xff);
+        hash(state, bytes, sizeof bytes);
+}
+
+static void hash_text(uint64_t *state, struct bytes text) {
+        hash_number(state, (int64_t)text.size);
+        hash(state, text.data, text.size);
+}
+
+static void hash_limits(uint64_t *state, const struct limits_spec *limits) {
+        hash_number(state, limits->requests_per_minute);
+        hash_number(state, limits->tokens_per_minute);
+        hash_number(state, limits->concurrency);
+}
+
+static void hash_provider(uint64_t *state, const struct provider *provider) {
+        hash_text(state, bytes_of(provider->name));
+        hash_text(state, bytes_of(provider->dialect));
+        hash_text(state, bytes_of(provider->base_url));
+        hash_text(state, bytes_of(provider->region));
+        hash_number(state, provider->zdr);
+        hash_number(state, provider->training);
+        hash_number(state, provider->data_policy_known);
+        hash_number(state, provider->retention_days);
+        hash_limits(state, &provider->limits);
+}
+
+static void hash_endpoint(uint64_t *state, const struct endpoint *endpoint) {
+        const struct price *price = &endpoint->price;
+        const int64_t prices[] = {price->input,  price->cached_input, price->cache_write,
+                                  price->output, price->audio_minute, price->character,
+                                  price->image,  price->request,      price->search_unit};
+        hash_text(state, bytes_of(endpoint->name));
+        hash_text(state, bytes_of(endpoint->upstream));
+        for (size_t i = 0; i < sizeof prices / sizeof *prices; i++)
+                hash_number(state, prices[i]);
+        hash_number(state, endpoint->provider);
+        hash_number(state, endpoint->context);
+        hash_number(state, endpoint->output_max);
+        hash_number(state, endpoint->dimensions);
+        hash_text(state, bytes_of(endpoint->quantization));
+        hash_limits(state, &endpoint->limits);
+        hash_number(state, endpoint->kinds);
+}
+
+static void hash_names(uint64_t *state, const struct names *names) {
+        hash_number(state, names->count);
+        for (unsigned i = 0; i < names->count; i++)
+                hash_text(state, names->items[i]);
+}
+
+static void hash_prefs(uint64_t *state, const struct routing_prefs *prefs) {
+        hash_names(state, &prefs->order);
+        hash_names(state, &prefs->only);
+        hash_names(state, &prefs->ignore);
+        hash_names(state, &prefs->regions);
+        hash_names(state, &prefs->quantizations);
+        hash_number(state, prefs->allow_fallbacks);
+        hash_number(state, prefs->deny_training);
+        hash_number(state, prefs->zdr);
+        hash_number(state, prefs->sort);
+        hash_number(state, prefs->max_price_input);
+        hash_number(state, prefs->max_price_output);
+        hash_number(state, prefs->max_price_request);
+        hash_number(state, prefs->max_price_image);
+}
+
+void providers_seal(struct config *config) {
+        static const char digits[] = "0123456789abcdef";
+        struct catalog *catalog = &config->catalog;
+        uint64_t state = UINT64_C(0xcbf29ce484222325);
+        hash_number(&state, catalog->providers_count);
+        for (uint32_t i = 0; i < catalog->providers_count; i++)
+                hash_provider(&state, &catalog->providers[i]);
+        hash_number(&state, catalog->endpoints_count);
+        for (uint32_t i = 0; i < catalog->endpoints_count; i++)
+                hash_endpoint(&state, &catalog->endpoints[i]);
+        hash_prefs(&state, &config->prefs);
+        for (unsigned i = 0; i < 16; i++)
+                catalog->id[i] = digits[state >> (60 - 4 * i) & 15];
+        catalog->id[16] = '\0';
+}

@@ -1,0 +1,63 @@
+#pragma once
+/*
+ * What every answer shares: the settings it depends on, its bytes and what it cost, usage, and deterministic
+ * text. An answer is a function of the request, the settings and the seed, so asking again gives the same.
+ */
+#include "broker/base/bytes.h"
+#include "broker/base/prng.h"
+#include "broker/sim/distribution.h"
+#include "broker/sim/faults.h"
+#include "broker/sim/request.h"
+
+struct sim_prices {
+        int64_t input_picousd, output_picousd; /* per million tokens */
+        int64_t minute_picousd;                /* of audio */
+        int64_t image_picousd;
+};
+
+struct sim_settings {
+        struct sim_distribution reply_tokens;
+        int64_t dimensions; /* of an embedding, when the request does not say */
+        struct sim_prices prices;
+        bool report_cost; /* usage.cost, as OpenRouter does */
+        int64_t retry_after_ns;
+        uint64_t seed;
+};
+
+struct sim_order {
+        const struct sim_settings *settings;
+        const struct sim_request *request;
+        struct sim_fault
+                fault; /* those that change the text: usage-*, content-filter, refusal, wrong-count */
+};
+
+struct sim_answer {
+        struct buffer body; /* owned */
+        const char *content_type;
+        int64_t prompt_tokens, completion_tokens, cost_picousd; /* the truth, whatever the text claims */
+};
+
+void sim_answer_init(struct sim_answer *answer);
+void sim_answer_deinit(struct sim_answer *answer);
+
+struct sim_usage_words { /* names of the counts; NULL: not told */
+        const char *input, *output, *total;
+};
+extern const struct sim_usage_words sim_usage_prompt; /* prompt_tokens, completion_tokens, total_tokens */
+extern const struct sim_usage_words sim_usage_input;  /* input_tokens, output_tokens, total_tokens */
+extern const struct sim_usage_words sim_usage_no_output;
+
+void sim_answer_bill(const struct sim_order *order, int64_t prompt_tokens, int64_t completion_tokens,
+                     struct sim_answer *answer);
+/* ,"usage":{…} with the lies of the fault; nothing for usage-absent. */
+void sim_answer_usage(const struct sim_order *order, const struct sim_usage_words *words,
+                      struct sim_answer *answer);
+/* ,"usage":{"type":"duration","seconds":N} */
+void sim_answer_usage_seconds(const struct sim_order *order, int64_t duration_ms, struct sim_answer *answer);
+/* "id":"PREFIX…" from the request's hash */
+void sim_answer_id(const struct sim_order *order, const char *prefix, struct sim_answer *answer);
+/* "created" or so: a time that depends on the request alone. */
+int64_t sim_answer_created(const struct sim_order *order);
+void sim_answer_prng(const struct sim_order *order, struct prng *out_prng);
+/* Appends a text of so many bytes, not yet escaped: a hash, the start of `echo` (may be empty), and words. */
+void sim_answer_text(uint64_t seed, struct bytes echo, size_t bytes, struct buffer *out_text);

@@ -1,0 +1,279 @@
+/*
+ * The layouts. Keys are big-endian, so that they sort; numbers inside rows are little-endian. Every row
+ * begins with a version byte, 1 now.
+ *
+ * settled, key: the job's key, 16 bytes; value, 72 bytes:
+ *    0 u8   version
+ *    1 u8   flags: 1 cost known, 2 cost is an estimate, 4 fingerprint known
+ *    2 u8   failure: 0 none, else its place in schemas/errors.def from 1, which only grows at its end
+ *    3 u8   sink: 0 results, 1 errors
+ *    4 i32  HTTP status
+ *    8 u32  attempts
+ *   12 u32  size of the line
+ *   16 i64  cost in picodollars
+ *   24 i64  settled at, milliseconds since 1970
+ *   32 u64  offset of the line
+ *   40      fingerprint, 32 bytes
+ *
+ * begun, key: block number, u64; value: u8 version, then one entry per attempt, its index counted from 0:
+ *    0      the job's key, 16 bytes
+ *   16      fingerprint, 32 bytes
+ *   48 u32  attempt, from 1
+ *   52 i64  exposure in picodollars, -1 unknown
+ *   60 u8   n, at most 63
+ *   61      name of the endpoint, n bytes
+ * An end, in the same family, key: block number u64, index u32; value: u8 version.
+ *
+ * bodies, key: the job's key; value: u8 version, then the body.
+ *
+ * meta, key "format": u32 FORMAT_VERSION. Key "source/" and a name:
+ *    0 u8   version
+ *    1 u8   flags: 1 finished
+ *    2 u32  crc
+ *    6 u64  offset, lines, sequence, bytes of results, bytes of errors
+ *   46 i64  updated at, milliseconds since 1970
+ *   54 u16  n, at most 511, and the path of the results, n bytes; the same for the errors
+ */
+#include "broker/store/record.h"
+
+#include "broker/base/check.h"
+
+#include <endian.h>
+#include <string.h>
+
+enum { COST_KNOWN = 1, COST_IS_ESTIMATE = 2, FINGERPRINT_KNOWN = 4 };
+enum { SOURCE_FINISHED = 1, SOURCE_FIXED_BYTES = 54, BEGUN_FIXED_BYTES = 61 };
+
+_Static_assert(FAILURES_COUNT <= 256, "a failure is one byte on disk");
+
+static void put16(uint8_t *at, uint16_t value) {
+        value = htole16(value);
+        memcpy(at, &value, sizeof(value));
+}
+
+static void put32(uint8_t *at, uint32_t value) {
+        value = htole32(value);
+        memcpy(at, &value, sizeof(value));
+}
+
+static void put64(uint8_t *at, uint64_t value) {
+        value = htole64(value);
+        memcpy(at, &value, sizeof(value));
+}
+
+static uint16_t get16(const char *at) {
+        uint16_t value;
+        memcpy(&value, at, sizeof(value));
+        return le16toh(value);
+}
+
+static uint32_t get32(const char *at) {
+        uint32_t value;
+        memcpy(&value, at, sizeof(value));
+        return le32toh(value);
+}
+
+static uint64_t get64(const char *at) {
+        uint64_t value;
+        memcpy(&value, at, sizeof(value));
+        return le64toh(value);
+}
+
+static void put64_big(uint8_t *at, uint64_t value) {
+        value = htobe64(value);
+        memcpy(at, &value, sizeof(value));
+}
+
+static uint64_t get64_big(const char *at) {
+        uint64_t value;
+        memcpy(&value, at, sizeof(value));
+        return be64toh(value);
+}
+
+void key_encode(struct key128 key, uint8_t out_row[KEY_BYTES]) {
+        put64_big(out_row, key.hi);
+        put64_big(out_row + 8, key.lo);
+}
+
+bool key_decode(struct bytes row, struct key128 *out_key) {
+        if (row.size != KEY_BYTES)
+                return false;
+        *out_key = (struct key128){get64_big(row.data), get64_big(row.data + 8)};
+        return true;
+}
+
+void settled_encode(const struct settled *settled, uint8_t out_row[SETTLED_BYTES]) {
+        CHECK(settled->sink <= 1 && (unsigned)settled->failure < FAILURES_COUNT);
+        out_row[0] = RECORD_VERSION;
+        out_row[1] = (uint8_t)((settled->cost_known ? COST_KNOWN : 0) |
+                               (settled->cost_is_estimate ? COST_IS_ESTIMATE : 0) |
+                               (settled->fingerprint_known ? FINGERPRINT_KNOWN : 0));
+        out_row[2] = (uint8_t)settled->failure;
+        out_row[3] = (uint8_t)settled->sink;
+        put32(out_row + 4, (uint32_t)settled->status);
+        put32(out_row + 8, settled->attempts);
+        put32(out_row + 12, settled->size);
+        put64(out_row + 16, (uint64_t)settled->cost_picousd);
+        put64(out_row + 24, (uint64_t)settled->settled_unix_ms);
+        put64(out_row + 32, settled->offset);
+        memcpy(out_row + 40, settled->fingerprint, 32);
+}
+
+enum record_outcome settled_decode(struct bytes row, struct settled *out_settled) {
+        struct bytes rest;
+        enum record_outcome outcome = version_decode(row, &rest);
+        if (outcome != RECORD_OK)
+                return outcome;
+        if (row.size != SETTLED_BYTES)
+                return RECORD_DAMAGED;
+        uint8_t flags = (uint8_t)row.data[1], failure = (uint8_t)row.data[2], sink = (uint8_t)row.data[3];
+        if (flags > (COST_KNOWN | COST_IS_ESTIMATE | FINGERPRINT_KNOWN) || failure >= FAILURES_COUNT ||
+            sink > 1)
+                return RECORD_DAMAGED;
+        struct settled settled = {
+                .failure = (enum failure)failure,
+                .status = (int32_t)get32(row.data + 4),
+                .attempts = get32(row.data + 8),
+                .cost_known = flags & COST_KNOWN,
+                .cost_is_estimate = flags & COST_IS_ESTIMATE,
+                .cost_picousd = (int64_t)get64(row.data + 16),
+                .settled_unix_ms = (int64_t)get64(row.data + 24),
+                .fingerprint_known = flags & FINGERPRINT_KNOWN,
+                .sink = sink,
+                .offset = get64(row.data + 32),
+                .size = get32(row.data + 12),
+        };
+        memcpy(settled.fingerprint, row.data + 40, 32);
+        *out_settled = settled;
+        return RECORD_OK;
+}
+
+size_t begun_encode(const struct begun *begun, uint8_t out_entry[BEGUN_BYTES_MAX]) {
+        size_t name = strnlen(begun->endpoint, sizeof(begun->endpoint) - 1);
+        key_encode(begun->key, out_entry);
+        memcpy(out_entry + 16, begun->fingerprint, 32);
+        put32(out_entry + 48, begun->attempt);
+        put64(out_entry + 52, (uint64_t)begun->exposure_picousd);
+        out_entry[60] = (uint8_t)name;
+        memcpy(out_entry + BEGUN_FIXED_BYTES, begun->endpoint, name);
+        return BEGUN_FIXED_BYTES + name;
+}
+
+enum record_outcome begun_decode(struct bytes *rest, struct begun *out_begun) {
+        if (rest->size < BEGUN_FIXED_BYTES)
+                return RECORD_DAMAGED;
+        const char *at = rest->data;
+        size_t name = (uint8_t)at[60];
+        struct begun begun = {.attempt = get32(at + 48), .exposure_picousd = (int64_t)get64(at + 52)};
+        if (name >= sizeof(begun.endpoint) || rest->size - BEGUN_FIXED_BYTES < name || begun.attempt == 0 ||
+            begun.exposure_picousd < -1 || memchr(at + BEGUN_FIXED_BYTES, 0, name))
+                return RECORD_DAMAGED;
+        begun.key = (struct key128){get64_big(at), get64_big(at + 8)};
+        memcpy(begun.fingerprint, at + 16, 32);
+        memcpy(begun.endpoint, at + BEGUN_FIXED_BYTES, name);
+        *out_begun = begun;
+        *rest = (struct bytes){at + BEGUN_FIXED_BYTES + name, rest->size - BEGUN_FIXED_BYTES - name};
+        return RECORD_OK;
+}
+
+enum record_outcome version_decode(struct bytes row, struct bytes *out_rest) {
+        if (row.size == 0 || row.data[0] == 0)
+                return RECORD_DAMAGED;
+        if (row.data[0] != RECORD_VERSION)
+                return RECORD_NEWER;
+        *out_rest = (struct bytes){row.data + 1, row.size - 1};
+        return RECORD_OK;
+}
+
+void block_key_encode(uint64_t block, uint8_t out_key[BLOCK_KEY_BYTES]) {
+        put64_big(out_key, block);
+}
+
+void end_key_encode(struct begun_id id, uint8_t out_key[END_KEY_BYTES]) {
+        uint32_t index = htobe32(id.index);
+        put64_big(out_key, id.block);
+        memcpy(out_key + 8, &index, sizeof(index));
+}
+
+bool begun_key_decode(struct bytes key, struct begun_id *out_id, bool *out_is_end) {
+        if (key.size != BLOCK_KEY_BYTES && key.size != END_KEY_BYTES)
+                return false;
+        struct begun_id id = {.block = get64_big(key.data)};
+        if (key.size == END_KEY_BYTES) {
+                memcpy(&id.index, key.data + 8, sizeof(id.index));
+                id.index = be32toh(id.index);
+        }
+        if (id.block == 0)
+                return false;
+        *out_id = id;
+        *out_is_end = key.size == END_KEY_BYTES;
+        return true;
+}
+
+size_t source_encode(const struct source_state *state, uint8_t out_row[SOURCE_BYTES_MAX]) {
+        out_row[0] = RECORD_VERSION;
+        out_row[1] = state->finished ? SOURCE_FINISHED : 0;
+        put32(out_row + 2, state->crc);
+        put64(out_row + 6, state->offset);
+        put64(out_row + 14, state->lines);
+        put64(out_row + 22, state->sequence);
+        put64(out_row + 30, state->outputs_bytes[0]);
+        put64(out_row + 38, state->outputs_bytes[1]);
+        put64(out_row + 46, (uint64_t)state->updated_unix_ms);
+        size_t size = SOURCE_FIXED_BYTES;
+        for (size_t i = 0; i < 2; i++) {
+                size_t length = strnlen(state->outputs[i], sizeof(state->outputs[i]) - 1);
+                put16(out_row + size, (uint16_t)length);
+                memcpy(out_row + size + 2, state->outputs[i], length);
+                size += 2 + length;
+        }
+        return size;
+}
+
+static bool output_decode(struct bytes row, size_t *at, char out_path[512]) {
+        if (row.size - *at < 2)
+                return false;
+        size_t length = get16(row.data + *at);
+        if (length > 511 || row.size - *at - 2 < length || memchr(row.data + *at + 2, 0, length))
+                return false;
+        memcpy(out_path, row.data + *at + 2, length);
+        out_path[length] = 0;
+        *at += 2 + length;
+        return true;
+}
+
+enum record_outcome source_decode(struct bytes row, struct source_state *out_state) {
+        struct bytes rest;
+        enum record_outcome outcome = version_decode(row, &rest);
+        if (outcome != RECORD_OK)
+                return outcome;
+        if (row.size < SOURCE_FIXED_BYTES || (uint8_t)row.data[1] > SOURCE_FINISHED)
+                return RECORD_DAMAGED;
+        const char *at = row.data;
+        struct source_state state = {
+                .offset = get64(at + 6),
+                .lines = get64(at + 14),
+                .sequence = get64(at + 22),
+                .crc = get32(at + 2),
+                .outputs_bytes = {get64(at + 30), get64(at + 38)},
+                .finished = at[1] == SOURCE_FINISHED,
+                .updated_unix_ms = (int64_t)get64(at + 46),
+        };
+        size_t size = SOURCE_FIXED_BYTES;
+        if (!output_decode(row, &size, state.outputs[0]) || !output_decode(row, &size, state.outputs[1]) ||
+            size != row.size)
+                return RECORD_DAMAGED;
+        *out_state = state;
+        return RECORD_OK;
+}
+
+void format_encode(uint32_t version, uint8_t out_value[FORMAT_VALUE_BYTES]) {
+        put32(out_value, version);
+}
+
+bool format_decode(struct bytes value, uint32_t *out_version) {
+        if (value.size != FORMAT_VALUE_BYTES)
+                return false;
+        *out_version = get32(value.data);
+        return true;
+}

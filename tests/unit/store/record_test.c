@@ -1,0 +1,179 @@
+/* The layouts on disk: bytes as they were in version 1, round trips, and every way of being damaged. */
+#include "broker/store/record.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ROW(array) ((struct bytes){(const char *)(array), sizeof(array)})
+
+/* A row that a program of version 1 wrote. It must be read for ever. */
+static const uint8_t settled_v1[SETTLED_BYTES] = {
+        1,    5,    8,    1,                      /* version, flags, attempts_exhausted, errors */
+        0xf7, 0x01, 0,    0,                      /* 503 */
+        3,    0,    0,    0,    0x10, 0x20, 0, 0, /* attempts, size */
+        0x15, 0xcd, 0x5b, 0x07, 0,    0,    0, 0, /* 123456789 picodollars */
+        0,    0x68, 0xe5, 0xcf, 0x8b, 1,    0, 0, /* 1700000000000 ms */
+        0,    0,    0,    0,    1,    0,    0, 0, /* offset 2^32 */
+        0xaa, 0,    0,    0,    0,    0,    0, 0, /* fingerprint */
+        0,    0,    0,    0,    0,    0,    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xbb,
+};
+
+static void settled_of_version_1_is_read(void **state) {
+        (void)state;
+        struct settled settled;
+        uint8_t again[SETTLED_BYTES];
+        assert_int_equal(settled_decode(ROW(settled_v1), &settled), RECORD_OK);
+        assert_int_equal(settled.failure, FAILURE_ATTEMPTS_EXHAUSTED);
+        assert_int_equal(settled.sink, 1);
+        assert_int_equal(settled.status, 503);
+        assert_int_equal(settled.attempts, 3);
+        assert_int_equal(settled.size, 0x2010);
+        assert_true(settled.cost_known && !settled.cost_is_estimate && settled.fingerprint_known);
+        assert_int_equal(settled.cost_picousd, 123456789);
+        assert_int_equal(settled.settled_unix_ms, 1700000000000);
+        assert_int_equal(settled.offset, UINT64_C(1) << 32);
+        assert_int_equal(settled.fingerprint[0], 0xaa);
+        assert_int_equal(settled.fingerprint[31], 0xbb);
+        settled_encode(&settled, again);
+        assert_memory_equal(again, settled_v1, sizeof(again));
+}
+
+/* The failure is stored as its position in errors.def: new ones go to the end. */
+static void positions_of_failures_stay(void **state) {
+        (void)state;
+        assert_int_equal(FAILURE_NONE, 0);
+        assert_int_equal(FAILURE_INVALID_JOB, 1);
+        assert_int_equal(FAILURE_ATTEMPTS_EXHAUSTED, 8);
+        assert_int_equal(FAILURE_UNKNOWN_OUTCOME, 12);
+        assert_int_equal(FAILURE_INTERNAL, 17);
+}
+
+static void damaged_settled_rows_are_refused(void **state) {
+        (void)state;
+        static const struct {
+                size_t at;
+                uint8_t value;
+                size_t size;
+                enum record_outcome outcome;
+        } rows[] = {
+                {0, 0, SETTLED_BYTES, RECORD_DAMAGED},
+                {0, 2, SETTLED_BYTES, RECORD_NEWER},
+                {0, 255, SETTLED_BYTES, RECORD_NEWER},
+                {1, 8, SETTLED_BYTES, RECORD_DAMAGED},
+                {2, 200, SETTLED_BYTES, RECORD_DAMAGED},
+                {3, 2, SETTLED_BYTES, RECORD_DAMAGED},
+                {0, 1, SETTLED_BYTES - 1, RECORD_DAMAGED},
+                {0, 1, 1, RECORD_DAMAGED},
+                {0, 1, 0, RECORD_DAMAGED},
+                {0, 1, SETTLED_BYTES, RECORD_OK},
+        };
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                struct settled settled = {.status = 77};
+                uint8_t row[SETTLED_BYTES];
+                memcpy(row, settled_v1, sizeof(row));
+                row[rows[i].at] = rows[i].value;
+                assert_int_equal(settled_decode((struct bytes){(char *)row, rows[i].size}, &settled),
+                                 rows[i].outcome);
+                assert_int_equal(settled.status, rows[i].outcome == RECORD_OK ? 503 : 77);
+        }
+}
+
+static void begun_entries_go_round_and_are_checked(void **state) {
+        (void)state;
+        struct begun begun = {.key = {1, 2}, .attempt = 3, .exposure_picousd = -1}, back;
+        uint8_t row[2 * BEGUN_BYTES_MAX];
+        memset(begun.endpoint, 'e', sizeof(begun.endpoint) - 1);
+        begun.fingerprint[7] = 9;
+        size_t first = begun_encode(&begun, row);
+        assert_int_equal(first, BEGUN_BYTES_MAX);
+        begun.endpoint[3] = 0;
+        begun.key.lo = 5;
+        size_t size = first + begun_encode(&begun, row + first);
+        struct bytes rest = {(char *)row, size};
+        assert_int_equal(begun_decode(&rest, &back), RECORD_OK);
+        assert_int_equal(strlen(back.endpoint), 63);
+        assert_int_equal(begun_decode(&rest, &back), RECORD_OK);
+        assert_string_equal(back.endpoint, "eee");
+        assert_true(back.key.hi == 1 && back.key.lo == 5 && back.attempt == 3 && back.exposure_picousd == -1);
+        assert_int_equal(back.fingerprint[7], 9);
+        assert_int_equal(rest.size, 0);
+        for (size_t cut = 0; cut < first; cut++) {
+                rest = (struct bytes){(char *)row, cut};
+                assert_int_equal(begun_decode(&rest, &back), RECORD_DAMAGED);
+                assert_int_equal(rest.size, cut);
+        }
+        static const struct {
+                size_t at;
+                uint8_t value;
+        } damages[] = {{48, 0}, {59, 0x80}, {60, 64}, {70, 0}};
+        for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+                uint8_t bad[BEGUN_BYTES_MAX];
+                memcpy(bad, row, sizeof(bad));
+                bad[damages[i].at] = damages[i].value;
+                rest = ROW(bad);
+                assert_int_equal(begun_decode(&rest, &back), RECORD_DAMAGED);
+        }
+}
+
+static void sources_go_round_and_are_checked(void **state) {
+        (void)state;
+        struct source_state source = {.offset = 1,
+                                      .lines = 2,
+                                      .sequence = 3,
+                                      .crc = 4,
+                                      .outputs_bytes = {5, 6}},
+                            back;
+        uint8_t row[SOURCE_BYTES_MAX];
+        memset(source.outputs[0], 'p', 511);
+        strcpy(source.outputs[1], "-");
+        source.updated_unix_ms = -7;
+        size_t size = source_encode(&source, row);
+        assert_int_equal(source_decode((struct bytes){(char *)row, size}, &back), RECORD_OK);
+        assert_memory_equal(&back, &source, sizeof(back));
+        for (size_t cut = 0; cut < size; cut++)
+                assert_int_equal(source_decode((struct bytes){(char *)row, cut}, &back), RECORD_DAMAGED);
+        assert_int_equal(source_decode((struct bytes){(char *)row, size + 1}, &back), RECORD_DAMAGED);
+        row[0] = 2;
+        assert_int_equal(source_decode((struct bytes){(char *)row, size}, &back), RECORD_NEWER);
+        row[0] = 1;
+        row[55] = 2; /* a path of 512 bytes and more */
+        assert_int_equal(source_decode((struct bytes){(char *)row, size}, &back), RECORD_DAMAGED);
+}
+
+static void keys_sort_and_go_round(void **state) {
+        (void)state;
+        uint8_t block[BLOCK_KEY_BYTES], end[END_KEY_BYTES], next[BLOCK_KEY_BYTES], key[KEY_BYTES];
+        struct begun_id id;
+        bool is_end;
+        struct key128 back;
+        block_key_encode(255, block);
+        end_key_encode((struct begun_id){255, UINT32_MAX}, end);
+        block_key_encode(256, next);
+        assert_true(memcmp(block, end, sizeof(block)) == 0 && memcmp(end, next, sizeof(next)) < 0);
+        assert_true(begun_key_decode(ROW(block), &id, &is_end) && !is_end && id.block == 255 &&
+                    id.index == 0);
+        assert_true(begun_key_decode(ROW(end), &id, &is_end) && is_end && id.index == UINT32_MAX);
+        assert_false(begun_key_decode((struct bytes){(char *)end, 9}, &id, &is_end));
+        block_key_encode(0, block);
+        assert_false(begun_key_decode(ROW(block), &id, &is_end));
+        key_encode((struct key128){UINT64_MAX - 3, 12}, key);
+        assert_true(key_decode(ROW(key), &back) && back.hi == UINT64_MAX - 3 && back.lo == 12);
+        assert_false(key_decode((struct bytes){(char *)key, 15}, &back));
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(settled_of_version_1_is_read),
+                cmocka_unit_test(positions_of_failures_stay),
+                cmocka_unit_test(damaged_settled_rows_are_refused),
+                cmocka_unit_test(begun_entries_go_round_and_are_checked),
+                cmocka_unit_test(sources_go_round_and_are_checked),
+                cmocka_unit_test(keys_sort_and_go_round),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
