@@ -6,6 +6,7 @@
  * that stops it frees it.
  */
 #define MUST_USE                __attribute__((warn_unused_result))
+#define NEVER_NULL              __attribute__((returns_nonnull))
 #define PRINTF_LIKE(fmt, first) __attribute__((format(printf, fmt, first)))
 
 enum error_class {
@@ -25,12 +26,12 @@ struct error {
         char *message;
 };
 
-struct error *error_new(enum error_class kind, const char *fmt, ...) MUST_USE PRINTF_LIKE(2, 3);
+struct error *error_new(enum error_class kind, const char *fmt, ...) MUST_USE NEVER_NULL PRINTF_LIKE(2, 3);
 /*
  * From an errno value: class by errno (ENOSPC, EDQUOT: FULL; ENOMEM: MEMORY; else IO); message gets ":
  * strerror".
  */
-struct error *error_errno(int code, const char *fmt, ...) MUST_USE PRINTF_LIKE(2, 3);
+struct error *error_errno(int code, const char *fmt, ...) MUST_USE NEVER_NULL PRINTF_LIKE(2, 3);
 /* Puts "prefix: " before the message. Takes and returns the same error; NULL stays NULL. */
 struct error *error_wrap(struct error *error, const char *fmt, ...) MUST_USE PRINTF_LIKE(2, 3);
 struct error *error_free(struct error *error); /* takes NULL; returns NULL */

@@ -102,7 +102,9 @@ static error_t parse(int key, char *value, struct argp_state *state) {
                 if (!run->output && !run->dry_run)
                         argp_error(state, "where to? give -o RESULTS.jsonl (- is standard output)");
                 if (run->output && run->errors && strcmp(run->output, run->errors) == 0)
-                        argp_error(state, "-o and --errors are the same file; without --errors all results go there");
+                        argp_error(
+                                state,
+                                "-o and --errors are the same file; without --errors all results go there");
                 return 0;
         default:
                 return ARGP_ERR_UNKNOWN;

@@ -7,12 +7,28 @@
 
 #include <argp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct request {
         struct options options;
         const char *verb, *id;
 };
+
+static bool is_verb(const char *word) {
+        return strcmp(word, "show") == 0 || strcmp(word, "stats") == 0 || strcmp(word, "verify") == 0;
+}
+
+/* The key in a result's id, "bf_" and 32 hexadecimal digits. */
+static bool parse_id(const char *id, struct key128 *out_key) {
+        if (strlen(id) != 35 || strncmp(id, "bf_", 3) != 0 || strspn(id + 3, "0123456789abcdef") != 32)
+                return false;
+        char half[17] = "";
+        memcpy(half, id + 3, 16);
+        out_key->hi = strtoull(half, NULL, 16);
+        out_key->lo = strtoull(id + 19, NULL, 16);
+        return true;
+}
 
 static error_t parse(int key, char *value, struct argp_state *state) {
         struct request *request = state->input;
@@ -29,8 +45,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
                         argp_error(state, "\"%s\" is one word too many", value);
                 return 0;
         case ARGP_KEY_END:
-                if (!request->verb || (strcmp(request->verb, "show") && strcmp(request->verb, "stats") &&
-                                       strcmp(request->verb, "verify")))
+                if (!request->verb || !is_verb(request->verb))
                         argp_error(state, "say show, stats or verify");
                 return 0;
         default:
@@ -94,13 +109,10 @@ static struct error *show_all(struct store *store) {
 
 static struct error *show_job(struct store *store, const char *id) {
         struct key128 key;
-        unsigned long long hi, lo;
-        int end = 0;
-        if (sscanf(id, "bf_%16llx%16llx%n", &hi, &lo, &end) != 2 || id[end] || strlen(id) != 35)
+        if (!parse_id(id, &key))
                 return error_new(
                         ERROR_USAGE,
                         "\"%s\" is no id: a result's id looks like bf_0123456789abcdef0123456789abcdef", id);
-        key = (struct key128){hi, lo};
         struct store_record record;
         struct error *error = store_look_up(store, key, &record);
         if (error)

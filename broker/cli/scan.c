@@ -124,9 +124,9 @@ struct error *scan_input(const struct scan_options *options, uint64_t *out_jobs,
         struct source *source = NULL;
         struct job_decoder *decoder = NULL;
         scan.estimates = calloc(options->config->catalog.endpoints_count + 1, sizeof(*scan.estimates));
-        struct error *error = scan.estimates ? NULL : error_new(ERROR_MEMORY, "no memory to read ahead");
-        if (!error)
-                error = source_open(&source_options, &source);
+        if (!scan.estimates)
+                return error_new(ERROR_MEMORY, "no memory to read ahead");
+        struct error *error = source_open(&source_options, &source);
         if (!error)
                 error = job_decoder_new(&options->decoder, &decoder);
         if (!error)

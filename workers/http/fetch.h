@@ -1,8 +1,8 @@
 #pragma once
 /*
- * Inputs by reference: what `body.file_url` names (audio), from data:, file: or http(s): URLs, with a size limit and the rules against
- * server-side request forgery (reference reliability_performance.md A7): addresses are checked when the socket is opened, on connections of
- * its own that carry no credentials.
+ * Inputs by reference: what `body.file_url` names (audio), from data:, file: or http(s): URLs, with a size
+ * limit and the rules against server-side request forgery (reference reliability_performance.md A7):
+ * addresses are checked when the socket is opened, on connections of its own that carry no credentials.
  */
 #include "broker/base/bytes.h"
 #include "broker/base/error.h"
@@ -38,7 +38,9 @@ struct fetched {
 
 struct error *fetch_open(const struct fetch_options *options, struct fetch **out_fetch) MUST_USE;
 struct fetch *fetch_close(struct fetch *fetch);
-/* true: *out_fetched is filled at once (data:, file:, or refused). false: it comes from fetch_poll() later. */
+/*
+ * true: *out_fetched is filled at once (data:, file:, or refused). false: it comes from fetch_poll() later.
+ */
 bool fetch_start(struct fetch *fetch, uint64_t tag, struct bytes url, struct fetched *out_fetched);
 void fetch_cancel(struct fetch *fetch, uint64_t tag);
 int fetch_fd(const struct fetch *fetch);

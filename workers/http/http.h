@@ -1,8 +1,9 @@
 #pragma once
 /*
- * The HTTP client of one shard: many libcurl multi handles ("lanes") of few connections each under one epoll descriptor. libcurl
- * looks for an idle connection linearly, and long calls poison short ones, so lanes are small and calls that take long get lanes of their own
- * (measured: architecture.md, "Traps"). Nothing ever queues inside libcurl: the caller bounds calls in flight.
+ * The HTTP client of one shard: many libcurl multi handles ("lanes") of few connections each under one epoll
+ * descriptor. libcurl looks for an idle connection linearly, and long calls poison short ones, so lanes are
+ * small and calls that take long get lanes of their own (measured: architecture.md, "Traps"). Nothing ever
+ * queues inside libcurl: the caller bounds calls in flight.
  *
  * One thread. Bodies given are borrowed until the call is done; bodies received are handed over.
  */
@@ -19,7 +20,10 @@ struct http_options {
         bool http2;           /* offer h2 by ALPN on https */
 };
 
-/* Where calls go: URL and header lines, prepared once. Keys stay inside libcurl's lists and are wiped on close. */
+/*
+ * Where calls go: URL and header lines, prepared once. Keys stay inside libcurl's lists and are wiped on
+ * close.
+ */
 struct http_target {
         const char *url;
         const char *const *headers; /* "Name: value"; control characters are refused */
@@ -55,7 +59,8 @@ enum http_outcome {
 struct http_done {
         uint64_t tag;
         enum http_outcome outcome;
-        int32_t status; /* 0 when no status line was read; may be set with HTTP_UNKNOWN and HTTP_TOO_LARGE too */
+        /* 0 when no status line was read; may be set with HTTP_UNKNOWN and HTTP_TOO_LARGE too */
+        int32_t status;
         struct buffer headers; /* the kept lines: rate limits, retry-after, request id, content type, date */
         struct buffer body;
         int64_t latency_ns;
@@ -70,11 +75,17 @@ struct error *http_add_target(struct http *http, const struct http_target *targe
 
 /* An error here means that the call was not started. */
 struct error *http_start(struct http *http, const struct http_call *call) MUST_USE;
-/* The call will be reported as HTTP_UNKNOWN or HTTP_NOT_SENT at the next http_poll(). Unknown tags are ignored. */
+/*
+ * The call will be reported as HTTP_UNKNOWN or HTTP_NOT_SENT at the next http_poll(). Unknown tags are
+ * ignored.
+ */
 void http_cancel(struct http *http, uint64_t tag);
 
 int http_fd(const struct http *http); /* for the shard's epoll: readable when there is something to do */
 int64_t http_wake_ns(const struct http *http); /* or at that time of CLOCK_MONOTONIC; INT64_MAX: no timer */
-/* Does what is due, without blocking, and moves at most `max` finished calls to `out_done` (their buffers are the caller's then). */
+/*
+ * Does what is due, without blocking, and moves at most `max` finished calls to `out_done` (their buffers are
+ * the caller's then).
+ */
 size_t http_poll(struct http *http, struct http_done *out_done, size_t max);
 uint32_t http_in_flight(const struct http *http);
