@@ -4,6 +4,7 @@
 #include "broker/cli/options.h"
 #include "broker/cli/progress.h"
 #include "broker/cli/run_files.h"
+#include "broker/cli/say.h"
 #include "broker/cli/scan.h"
 
 #include <argp.h>
@@ -241,11 +242,11 @@ static void raise_descriptors(const struct run *run) {
                 limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
                 setrlimit(RLIMIT_NOFILE, &limit);
         }
-        if (limit.rlim_cur < wanted && !run->options.quiet)
-                fprintf(stderr,
-                        "batchferry: the system allows %llu open files, which is less than %lld calls need; "
-                        "some will wait (ulimit -n)\n",
-                        (unsigned long long)limit.rlim_cur, (long long)run->config->settings.in_flight);
+        if (limit.rlim_cur < wanted)
+                say(LOG_LEVEL_WARNING,
+                    "the system allows %llu open files, which is less than %lld calls need; "
+                    "some will wait (ulimit -n)",
+                    (unsigned long long)limit.rlim_cur, (long long)run->config->settings.in_flight);
 }
 
 static void *run_shard(void *userdata) {
@@ -288,8 +289,8 @@ static struct error *catch_signals(void) {
 static void on_interrupts(struct run *run, struct progress *progress, uint64_t before, uint64_t now) {
         progress_clear(progress);
         if (before == 0) {
-                fprintf(stderr, "batchferry: finishing the calls under way; once more stops at once (nothing "
-                                "is lost either way)\n");
+                say(LOG_LEVEL_INFO, "finishing the calls under way; once more stops at once (nothing "
+                                    "is lost either way)");
                 shard_drain(run->shard);
         }
         if (now > 1)
@@ -329,19 +330,17 @@ static struct error *run_jobs(struct run *run, struct progress *progress) {
 
 static void tell_start(const struct run *run) {
         const struct run_files *files = &run->files;
-        if (run->options.quiet)
-                return;
         if (files->adopted > 0)
-                fprintf(stderr, "batchferry: %llu results that the last run had written are taken over\n",
-                        (unsigned long long)files->adopted);
+                say(LOG_LEVEL_INFO, "%llu results that the last run had written are taken over",
+                    (unsigned long long)files->adopted);
         if (files->changed)
-                fprintf(stderr,
-                        "batchferry: %s has changed since the last run: every line is looked up, only new "
-                        "jobs are run\n",
-                        run->input);
+                say(LOG_LEVEL_INFO,
+                    "%s has changed since the last run: every line is looked up, only new "
+                    "jobs are run",
+                    run->input);
         else if (files->state.sequence > 0 && !files->state.finished)
-                fprintf(stderr, "batchferry: going on after %llu finished lines\n",
-                        (unsigned long long)files->state.sequence);
+                say(LOG_LEVEL_INFO, "going on after %llu finished lines",
+                    (unsigned long long)files->state.sequence);
 }
 
 static uint64_t count_failed(const struct engine_stats *stats) {
@@ -355,11 +354,10 @@ static int tell_end(struct run *run, struct progress *progress) {
         const struct engine_stats *stats = engine_stats(shard_engine(run->shard));
         if (run->end == SHARD_FINISHED && stats->jobs == 0) {
                 progress_clear(progress);
-                if (!run->options.quiet)
-                        fprintf(stderr,
-                                "batchferry: nothing to do: all %llu jobs of %s are done; results are in "
-                                "%s\n",
-                                (unsigned long long)run->files.state.sequence, run->input, run->output);
+                say(LOG_LEVEL_INFO,
+                    "nothing to do: all %llu jobs of %s are done; results are in "
+                    "%s",
+                    (unsigned long long)run->files.state.sequence, run->input, run->output);
                 return EXIT_WELL;
         }
         progress_summary(progress, run->shard, &run->config->catalog);
@@ -370,14 +368,12 @@ static int tell_end(struct run *run, struct progress *progress) {
         case SHARD_LIMITED:
                 return count_failed(stats) > 0 ? EXIT_JOBS_FAILED : EXIT_WELL;
         case SHARD_INTERRUPTED:
-                if (!run->options.quiet)
-                        fprintf(stderr, "batchferry: interrupted; run the same command again to go on\n");
+                say(LOG_LEVEL_INFO, "interrupted; run the same command again to go on");
                 return EXIT_INTERRUPTED;
         case SHARD_STUCK:
-                fprintf(stderr,
-                        "batchferry: no provider can be used: %s\nbatchferry: everything is kept; mend it "
-                        "and run the same command again\n",
-                        now.message);
+                say(LOG_LEVEL_ERROR,
+                    "no provider can be used: %s; everything is kept: mend it and run the same command again",
+                    now.message);
                 return EXIT_FAILED;
         case SHARD_FAILED:
                 return EXIT_FAILED;
@@ -398,14 +394,15 @@ static int scan_first(struct run *run) {
         if (error)
                 return options_fail(error);
         if (run->strict && bad > 0) {
-                fprintf(stderr, "batchferry: %llu of %llu lines are no jobs; nothing was called (--strict)\n",
-                        (unsigned long long)bad, (unsigned long long)jobs);
+                say(LOG_LEVEL_ERROR, "%llu of %llu lines are no jobs; nothing was called (--strict)",
+                    (unsigned long long)bad, (unsigned long long)jobs);
                 return EXIT_FAILED;
         }
         return EXIT_WELL;
 }
 
 static int run_with_config(struct run *run) {
+        say_init(run->config, run->options.quiet, run->options.verbose);
         struct error *error = catch_signals();
         if (error)
                 return options_fail(error);

@@ -1,5 +1,6 @@
 #include "broker/cli/options.h"
 
+#include "broker/cli/say.h"
 #include "workers/providers/dialect.h"
 
 #include <argp.h>
@@ -84,7 +85,7 @@ struct error *options_load(const struct options *options, struct config **out_co
 }
 
 int options_fail(struct error *error) {
-        fprintf(stderr, "batchferry: %s\n", error->message);
+        say(LOG_LEVEL_ERROR, "%s", error->message);
         int code = error->kind == ERROR_USAGE ? EXIT_USAGE : EXIT_FAILED;
         error_free(error);
         return code;

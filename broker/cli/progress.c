@@ -2,6 +2,7 @@
 
 #include "broker/base/money.h"
 #include "broker/base/time.h"
+#include "broker/cli/say.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -132,12 +133,12 @@ static void tell_trouble(struct progress *progress, const struct shard_progress 
                 return;
         progress_clear(progress);
         if (now->trouble == TROUBLE_FULL)
-                fprintf(stderr,
-                        "batchferry: %s; waiting for space: answers are kept, no new calls are made (Ctrl-C "
-                        "twice gives up)\n",
-                        now->message);
+                say(LOG_LEVEL_WARNING,
+                    "%s; waiting for space: answers are kept, no new calls are made (Ctrl-C "
+                    "twice gives up)",
+                    now->message);
         else if (now->trouble == TROUBLE_NONE)
-                fprintf(stderr, "batchferry: there is space again, going on\n");
+                say(LOG_LEVEL_INFO, "there is space again, going on");
         progress->trouble = now->trouble;
 }
 

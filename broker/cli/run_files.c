@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
+
+#define STATE_BYTES_MIN (UINT64_C(256) << 10)
 
 struct adoption {
         struct run_files *files;
@@ -54,11 +57,18 @@ static bool adopt(void *userdata, struct bytes line, uint64_t offset) {
         return true;
 }
 
+/* A long path is recorded cut. */
+static bool is_recorded(const struct run_files *files, uint32_t sink) {
+        const char *recorded = files->state.outputs[sink];
+        return files->known && files->sinks[sink] &&
+               strncmp(recorded, sink_path(files->sinks[sink]), sizeof(files->state.outputs[sink]) - 1) == 0;
+}
+
 static struct error *check_path(const struct run_files *files, uint32_t sink, const char *input) {
         const char *recorded = files->state.outputs[sink];
         if (!files->known || files->state.outputs_bytes[sink] == 0 || !recorded[0])
                 return NULL;
-        if (files->sinks[sink] && strcmp(recorded, sink_path(files->sinks[sink])) == 0)
+        if (is_recorded(files, sink))
                 return NULL;
         return error_new(ERROR_USAGE,
                          "%s was run before and its %s stand in %s: name that file again to go on, or give "
@@ -75,7 +85,7 @@ static struct error *recover_sink(struct run_files *files, uint32_t index, struc
                          sink_path(sink));
                 return NULL;
         }
-        if (files->known && strcmp(files->state.outputs[index], sink_path(sink)) == 0)
+        if (is_recorded(files, index))
                 sink_set_ours(sink);
         uint64_t recorded = files->known ? files->state.outputs_bytes[index] : 0;
         struct error *error = sink_recover(sink, recorded, adopt, &adoption);
@@ -93,12 +103,28 @@ struct republish {
         struct store_batch *batch;
 };
 
+/* To the output that its row names. What belongs to none of ours that is a pipe is another input's. */
 static struct error *republish(void *userdata, struct key128 key, struct bytes body) {
         struct republish *republish = userdata;
-        struct error *error = sink_append(republish->files->sinks[SINK_RESULTS], body);
+        struct store_record record;
+        struct error *error = store_look_up(republish->files->store, key, &record);
+        if (error)
+                return error;
+        uint32_t index = record.found == STORE_SETTLED ? record.settled.sink : SINK_RESULTS;
+        struct sink *sink = index < SINKS_COUNT ? republish->files->sinks[index] : NULL;
+        if (!sink || sink_is_file(sink))
+                return NULL;
+        error = sink_append(sink, body);
         if (!error)
                 store_batch_body_drop(republish->batch, key);
         return error;
+}
+
+static bool writes_pipe(const struct run_files *files) {
+        for (uint32_t i = 0; i < SINKS_COUNT; i++)
+                if (files->sinks[i] && !sink_is_file(files->sinks[i]))
+                        return true;
+        return false;
 }
 
 static struct error *recover(struct run_files *files) {
@@ -109,12 +135,15 @@ static struct error *recover(struct run_files *files) {
         for (uint32_t i = 0; i < SINKS_COUNT && !error; i++)
                 if (files->sinks[i])
                         error = recover_sink(files, i, batch);
-        if (!error && !sink_is_file(files->sinks[SINK_RESULTS])) {
+        /* Of an input that was finished every line was given out: bodies in the store are another one's. */
+        if (!error && files->known && !files->state.finished && writes_pipe(files)) {
                 struct republish context = {.files = files, .batch = batch};
                 error = store_each_body(files->store, republish, &context);
         }
         if (!error) {
-                store_batch_source(batch, files->source_name, &files->state);
+                struct source_state state = files->state;
+                state.finished = false; /* from here on there may be lines to give out again */
+                store_batch_source(batch, files->source_name, &state);
                 error = store_write(files->store, batch);
         }
         store_batch_free(batch);
@@ -133,6 +162,24 @@ static struct error *name_source(const char *input, char *out_name, size_t name_
         return NULL;
 }
 
+/*
+ * RocksDB writes tens of kilobytes when it opens, and some builds of it (Debian's) abort when they cannot
+ * write their own log.
+ */
+static struct error *check_space(const char *state) {
+        struct statvfs space;
+        uint64_t free_bytes;
+        if (statvfs(state, &space) < 0)
+                return NULL; /* it is made anew, or opening says what is wrong */
+        free_bytes = (uint64_t)space.f_bavail * space.f_frsize;
+        if (free_bytes >= STATE_BYTES_MIN)
+                return NULL;
+        return error_new(ERROR_FULL,
+                         "cannot open the state directory %s: its disk has only %llu KiB left; make some "
+                         "space and run again, nothing is lost",
+                         state, (unsigned long long)(free_bytes >> 10));
+}
+
 static struct error *open_files(const struct run_files_options *options, struct run_files *files) {
         struct source_options source = {.path = options->input, .line_max = options->line_max};
         struct error *error = source_open(&source, &files->source);
@@ -142,7 +189,14 @@ static struct error *open_files(const struct run_files_options *options, struct 
                 error = sink_open(options->output, &files->sinks[SINK_RESULTS]);
         if (!error && options->errors)
                 error = sink_open(options->errors, &files->sinks[SINK_ERRORS]);
-        struct store_options store = {.directory = options->state};
+        for (uint32_t i = 0; i < SINKS_COUNT; i++)
+                if (files->sinks[i])
+                        sink_set_fault(files->sinks[i], options->fault, options->fault_userdata);
+        struct store_options store = {.directory = options->state,
+                                      .fault = options->fault,
+                                      .fault_userdata = options->fault_userdata};
+        if (!error)
+                error = check_space(options->state);
         if (!error)
                 error = store_open(&store, &files->store);
         return error;

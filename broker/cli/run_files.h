@@ -12,6 +12,11 @@
 struct run_files_options {
         const char *state, *input, *output, *errors; /* errors may be NULL */
         size_t line_max;
+        /*
+         * For tests, else NULL: of the store (see store_options) and of the outputs (see sink_set_fault()).
+         */
+        int (*fault)(void *userdata, const char *operation);
+        void *fault_userdata;
 };
 
 struct run_files {

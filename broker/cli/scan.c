@@ -1,6 +1,7 @@
 #include "broker/cli/scan.h"
 
 #include "broker/base/money.h"
+#include "broker/cli/say.h"
 #include "broker/files/source.h"
 #include "workers/routing/route.h"
 
@@ -24,11 +25,11 @@ struct scan {
 
 static void show_bad(struct scan *scan, const struct job_spec *job) {
         if (scan->bad++ < BAD_SHOWN_MAX)
-                fprintf(stderr, "batchferry: %s line %llu: %.*s%s%.*s\n", scan->options->input,
-                        (unsigned long long)job->line, (int)job->failure_field.size,
-                        job->failure_field.data ? job->failure_field.data : "",
-                        job->failure_field.size ? ": " : "", (int)job->failure_message.size,
-                        job->failure_message.data);
+                say(LOG_LEVEL_ERROR, "%s line %llu: %.*s%s%.*s", scan->options->input,
+                    (unsigned long long)job->line, (int)job->failure_field.size,
+                    job->failure_field.data ? job->failure_field.data : "",
+                    job->failure_field.size ? ": " : "", (int)job->failure_message.size,
+                    job->failure_message.data);
 }
 
 static void estimate(struct scan *scan, const struct job_spec *job) {
@@ -134,8 +135,7 @@ struct error *scan_input(const struct scan_options *options, uint64_t *out_jobs,
         if (!error && options->report)
                 print_report(&scan);
         if (scan.bad > BAD_SHOWN_MAX)
-                fprintf(stderr, "batchferry: and %llu more\n",
-                        (unsigned long long)(scan.bad - BAD_SHOWN_MAX));
+                say(LOG_LEVEL_ERROR, "and %llu more", (unsigned long long)(scan.bad - BAD_SHOWN_MAX));
         job_decoder_free(decoder);
         source_close(source);
         free(scan.estimates);

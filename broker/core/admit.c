@@ -36,7 +36,10 @@ static void look_up(struct engine *engine, struct job *job) {
         engine_command(engine, job, COMMAND_LOOK_UP, true)->key = job->key;
 }
 
-/* Two jobs with one key: the second one is settled as a conflict, under a name of its own, so that this too happens once. */
+/*
+ * Two jobs with one key: the second one is settled as a conflict, under a name of its own, so that this too
+ * happens once.
+ */
 static bool become_conflict(struct engine *engine, struct job *job) {
         job->conflict = true;
         job->key = job->spec->alias;
@@ -61,7 +64,8 @@ void admit_job(struct engine *engine, struct job_spec *spec) {
                 return;
         }
         list_unlink(&job->link);
-        job_reset(job, spec);
+        uint32_t generation = job->generation;
+        *job = (struct job){.spec = spec, .key = spec->key, .generation = generation, .job_class = NO_CLASS};
         job->admitted_ns = engine->time.now_ns;
         admit_reckon(engine, job);
         job->contested = known && engine->jobs[slot].state == JOB_SEEKING;
@@ -126,8 +130,8 @@ static void rename_conflict(struct engine *engine, struct job *job) {
 }
 
 /*
- * The job that held the key when this one arrived was itself still being looked up. If it has gone, or has become the conflict, the key
- * may be this one's: it is looked up like any other. true: not decided yet.
+ * The job that held the key when this one arrived was itself still being looked up. If it has gone, or has
+ * become the conflict, the key may be this one's: it is looked up like any other. true: not decided yet.
  */
 static bool contest(struct engine *engine, struct job *job) {
         uint32_t holder;

@@ -1,5 +1,8 @@
 #pragma once
-/* From the source to the queue: a job arrives, is looked up, and either is known, is refused, or waits to run. */
+/*
+ * From the source to the queue: a job arrives, is looked up, and either is known, is refused, or waits to
+ * run.
+ */
 #include "broker/core/engine_state.h"
 
 void admit_job(struct engine *engine, struct job_spec *spec);

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * What came of one call, as far as decisions go: the dialect reads bytes, this is what it says. The bytes of the answer stay with the
- * shard. Classes follow reference providers.md section 12.
+ * What came of one call, as far as decisions go: the dialect reads bytes, this is what it says. The bytes of
+ * the answer stay with the shard. Classes follow reference providers.md section 12.
  */
 #include "workers/routing/cost.h"
 
@@ -9,7 +9,8 @@ enum verdict {
         VERDICT_OK,              /* a result */
         VERDICT_REJECTED,        /* permanent for this request (4xx) */
         VERDICT_CONTENT_REFUSED, /* permanent: content policy */
-        VERDICT_OTHER_MODEL, /* permanent for this model here (context length, unsupported): a fallback may do it */
+        /* permanent for this model here (context length, unsupported): a fallback may do it */
+        VERDICT_OTHER_MODEL,
         VERDICT_RETRY,       /* the provider failed; nothing was billed */
         VERDICT_UNUSABLE,    /* 200, but no usable answer; perhaps billed; few retries */
         VERDICT_THROTTLED,   /* 429: later; does not count as an attempt */

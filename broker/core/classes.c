@@ -43,7 +43,8 @@ bool classes_join(struct engine *engine, struct job *job) {
 void classes_move(struct engine *engine, struct job *job, uint32_t closed) {
         struct route_set set = engine->classes[job->job_class].set;
         classes_dequeue(engine, job);
-        classes_leave(engine, job); /* first: it may be the last one there, and its class the one that is needed */
+        classes_leave(engine,
+                      job); /* first: it may be the last one there, and its class the one that is needed */
         enter(engine, job, &set, closed);
         classes_enqueue(engine, job, job->attempts > 0 || job->throttles > 0 || engine_pressed(engine, job));
 }

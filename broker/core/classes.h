@@ -2,7 +2,10 @@
 /* The queues of jobs that may run: one per class, grouped by priority. */
 #include "broker/core/engine_state.h"
 
-/* Puts the job into its class (made when it is the first), where it stays until classes_leave(). false: no endpoint serves it. */
+/*
+ * Puts the job into its class (made when it is the first), where it stays until classes_leave(). false: no
+ * endpoint serves it.
+ */
 bool classes_join(struct engine *engine, struct job *job);
 void classes_leave(struct engine *engine, struct job *job);
 /* Moves a WAITING job to the class of those to which the same places are closed. */

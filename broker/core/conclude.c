@@ -31,8 +31,8 @@ static const char *explain(enum failure failure) {
                                             "repeated (on_unknown_outcome: fail)",
                 [FAILURE_IDEMPOTENCY_CONFLICT] =
                         "another job with this idempotency key and another body came first",
-                [FAILURE_INPUT_TOO_LARGE] =
-                        "larger than the context or the tokens_per_minute limit of every model that could do it",
+                [FAILURE_INPUT_TOO_LARGE] = "larger than the context or the tokens_per_minute limit of every "
+                                            "model that could do it",
                 [FAILURE_INTERNAL] = "internal error",
         };
         return texts[failure] ? texts[failure] : "";
@@ -105,9 +105,10 @@ void conclude_without_answer(struct engine *engine, struct job *job, enum failur
 }
 
 /*
- * The attempt ended without a result. What later attempts must know of it, that it was made and what it may have cost, would be forgotten
- * by a crash if it ended in the journal too: there it stays open until the next one takes its place, or the job settles. Not for jobs that
- * must not be repeated: a known failure must not come back as an unknown outcome.
+ * The attempt ended without a result. What later attempts must know of it, that it was made and what it may
+ * have cost, would be forgotten by a crash if it ended in the journal too: there it stays open until the next
+ * one takes its place, or the job settles. Not for jobs that must not be repeated: a known failure must not
+ * come back as an unknown outcome.
  */
 static void end_attempt(struct engine *engine, struct job *job) {
         bool counts = job->attempts > 0 || job->spent_picousd > 0 || job->spent_unknown;
@@ -133,7 +134,8 @@ static void bump(struct engine *engine, uint32_t endpoint) {
 }
 
 void conclude_unsent(struct engine *engine, struct job *job) {
-        struct gate *gates[] = {&engine->endpoints[job->endpoint].gate, engine_provider(engine, job->endpoint)};
+        struct gate *gates[] = {&engine->endpoints[job->endpoint].gate,
+                                engine_provider(engine, job->endpoint)};
         for (size_t i = 0; i < 2; i++) {
                 gates[i]->opened--;
                 gates[i]->opened_tokens -= job->tokens;
@@ -151,7 +153,10 @@ static void sleep_for(struct engine *engine, struct job *job, int64_t ns) {
         engine_arm(engine, job);
 }
 
-/* Full jitter: anything from 0 to base * 2^n, at most the cap (AWS Builders' Library, "Timeouts, retries and backoff with jitter"). */
+/*
+ * Full jitter: anything from 0 to base * 2^n, at most the cap (AWS Builders' Library, "Timeouts, retries and
+ * backoff with jitter").
+ */
 static int64_t backoff_ns(struct engine *engine, uint32_t tries) {
         int64_t most = engine->config.backoff_base_ns;
         for (uint32_t i = 1; i < tries && most < engine->config.backoff_cap_ns; i++)
@@ -163,8 +168,7 @@ static int64_t backoff_ns(struct engine *engine, uint32_t tries) {
 
 void conclude_back_off(struct engine *engine, struct job *job) {
         int64_t cap_ns = engine->config.backoff_cap_ns;
-        int64_t wait_ns =
-                max64(job->resume_ns - engine->time.now_ns, backoff_ns(engine, job->attempts));
+        int64_t wait_ns = max64(job->resume_ns - engine->time.now_ns, backoff_ns(engine, job->attempts));
         job->tried = 0;
         if (!health_take_retry(&engine->endpoints[job->endpoint].health)) {
                 /* the endpoint's retry budget is used up: late, but not never */
@@ -174,7 +178,10 @@ void conclude_back_off(struct engine *engine, struct job *job) {
         sleep_for(engine, job, wait_ns);
 }
 
-/* A place that the rules allow and that has not refused the job; with `now`, one that was not tried just before and is not paused. */
+/*
+ * A place that the rules allow and that has not refused the job; with `now`, one that was not tried just
+ * before and is not paused.
+ */
 static bool another_place(const struct engine *engine, const struct job *job, bool now) {
         const struct job_class *job_class = &engine->classes[job->job_class];
         const struct routing_prefs *prefs = &job_demand(job)->prefs;
@@ -261,7 +268,10 @@ static void retry(struct engine *engine, struct job *job, const struct answer *a
         conclude_back_off(engine, job);
 }
 
-/* A burst of refusals is one signal: the window is halved once, from what was under way when the first one came. */
+/*
+ * A burst of refusals is one signal: the window is halved once, from what was under way when the first one
+ * came.
+ */
 static void shrink(struct engine *engine, struct job *job, bool reduce) {
         struct health *health = &engine->endpoints[job->endpoint].health;
         int64_t decreased_ns = health->decreased_ns;
@@ -332,8 +342,7 @@ static void input_failed(struct engine *engine, struct job *job, const struct an
         job->attempts--; /* no provider was called */
         if (answer->verdict == VERDICT_INPUT || ++job->input_tries >= INPUT_TRIES_MAX)
                 finish(engine, job, answer, answer->failure ? answer->failure : FAILURE_INPUT_UNAVAILABLE);
-        else
-{
+        else {
                 end_attempt(engine, job);
                 sleep_for(engine, job, backoff_ns(engine, job->input_tries));
         }
@@ -374,8 +383,8 @@ static void learn(struct engine *engine, struct job *job, const struct answer *a
                         believed(usage->cache_write_tokens);
         int64_t output = believed(usage->output_tokens);
         if (answer->verdict == VERDICT_OK && usage->input_tokens >= 0)
-                health_observe_tokens(&state->health, job_demand(job)->input_tokens, input,
-                                      output, answer->latency_ns);
+                health_observe_tokens(&state->health, job_demand(job)->input_tokens, input, output,
+                                      answer->latency_ns);
         int64_t more = input + output - job->tokens;
         struct gate *provider = engine_provider(engine, job->endpoint);
         if (more > 0) {

@@ -1,5 +1,7 @@
 #pragma once
-/* What follows from an answer: a result, another try somewhere or later, or a failure. And the end of a job. */
+/*
+ * What follows from an answer: a result, another try somewhere or later, or a failure. And the end of a job.
+ */
 #include "broker/core/engine_state.h"
 
 void conclude_answer(struct engine *engine, struct job *job, const struct answer *answer);

@@ -25,8 +25,9 @@ static int64_t tokens_limit(const struct engine *engine, uint32_t endpoint) {
 }
 
 /*
- * Tokens that this call takes from the limits: providers charge the request's maximum at admission (reference providers.md 0.9). Only what
- * the job itself says can make it too large for a limit, not what was learned from answers: those may lie.
+ * Tokens that this call takes from the limits: providers charge the request's maximum at admission (reference
+ * providers.md 0.9). Only what the job itself says can make it too large for a limit, not what was learned
+ * from answers: those may lie.
  */
 static int64_t call_tokens(const struct engine *engine, const struct job *job, uint32_t endpoint) {
         const struct health *health = &engine->endpoints[endpoint].health;
@@ -72,7 +73,8 @@ static int64_t room_to_open(const struct engine *engine, uint32_t endpoint) {
 }
 
 /*
- * Jobs that must not be repeated are opened only when they can be sent at once: an open attempt that a crash leaves behind would fail them.
+ * Jobs that must not be repeated are opened only when they can be sent at once: an open attempt that a crash
+ * leaves behind would fail them.
  */
 static bool opens_ahead(const struct job *job) {
         return job->spec->unknown == UNKNOWN_RETRY;
@@ -99,7 +101,8 @@ static void view_limits(struct engine *engine, const struct job *job, uint32_t e
         if (permit_ns == LIMITER_NEVER)
                 return;
         int64_t again_ns = now_ns + LOOK_AGAIN_NS; /* sooner when a call ends */
-        view->ready_ns = full || queued_ns == LIMITER_NEVER ? max64(permit_ns, again_ns) : queued_ns - ahead_ns;
+        view->ready_ns =
+                full || queued_ns == LIMITER_NEVER ? max64(permit_ns, again_ns) : queued_ns - ahead_ns;
 }
 
 void dispatch_view(struct engine *engine, const struct job *job, uint32_t endpoint,
@@ -155,7 +158,8 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
         job->outcome.decision.chosen = true;
         job->outcome.decision.chosen_endpoint = candidate->endpoint;
         job->outcome.decision.chosen_model = candidate->model;
-        struct gate *gates[] = {&engine->endpoints[job->endpoint].gate, engine_provider(engine, job->endpoint)};
+        struct gate *gates[] = {&engine->endpoints[job->endpoint].gate,
+                                engine_provider(engine, job->endpoint)};
         for (size_t i = 0; i < 2; i++) {
                 gates[i]->opened++;
                 gates[i]->opened_tokens += job->tokens;
@@ -172,7 +176,10 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
         engine_arm(engine, job);
 }
 
-/* Dearer endpoints will do when the cheapest is not fit, is full for long, or when half of the job's time has gone. */
+/*
+ * Dearer endpoints will do when the cheapest is not fit, is full for long, or when half of the job's time has
+ * gone.
+ */
 static bool accepts_dearer(const struct engine *engine, const struct job *job, const struct candidate *best) {
         int64_t now_ns = engine->time.now_ns;
         if (job_demand(job)->prefs.sort != SORT_PRICE || best->excluded_by != EXCLUSION_AT_LIMIT)
@@ -187,7 +194,10 @@ static bool same_cost(const struct candidate *a, const struct candidate *b) {
                (!a->cost_known || a->cost_expected_picousd == b->cost_expected_picousd);
 }
 
-/* The first candidate that was not tried just now, may start now and is acceptable; NULL: none, and out_wake_ns says when to look again. */
+/*
+ * The first candidate that was not tried just now, may start now and is acceptable; NULL: none, and
+ * out_wake_ns says when to look again.
+ */
 static const struct candidate *pick(const struct engine *engine, const struct job *job,
                                     const struct route *route, int64_t *out_wake_ns) {
         const struct candidate *best = NULL;
@@ -233,8 +243,8 @@ static uint32_t closed_places(const struct job *job, const struct route *route) 
         uint32_t closed = 0;
         for (uint32_t i = route->usable; i < route->count; i++) {
                 enum exclusion why = route->candidates[i].excluded_by;
-                if (why == EXCLUSION_CONTEXT_LENGTH || why == EXCLUSION_MAX_COST || why == EXCLUSION_REFUSED ||
-                    why == EXCLUSION_AT_LIMIT)
+                if (why == EXCLUSION_CONTEXT_LENGTH || why == EXCLUSION_MAX_COST ||
+                    why == EXCLUSION_REFUSED || why == EXCLUSION_AT_LIMIT)
                         closed |= 1U << route->candidates[i].place;
         }
         return closed;
@@ -258,13 +268,17 @@ static void rank(struct engine *engine, struct job *job, const struct job_class 
         for (uint32_t i = 0; i < set->count; i++)
                 dispatch_view(engine, job, set->endpoints[i], &views[i]);
         uint64_t seed = engine->config.seed ^ job->key.lo ^ job->attempts;
-        route_rank(engine->catalog, job_demand(job), set, views, refused, job->spent_picousd, seed, out_route);
+        route_rank(engine->catalog, job_demand(job), set, views, refused, job->spent_picousd, seed,
+                   out_route);
         if (job->pinned)
                 out_route->candidates[0].place = (uint8_t)job->place;
         record_decision(job, out_route, seed);
 }
 
-/* true: the head went somewhere, look at the next one. out_more: to another class, which must be looked at too. */
+/*
+ * true: the head went somewhere, look at the next one. out_more: to another class, which must be looked at
+ * too.
+ */
 static bool open_head(struct engine *engine, struct job_class *job_class, bool *out_more) {
         struct job *job = LIST_ENTRY(job_class->waiting.next, struct job, link);
         struct route route;
@@ -392,7 +406,8 @@ static bool call_head(struct engine *engine, struct endpoint_state *state) {
 }
 
 static void withdraw(struct engine *engine, struct endpoint_state *state) {
-        while (!list_empty(&state->ready) && engine_out_room(engine, 2)) /* the last one first: each goes to the head of its class */
+        while (!list_empty(&state->ready) &&
+               engine_out_room(engine, 2)) /* the last one first: each goes to the head of its class */
                 conclude_unsent(engine, LIST_ENTRY(state->ready.prev, struct job, link));
 }
 

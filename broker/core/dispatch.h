@@ -1,5 +1,8 @@
 #pragma once
-/* Who may start: from the classes to an endpoint (a durable attempt is asked for), and from an endpoint's queue to the wire. */
+/*
+ * Who may start: from the classes to an endpoint (a durable attempt is asked for), and from an endpoint's
+ * queue to the wire.
+ */
 #include "broker/core/engine_state.h"
 
 void dispatch_open(struct engine *engine);

@@ -203,7 +203,10 @@ static void run_timers(struct engine *engine) {
         }
 }
 
-/* Deadlines and not_before are wall times. The monotonic clock stands still while a machine sleeps, and wall clocks are set. */
+/*
+ * Deadlines and not_before are wall times. The monotonic clock stands still while a machine sleeps, and wall
+ * clocks are set.
+ */
 static void clock_was_set(struct engine *engine) {
         engine->wall_ahead_ms = wall_ahead_ms(engine->time);
         for (uint32_t i = 0; i < engine->config.jobs_max; i++) {
@@ -267,7 +270,10 @@ bool engine_empty(const struct engine *engine) {
         return engine->inside == 0;
 }
 
-/* Where a job without fallbacks that was not called yet would go, as its class saw it last; UINT32_MAX: it may go anywhere, or was not seen. */
+/*
+ * Where a job without fallbacks that was not called yet would go, as its class saw it last; UINT32_MAX: it
+ * may go anywhere, or was not seen.
+ */
 static uint32_t only_endpoint(const struct job *job, const struct job_class *job_class) {
         const struct routing_prefs *prefs = &job_demand(job)->prefs;
         if (prefs->allow_fallbacks || prefs->order.count > 0 || job->state != JOB_WAITING)

@@ -1,11 +1,12 @@
 #pragma once
 /*
- * The engine decides. It takes a batch of events with the time and appends commands; it reads no clock, draws no entropy but from its seed,
- * opens nothing and allocates nothing after engine_new(). The shard carries the commands out and answers each with an event. The same
- * events at the same times give the same commands, so a simulator can drive it through any number of crashes.
+ * The engine decides. It takes a batch of events with the time and appends commands; it reads no clock, draws
+ * no entropy but from its seed, opens nothing and allocates nothing after engine_new(). The shard carries the
+ * commands out and answers each with an event. The same events at the same times give the same commands, so a
+ * simulator can drive it through any number of crashes.
  *
- * A handle names an operation, not a job: its generation changes with every command that expects an answer, so an answer that
- * comes late or twice is recognised and dropped.
+ * A handle names an operation, not a job: its generation changes with every command that expects an answer,
+ * so an answer that comes late or twice is recognised and dropped.
  *
  *   JOB ─► LOOK_UP ─► LOOKED_UP ─► OPEN ─► OPENED ─► CALL ─► ANSWER ─► SETTLE ─► SETTLED ─► FORGET
  */
@@ -27,9 +28,8 @@ struct engine_time {
 struct engine_config {
         uint32_t jobs_max;      /* in memory at a time */
         uint32_t in_flight_max; /* calls under way */
-        uint32_t
-                open_ahead; /* attempts journaled before they can be sent, per endpoint (only for jobs that may be repeated) */
-        uint32_t attempts_max; /* calls per job, over all endpoints */
+        uint32_t open_ahead;    /* attempts journaled before they can be sent; of jobs that may be repeated */
+        uint32_t attempts_max;  /* calls per job, over all endpoints */
         int64_t backoff_base_ns, backoff_cap_ns;
         double retry_share; /* retries as a share of successes, per endpoint */
         int64_t call_timeout_ns;
@@ -56,24 +56,26 @@ struct event {
         const struct answer *answer; /* ANSWER; read during the step only */
 };
 
+/* OPEN and SETTLE end the attempt that is open until then, if there is one. */
 enum command_kind {
         COMMAND_LOOK_UP, /* ask the store for `key`; answer LOOKED_UP */
         COMMAND_OPEN,    /* journal that `attempt` on `endpoint` may be sent; answer OPENED when durable */
         COMMAND_CALL,    /* send it; answer ANSWER */
-        COMMAND_END, /* the open attempt ended without a result, or was never sent; no answer. An OPEN without it ends the one before too */
-        COMMAND_SETTLE, /* write the result line and the settled row under `key`; answer SETTLED when durable */
-        COMMAND_FORGET, /* done with `job`; duplicate: it was known already. The handle is dead */
+        COMMAND_END,     /* the open attempt ended without a result, or was never sent; no answer */
+        COMMAND_SETTLE,  /* write result line and settled row under `key`; answer SETTLED when durable */
+        COMMAND_FORGET,  /* done with `job`; duplicate: it was known already. The handle is dead */
 };
 
 struct command {
         enum command_kind kind;
         struct handle handle;
         struct job_spec *job;
-        struct key128 key;             /* LOOK_UP, OPEN, SETTLE */
-        uint32_t endpoint;             /* OPEN, CALL */
-        uint8_t model;                 /* CALL: index in demand.models */
-        uint32_t attempt;              /* OPEN: 1-based */
-        int64_t exposure_picousd;      /* OPEN: ceiling of what the job may have cost with this call; SPEND_UNKNOWN */
+        struct key128 key; /* LOOK_UP, OPEN, SETTLE */
+        uint32_t endpoint; /* OPEN, CALL */
+        uint8_t model;     /* CALL: index in demand.models */
+        uint32_t attempt;  /* OPEN: 1-based */
+        /* OPEN: ceiling of what the job may have cost with this call; SPEND_UNKNOWN */
+        int64_t exposure_picousd;
         int64_t timeout_ns;            /* CALL */
         const struct outcome *outcome; /* SETTLE; valid until SETTLED is given */
         bool duplicate;                /* FORGET */
@@ -93,8 +95,8 @@ engine_free(struct engine *engine); /* jobs still inside are not forgotten: the 
 /* Another EVENT_JOB may be given. */
 uint32_t engine_room(const struct engine *engine);
 /*
- * Handles the events in order, then decides what may start. Stops starting when `out` is full; then engine_wake_ns() is now. `out` must have room
- * for two commands per event.
+ * Handles the events in order, then decides what may start. Stops starting when `out` is full; then
+ * engine_wake_ns() is now. `out` must have room for two commands per event.
  */
 void engine_step(struct engine *engine, struct engine_time now, const struct event *events,
                  size_t events_count, struct commands *out);
@@ -105,13 +107,16 @@ int64_t engine_wake_ns(const struct engine *engine);
 void engine_drain(struct engine *engine);
 /* While held (a full disk), nothing is opened or called; answers are still taken. */
 void engine_hold(struct engine *engine, bool held);
-/* Nothing is on the way: no look-up, journal write, call or settlement. With engine_drain(): the shard may stop. */
+/*
+ * Nothing is on the way: no look-up, journal write, call or settlement. With engine_drain(): the shard may
+ * stop.
+ */
 bool engine_quiet(const struct engine *engine);
 /* No job is inside. */
 bool engine_empty(const struct engine *engine);
 /*
- * Nothing is on the way, and the only endpoints that could take any of the jobs inside, asleep or not, are paused for longer than
- * `patience_ns`: somebody must act (key, billing). out_endpoint: one of them.
+ * Nothing is on the way, and the only endpoints that could take any of the jobs inside, asleep or not, are
+ * paused for longer than `patience_ns`: somebody must act (key, billing). out_endpoint: one of them.
  */
 bool engine_stuck(const struct engine *engine, struct engine_time now, int64_t patience_ns,
                   uint32_t *out_endpoint);

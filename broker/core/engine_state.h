@@ -9,6 +9,7 @@
 #include "workers/routing/limiter.h"
 
 #define NEVER_NS INT64_MAX
+#define NO_CLASS UINT32_MAX
 
 /* Calls per minute, tokens per minute and calls at a time, of an endpoint or of a provider. */
 struct gate {
@@ -29,8 +30,9 @@ struct endpoint_state {
 };
 
 /*
- * Jobs that differ in nothing that routing looks at first: one queue, one list of endpoints. A job that cannot start and to which places are
- * closed that are open to the others (too long for a context, refused there) moves to a class of its like, so that it holds only these.
+ * Jobs that differ in nothing that routing looks at first: one queue, one list of endpoints. A job that
+ * cannot start and to which places are closed that are open to the others (too long for a context, refused
+ * there) moves to a class of its like, so that it holds only these.
  */
 struct job_class {
         struct list link; /* in engine.active[priority] while jobs wait, else in engine.idle_classes */
@@ -74,8 +76,8 @@ struct engine {
         struct gate *providers;
         struct list ready_endpoints;
         uint32_t in_flight, opened;
-        uint64_t epoch;            /* changes when there is room again under in_flight_max */
-        int64_t wall_ahead_ms;     /* wall clock less monotonic, by which deadlines were reckoned */
+        uint64_t epoch;        /* changes when there is room again under in_flight_max */
+        int64_t wall_ahead_ms; /* wall clock less monotonic, by which deadlines were reckoned */
 
         struct prng prng;
         struct engine_stats stats;
@@ -98,7 +100,10 @@ static inline struct gate *engine_provider(const struct engine *engine, uint32_t
 }
 
 void engine_move(struct engine *engine, struct job *job, enum job_state to);
-/* Appends a command for the job; with `expects` its generation is new, so that only the answer to this one counts. */
+/*
+ * Appends a command for the job; with `expects` its generation is new, so that only the answer to this one
+ * counts.
+ */
 struct command *engine_command(struct engine *engine, struct job *job, enum command_kind kind, bool expects);
 bool engine_out_room(const struct engine *engine, size_t commands);
 /* Half of the time until the job's deadline has gone: a dearer endpoint will do. */

@@ -1,13 +1,11 @@
 #pragma once
 /*
- * A job inside the engine: its state, its history, and its place in the queues. job_move() is the only way to change the state and
- * allows what schemas/states.def lists, nothing else.
+ * A job inside the engine: its state, its history, and its place in the queues. job_move() is the only way to
+ * change the state and allows what schemas/states.def lists, nothing else.
  */
 #include "broker/base/list.h"
 #include "broker/core/job_spec.h"
 #include "broker/core/outcome.h"
-
-#define NO_CLASS UINT32_MAX
 
 enum job_state {
 #define STATE(name, text, meaning) JOB_##name,
@@ -19,8 +17,7 @@ enum job_state {
 };
 
 struct job {
-        struct list
-                link; /* in its class while WAITING, in its endpoint's queue while READY, in the free list while FREE */
+        struct list link; /* WAITING: in its class. READY: in its endpoint's queue. FREE: in the free list */
         struct job_spec *spec;
         struct key128 key; /* spec->key, or spec->alias once it is a conflict */
         enum job_state state;
@@ -43,11 +40,9 @@ struct job {
         uint8_t model;
         int64_t tokens;           /* that this call takes, or took, from the limits */
         int64_t exposure_picousd; /* of this call */
-        struct outcome outcome;   /* last: job_reset() */
+        struct outcome outcome;
 };
 
-/* A free slot for a new job; the generation goes on. */
-void job_reset(struct job *job, struct job_spec *spec);
 const char *job_state_text(enum job_state state);
 bool job_may_move(enum job_state from, enum job_state to);
 void job_move(struct job *job, enum job_state to);

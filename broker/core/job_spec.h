@@ -1,9 +1,11 @@
 #pragma once
 /*
- * A job as decoded: immutable, in one piece of memory that wire/ makes and frees (job_spec_free()). The engine only reads the few
- * fields that decisions need and hands the pointer back when it has done with the job.
+ * A job as decoded: immutable, in one piece of memory that wire/ makes and frees (job_spec_free()). The
+ * engine only reads the few fields that decisions need and hands the pointer back when it has done with the
+ * job.
  *
- * A line that is no job is a spec too: `failure` says what is wrong with it. It still has a key, so that its error line is written exactly once.
+ * A line that is no job is a spec too: `failure` says what is wrong with it. It still has a key, so that its
+ * error line is written exactly once.
  */
 #include "broker/base/key.h"
 #include "workers/routing/demand.h"

@@ -2,13 +2,25 @@
 /* Bounds of the engine that no setting changes, each with what it protects. */
 
 enum {
-        /* Calls that were refused with "later" do not count as attempts; this many end a job all the same, so that no job lives for ever. */
+        /*
+         * Calls that were refused with "later" do not count as attempts; this many end a job all the same, so
+         * that no job lives for ever.
+         */
         THROTTLES_MAX = 10000,
-        /* 200 answers that cannot be used may have been billed each time: fewer tries than for plain failures. */
+        /*
+         * 200 answers that cannot be used may have been billed each time: fewer tries than for plain
+         * failures.
+         */
         UNUSABLES_MAX = 2,
-        /* Failed fetches of an input file before the job ends: no provider is involved, and somebody waits for word. */
+        /*
+         * Failed fetches of an input file before the job ends: no provider is involved, and somebody waits
+         * for word.
+         */
         INPUT_TRIES_MAX = 4,
-        /* Jobs opened for one class before the next one has its turn: keeps one model's backlog from starving another's. */
+        /*
+         * Jobs opened for one class before the next one has its turn: keeps one model's backlog from starving
+         * another's.
+         */
         CLASS_BURST = 16,
         /* Priorities of messages.md, -10 to 10. */
         PRIORITY_MIN = -10,
@@ -19,24 +31,41 @@ enum {
 };
 _Static_assert(UNUSABLES_MAX < THROTTLES_MAX, "an unusable answer costs more than a refusal");
 
-/* A job waits that long for the cheapest endpoint before a dearer one will do: the longest that a limit per minute takes to slide. */
+/*
+ * A job waits that long for the cheapest endpoint before a dearer one will do: the longest that a limit per
+ * minute takes to slide.
+ */
 #define PATIENCE_NS (INT64_C(60) * 1000000000)
 /* A provider without credit is asked again after an hour, unless it said when. */
 #define PAUSE_NS (INT64_C(3600) * 1000000000)
 /* A refused key is tried again after five minutes: somebody may have mended it. */
 #define PAUSE_AUTH_NS (INT64_C(300) * 1000000000)
 /*
- * How long before its permit an attempt may be journaled: hides the wait for the disk, and binds no job to an endpoint for longer than that.
+ * How long before its permit an attempt may be journaled: hides the wait for the disk, and binds no job to an
+ * endpoint for longer than that.
  */
 #define OPEN_AHEAD_NS (INT64_C(1) * 1000000000)
-/* A durable attempt whose permit has moved farther away than that (the provider named a wait) is withdrawn: another endpoint may do. */
+/*
+ * A durable attempt whose permit has moved farther away than that (the provider named a wait) is withdrawn:
+ * another endpoint may do.
+ */
 #define READY_PATIENCE_NS (INT64_C(10) * 1000000000)
-/* A wait beyond this is no matter of pace: the endpoint is paused, so that jobs go elsewhere and somebody is told (providers.md 12.3). */
+/*
+ * A wait beyond this is no matter of pace: the endpoint is paused, so that jobs go elsewhere and somebody is
+ * told (providers.md 12.3).
+ */
 #define WAIT_HELD_NS (INT64_C(900) * 1000000000)
-/* What a provider says is believed up to here, so that sums stay far from overflow: a day, and more tokens than any context. */
+/*
+ * What a provider says is believed up to here, so that sums stay far from overflow: a day, and more tokens
+ * than any context.
+ */
 #define WAIT_BELIEVED_NS (INT64_C(86400) * 1000000000)
-#define TOKENS_BELIEVED (INT64_C(1) << 40)
-/* A wall clock that moves by more than that against the monotonic one was set: deadlines are reckoned anew. */
+#define TOKENS_BELIEVED  (INT64_C(1) << 40)
+/*
+ * A wall clock that moves by more than that against the monotonic one was set: deadlines are reckoned anew.
+ */
 #define CLOCK_SET_MS 250
-/* A job whose own history blocks it looks again that often, so that it does not hold the others of its class. */
+/*
+ * A job whose own history blocks it looks again that often, so that it does not hold the others of its class.
+ */
 #define LOOK_AGAIN_NS (INT64_C(1) * 1000000000)

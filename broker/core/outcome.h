@@ -1,7 +1,7 @@
 #pragma once
 /*
- * How a job ended, for the result line and the state: what messages.md calls the receipt, without the bytes of the answer. Made by the
- * engine, valid as long as the job's slot is.
+ * How a job ended, for the result line and the state: what messages.md calls the receipt, without the bytes
+ * of the answer. Made by the engine, valid as long as the job's slot is.
  */
 #include "broker/core/answer.h"
 

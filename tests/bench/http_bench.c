@@ -3,7 +3,11 @@
  * actions, a level-triggered epoll, an epoll_ctl() for each socket callback). Both send the same POST
  * requests to the same URL, in turns.
  *
- *   http-bench URL REQUESTS ROUNDS IN_FLIGHT... [--body BYTES] [--only floor|ours] [--http2] [--ca FILE]
+ *   http-bench URL REQUESTS ROUNDS IN_FLIGHT... [--body BYTES] [--body-file FILE] [--only floor|ours]
+ *              [--http2] [--ca FILE]
+ *
+ * The body is BYTES (1024) of "x", or what FILE holds: then the floor sends the bytes that `batchferry run`
+ * would send for a job with that body. An answer other than 200 counts as failed.
  *
  * One line per in-flight level and client: CPU microseconds per request (this process, user and system),
  * requests/s, CPU microseconds of a first request with its new connection, and the growth of the resident
@@ -124,8 +128,10 @@ static struct figures ours_run(const struct bench *bench) {
                 ours_wait(http);
                 size_t count = http_poll(http, done, DONE_MAX);
                 for (size_t i = 0; i < count; i++) {
-                        if (done[i].outcome != HTTP_ANSWERED && failed++ == 0)
-                                fprintf(stderr, "http-bench: %s\n", done[i].message);
+                        bool good = done[i].outcome == HTTP_ANSWERED && done[i].status == 200;
+                        if (!good && failed++ == 0)
+                                fprintf(stderr, "http-bench: status %d %s\n", done[i].status,
+                                        done[i].message);
                         buffer_deinit(&done[i].headers);
                         buffer_deinit(&done[i].body);
                 }
@@ -202,6 +208,7 @@ static void floor_prepare(struct floor_call *call, const struct bench *bench, st
         CURL *easy = call->easy = curl_easy_init();
         buffer_init(&call->body, 1 << 20);
         curl_easy_setopt(easy, CURLOPT_URL, bench->url);
+        curl_easy_setopt(easy, CURLOPT_USERAGENT, "batchferry/" BATCHFERRY_VERSION);
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)bench->body_bytes);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, bench->body);
@@ -225,8 +232,11 @@ static uint64_t floor_collect(struct floor_loop *loop, uint64_t *started, uint64
         while ((message = curl_multi_info_read(loop->multi, &left)) != NULL) {
                 char *private = NULL;
                 CURL *easy = message->easy_handle;
-                if (message->data.result != CURLE_OK && (*failed)++ == 0)
-                        fprintf(stderr, "http-bench: %s\n", curl_easy_strerror(message->data.result));
+                long status = 0;
+                curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+                if ((message->data.result != CURLE_OK || status != 200) && (*failed)++ == 0)
+                        fprintf(stderr, "http-bench: status %ld %s\n", status,
+                                curl_easy_strerror(message->data.result));
                 curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
                 struct floor_call *call = (struct floor_call *)(void *)private;
                 curl_multi_remove_handle(loop->multi, easy);
@@ -343,13 +353,43 @@ static void raise_descriptors(void) {
         }
 }
 
+static void read_body(struct bench *bench, const char *path) {
+        FILE *file = fopen(path, "r");
+        struct buffer body;
+        char chunk[4096];
+        size_t size;
+        buffer_init(&body, 1 << 30);
+        while (file != NULL && (size = fread(chunk, 1, sizeof chunk, file)) > 0)
+                buffer_append(&body, chunk, size);
+        if (file == NULL || body.size == 0) {
+                fprintf(stderr, "http-bench: cannot read %s\n", path);
+                exit(1);
+        }
+        fclose(file);
+        bench->body = body.data;
+        bench->body_bytes = body.size;
+}
+
+static bool take_option(struct bench *bench, const char *name, const char *value) {
+        if (strcmp(name, "--body") == 0)
+                bench->body_bytes = strtoull(value, NULL, 10);
+        else if (strcmp(name, "--body-file") == 0)
+                read_body(bench, value);
+        else if (strcmp(name, "--only") == 0)
+                bench->only = value;
+        else if (strcmp(name, "--ca") == 0)
+                bench->ca_file = value;
+        else
+                return false;
+        return true;
+}
+
 int main(int argc, char **argv) {
         struct bench bench = {.body_bytes = 1024, .rounds = 3};
         uint32_t levels[LEVELS_MAX], levels_count = 0;
         if (argc < 5) {
-                fprintf(stderr, "usage: http-bench URL REQUESTS ROUNDS IN_FLIGHT... [--body BYTES] [--only "
-                                "floor|ours] "
-                                "[--http2] [--ca FILE]\n");
+                fprintf(stderr, "usage: http-bench URL REQUESTS ROUNDS IN_FLIGHT... [--body BYTES] "
+                                "[--body-file FILE] [--only floor|ours] [--http2] [--ca FILE]\n");
                 return 2;
         }
         bench.url = argv[1];
@@ -358,18 +398,16 @@ int main(int argc, char **argv) {
         for (int i = 4; i < argc; i++) {
                 if (strcmp(argv[i], "--http2") == 0)
                         bench.http2 = true;
-                else if (strcmp(argv[i], "--body") == 0 && i + 1 < argc)
-                        bench.body_bytes = strtoull(argv[++i], NULL, 10);
-                else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
-                        bench.only = argv[++i];
-                else if (strcmp(argv[i], "--ca") == 0 && i + 1 < argc)
-                        bench.ca_file = argv[++i];
+                else if (i + 1 < argc && take_option(&bench, argv[i], argv[i + 1]))
+                        i++;
                 else if (levels_count < LEVELS_MAX)
                         levels[levels_count++] = (uint32_t)strtoul(argv[i], NULL, 10);
         }
-        bench.body = malloc(bench.body_bytes + 1);
-        CHECK(bench.body != NULL);
-        memset(bench.body, 'x', bench.body_bytes + 1);
+        if (bench.body == NULL) {
+                bench.body = malloc(bench.body_bytes + 1);
+                CHECK(bench.body != NULL);
+                memset(bench.body, 'x', bench.body_bytes + 1);
+        }
         raise_descriptors();
         for (uint32_t i = 0; i < levels_count; i++) {
                 bench.in_flight = levels[i];
