@@ -45,13 +45,10 @@ static bool adopt(void *userdata, struct bytes line, uint64_t offset) {
                 .sink = adoption->sink,
                 .offset = offset,
                 .size = (uint32_t)line.size + 1,
+                .fingerprint_known = true,
         };
-        struct begun_id begun = {0};
-        if (record.found == STORE_UNKNOWN) {
-                begun = record.begun_id;
-                settled.fingerprint_known = true;
-                memcpy(settled.fingerprint, record.begun.fingerprint, sizeof(settled.fingerprint));
-        }
+        memcpy(settled.fingerprint, head.fingerprint, sizeof(settled.fingerprint));
+        struct begun_id begun = record.found == STORE_UNKNOWN ? record.begun_id : (struct begun_id){0};
         store_batch_settle(adoption->batch, head.key, &settled, begun);
         adoption->files->adopted++;
         return true;

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <yyjson.h>
 
-enum { KEY_HEX = 32, LINE_OVERHEAD = 1024 };
+enum { KEY_HEX = 32, FINGERPRINT_BYTES = 32, LINE_OVERHEAD = 1024 };
 
 #define APPEND(out, literal) buffer_append((out), (literal), sizeof(literal) - 1)
 
@@ -269,7 +269,9 @@ static void append_receipt(struct buffer *out, const struct result_source *sourc
         buffer_append_i64(out, outcome->queued_ns / NS_PER_MS);
         APPEND(out, ",\"provider_ms\":");
         buffer_append_i64(out, outcome->provider_ns / NS_PER_MS);
-        APPEND(out, ",\"replayed\":false");
+        APPEND(out, ",\"replayed\":false,\"fingerprint\":\"");
+        buffer_append_hex(out, source->job->fingerprint, sizeof source->job->fingerprint);
+        buffer_append_char(out, '"');
         append_decision(out, source);
         buffer_append_char(out, '}');
 }
@@ -336,12 +338,26 @@ static bool read_error(yyjson_val *value, struct result_head *head) {
         return failure_from_text(json_text(yyjson_obj_get(value, "code")), &head->failure);
 }
 
+static bool read_fingerprint(yyjson_val *value, uint8_t *out_fingerprint) {
+        struct bytes text = json_text(value);
+        if (!json_is_string(value) || text.size != 2 * FINGERPRINT_BYTES)
+                return false;
+        for (size_t i = 0; i < FINGERPRINT_BYTES; i++) {
+                int high = hex_digit(text.data[2 * i]), low = hex_digit(text.data[2 * i + 1]);
+                if (high < 0 || low < 0)
+                        return false;
+                out_fingerprint[i] = (uint8_t)(high * 16 + low);
+        }
+        return true;
+}
+
 static bool read_receipt(yyjson_val *value, struct result_head *head) {
         yyjson_val *cost = yyjson_obj_get(value, "cost_usd");
         yyjson_val *estimate = yyjson_obj_get(value, "cost_is_estimate");
         int64_t attempts;
         if (!json_integer(yyjson_obj_get(value, "attempts"), 0, UINT32_MAX, &attempts) ||
-            !yyjson_is_bool(estimate) || !yyjson_is_obj(yyjson_obj_get(value, "decision")))
+            !yyjson_is_bool(estimate) || !yyjson_is_obj(yyjson_obj_get(value, "decision")) ||
+            !read_fingerprint(yyjson_obj_get(value, "fingerprint"), head->fingerprint))
                 return false;
         head->attempts = (uint32_t)attempts;
         head->cost_is_estimate = yyjson_get_bool(estimate);

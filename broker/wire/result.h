@@ -34,6 +34,7 @@ struct result_head {
         uint32_t attempts;
         bool cost_known, cost_is_estimate;
         int64_t cost_picousd;
+        uint8_t fingerprint[32]; /* the job's */
 };
 
 /* false when it is not a whole result line of ours, or when memory is refused; then out_head is untouched. */

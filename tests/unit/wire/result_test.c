@@ -147,7 +147,11 @@ static void torn_lines_are_refused(void **state) {
 }
 
 #define ID   "bf_00000000000000010000000000000002"
-#define TAIL "\"receipt\":{\"attempts\":1,\"cost_usd\":null,\"cost_is_estimate\":false,\"decision\":{}}}"
+#define HALF "00000000000000010000000000000002"
+#define TAIL_OF(fingerprint)                                                                                 \
+        "\"receipt\":{\"attempts\":1,\"cost_usd\":null,\"cost_is_estimate\":false,\"fingerprint\":"          \
+        "\"" fingerprint "\",\"decision\":{}}}"
+#define TAIL TAIL_OF(HALF HALF)
 
 static const struct {
         const char *line;
@@ -163,6 +167,7 @@ static const struct {
         {"{\"id\":\"" ID "\",\"custom_id\":null,\"response\":{},\"error\":null," TAIL, false},
         {"{\"id\":\"" ID "\",\"custom_id\":null,\"response\":null,\"error\":null}", false},
         {"{\"id\":\"" ID "\",\"response\":null,\"error\":null," TAIL, false},
+        {"{\"id\":\"" ID "\",\"custom_id\":null,\"response\":null,\"error\":null," TAIL_OF(HALF), false},
         {"[]", false},
         {"", false},
         {"\n", false},

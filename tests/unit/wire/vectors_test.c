@@ -262,12 +262,15 @@ static void replace(char *text, size_t capacity, const char *mark, struct bytes 
 
 static void expected_line(yyjson_val *vector, const struct job_spec *job, char *out, size_t capacity) {
         struct buffer policy;
-        buffer_init(&policy, 64);
+        buffer_init(&policy, 128);
         uint8_t key[16];
         key128_to_bytes(job->class_key, key);
         buffer_append_hex(&policy, key, 8);
         snprintf(out, capacity, "%s\n", yyjson_get_str(yyjson_obj_get(vector, "line")));
         replace(out, capacity, "POLICY", buffer_view(&policy));
+        buffer_clear(&policy);
+        buffer_append_hex(&policy, job->fingerprint, sizeof job->fingerprint);
+        replace(out, capacity, "FINGERPRINT", buffer_view(&policy));
         struct bytes words = job->failure_message;
         size_t prefix = sizeof "The line is not valid JSON: " - 1;
         if (words.size > prefix)
@@ -285,6 +288,7 @@ static void check_head(struct bytes line, const struct job_spec *job, const stru
         assert_int_equal(head.cost_known, outcome->cost_known);
         assert_int_equal(head.cost_is_estimate, outcome->cost_is_estimate);
         assert_int_equal(head.cost_picousd, outcome->cost_picousd);
+        assert_memory_equal(head.fingerprint, job->fingerprint, sizeof head.fingerprint);
 }
 
 static void results_are_written_as_the_vectors_say(void **state) {
