@@ -80,6 +80,13 @@ static bool opens_ahead(const struct job *job) {
         return job->spec->unknown == UNKNOWN_RETRY;
 }
 
+static int64_t open_ahead(const struct engine *engine, const struct job *job) {
+        if (!opens_ahead(job))
+                return 0;
+        int64_t recent = engine->pace_calls > engine->pace_last ? engine->pace_calls : engine->pace_last;
+        return min64((int64_t)engine->config.open_ahead, OPEN_AHEAD_MIN + recent);
+}
+
 /* What the endpoint's limits say: READY now, or when to look again. */
 static void view_limits(struct engine *engine, const struct job *job, uint32_t endpoint,
                         struct route_state *view) {
@@ -90,9 +97,8 @@ static void view_limits(struct engine *engine, const struct job *job, uint32_t e
         int64_t queued_ns = permit_ns;
         if (permit_ns != LIMITER_NEVER && engine->opened > 0)
                 queued_ns = permit_when(engine, endpoint, tokens, true);
-        int64_t ahead = opens_ahead(job) ? (int64_t)engine->config.open_ahead : 0;
         int64_t ahead_ns = opens_ahead(job) ? OPEN_AHEAD_NS : 0;
-        bool full = room_to_open(engine, endpoint) + ahead <= 0;
+        bool full = room_to_open(engine, endpoint) + open_ahead(engine, job) <= 0;
         full = full || (state->health.state == BREAKER_HALF_OPEN && state->gate.opened > 0);
         if (!full && queued_ns - ahead_ns <= now_ns)
                 return;
@@ -367,6 +373,7 @@ static void call_now(struct engine *engine, struct job *job, int64_t tokens) {
         health_started(&state->health, now_ns);
         engine->opened--;
         engine->in_flight++;
+        engine->pace_calls++;
         list_unlink(&job->link);
         engine_move(engine, job, JOB_CALLING);
         job->tokens = tokens;

@@ -228,6 +228,11 @@ void engine_step(struct engine *engine, struct engine_time now, const struct eve
         int64_t clock_moved_ms = wall_ahead_ms(now) - engine->wall_ahead_ms;
         if (clock_moved_ms > CLOCK_SET_MS || clock_moved_ms < -CLOCK_SET_MS)
                 clock_was_set(engine);
+        if (now.now_ns - engine->pace_since_ns >= PACE_NS) {
+                engine->pace_last = now.now_ns - engine->pace_since_ns < 2 * PACE_NS ? engine->pace_calls : 0;
+                engine->pace_calls = 0;
+                engine->pace_since_ns = now.now_ns;
+        }
         for (size_t i = 0; i < events_count; i++)
                 handle(engine, &events[i]);
         run_timers(engine);

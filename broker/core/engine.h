@@ -28,8 +28,9 @@ struct engine_time {
 struct engine_config {
         uint32_t jobs_max;      /* in memory at a time */
         uint32_t in_flight_max; /* calls under way */
-        uint32_t open_ahead;    /* attempts journaled before they can be sent; of jobs that may be repeated */
-        uint32_t attempts_max;  /* calls per job, over all endpoints */
+        /* attempts journaled before they can be sent, at most; of jobs that may be repeated */
+        uint32_t open_ahead;
+        uint32_t attempts_max; /* calls per job, over all endpoints */
         int64_t backoff_base_ns, backoff_cap_ns;
         double retry_share; /* retries as a share of successes, per endpoint */
         int64_t call_timeout_ns;

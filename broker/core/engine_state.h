@@ -76,8 +76,10 @@ struct engine {
         struct gate *providers;
         struct list ready_endpoints;
         uint32_t in_flight, opened;
-        uint64_t epoch;        /* changes when there is room again under in_flight_max */
-        int64_t wall_ahead_ms; /* wall clock less monotonic, by which deadlines were reckoned */
+        uint64_t epoch;                 /* changes when there is room again under in_flight_max */
+        int64_t pace_since_ns;          /* start of the current window of PACE_NS */
+        uint32_t pace_calls, pace_last; /* calls begun in it, and in the one before */
+        int64_t wall_ahead_ms;          /* wall clock less monotonic, by which deadlines were reckoned */
 
         struct prng prng;
         struct engine_stats stats;

@@ -26,6 +26,11 @@ enum {
         PRIORITY_MIN = -10,
         PRIORITY_MAX = 10,
         PRIORITIES = PRIORITY_MAX - PRIORITY_MIN + 1,
+        /*
+         * Attempts that may be open ahead of their permits however slow the calls are: keeps a first burst
+         * going.
+         */
+        OPEN_AHEAD_MIN = 8,
         /* State changes remembered for a failed CHECK(). */
         TRACE_MAX = 256,
 };
@@ -45,6 +50,11 @@ _Static_assert(UNUSABLES_MAX < THROTTLES_MAX, "an unusable answer costs more tha
  * endpoint for longer than that.
  */
 #define OPEN_AHEAD_NS (INT64_C(1) * 1000000000)
+/*
+ * Attempts are opened ahead for as many calls as began in about that time: what the journal needs to keep up,
+ * and no more, since a crash leaves all of them of unknown outcome.
+ */
+#define PACE_NS (INT64_C(20) * 1000000)
 /*
  * A durable attempt whose permit has moved farther away than that (the provider named a wait) is withdrawn:
  * another endpoint may do.
