@@ -19,7 +19,12 @@ static uint64_t fold(uint64_t x, uint64_t y) {
 }
 
 uint64_t sim_hash_mix(uint64_t a, uint64_t b) {
-        return fold(fold(a ^ LANE_A, LANE_B) + b, FINAL) ^ fold(b ^ LANE_B, LANE_A);
+        uint64_t z = fold(fold(a ^ LANE_A, LANE_B) + b, FINAL) ^ fold(b ^ LANE_B, LANE_A);
+
+        /* splitmix64's last steps: a + 1 looks unrelated to a */
+        z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+        z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+        return z ^ (z >> 31);
 }
 
 void sim_hash_init(struct sim_hash *hash, uint64_t seed) {
