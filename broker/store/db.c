@@ -137,6 +137,16 @@ static void set_table(const struct db *db, rocksdb_options_t *options) {
         rocksdb_block_based_options_destroy(table);
 }
 
+/*
+ * Keys are hashes: a table of them takes a row at a third of what an ordered list costs. Scans sort
+ * (total_order_seek). The prefix is the whole key, so the filters hold nothing twice.
+ */
+static void set_hashed(rocksdb_options_t *options) {
+        rocksdb_slicetransform_t *whole_key = rocksdb_slicetransform_create_fixed_prefix(KEY_BYTES);
+        rocksdb_options_set_prefix_extractor(options, whole_key);
+        rocksdb_options_set_hash_link_list_rep(options, MEMTABLE_BUCKETS);
+}
+
 static rocksdb_options_t *family_options_new(const struct db *db, rocksdb_options_t *base,
                                              enum family family) {
         rocksdb_options_t *options = rocksdb_options_create_copy(base);
@@ -145,11 +155,7 @@ static rocksdb_options_t *family_options_new(const struct db *db, rocksdb_option
         rocksdb_options_set_write_buffer_size(options, family == FAMILY_META ? 1u << 20 : WRITE_BUFFER_BYTES);
         rocksdb_options_set_max_write_buffer_number(options, 2);
         if (family == FAMILY_SETTLED) {
-                /* Keys are hashes: a table of them takes a row at a third of what an ordered list costs. Scans sort
-                 * (total_order_seek). The prefix is the whole key, so the filters hold nothing twice. */
-                rocksdb_slicetransform_t *whole = rocksdb_slicetransform_create_fixed_prefix(KEY_BYTES);
-                rocksdb_options_set_prefix_extractor(options, whole);
-                rocksdb_options_set_hash_link_list_rep(options, MEMTABLE_BUCKETS);
+                set_hashed(options);
         }
         if (family == FAMILY_BODIES) {
                 rocksdb_options_set_enable_blob_files(options, 1);
