@@ -74,6 +74,27 @@ static struct error *check_path(const struct run_files *files, uint32_t sink, co
                          input, sink == SINK_RESULTS ? "results" : "failed jobs", recorded);
 }
 
+static struct error *see_body(void *userdata, struct key128 key, struct bytes body) {
+        (void)key, (void)body;
+        *(bool *)userdata = true;
+        return NULL;
+}
+
+/* What a pipe did not take can only go to a pipe: a file would lack it. */
+static struct error *check_kept(const struct run_files *files, const char *input) {
+        bool kept = false;
+        if (!files->known || files->state.finished || strcmp(files->state.outputs[SINK_RESULTS], "-") != 0 ||
+            !sink_is_file(files->sinks[SINK_RESULTS]))
+                return NULL;
+        struct error *error = store_each_body(files->store, see_body, &kept);
+        if (error || !kept)
+                return error;
+        return error_new(ERROR_USAGE,
+                         "%s was run before with -o -, and results are kept that standard output did not "
+                         "take: run it with -o - again, or give another --state to run (and pay) anew",
+                         input);
+}
+
 static struct error *recover_sink(struct run_files *files, uint32_t index, struct store_batch *batch) {
         struct sink *sink = files->sinks[index];
         struct adoption adoption = {.files = files, .batch = batch, .sink = index};
@@ -225,6 +246,8 @@ struct error *run_files_open(const struct run_files_options *options, struct run
                 error = store_get_source(files->store, files->source_name, &files->known, &files->state);
         for (uint32_t i = 0; i < SINKS_COUNT && !error; i++)
                 error = check_path(files, i, options->input);
+        if (!error)
+                error = check_kept(files, options->input);
         if (!error)
                 error = skip(files);
         if (!error)

@@ -192,9 +192,11 @@ static struct error *not_ours(const struct sink *sink, uint64_t offset) {
 
 static struct error *read_more(struct tail *tail, bool *out_end) {
         size_t size = tail->data.size;
-        if (!buffer_reserve(&tail->data, READ_BYTES))
+        if (size > LINE_BYTES_MAX - READ_BYTES)
                 return error_new(ERROR_INPUT, "%s holds a line that is too long to be a result",
                                  tail->sink->path);
+        if (!buffer_reserve(&tail->data, READ_BYTES))
+                return error_new(ERROR_MEMORY, "no memory to read %s", tail->sink->path);
         ssize_t n;
         do
                 n = pread(tail->sink->fd, tail->data.data + size, READ_BYTES, (off_t)(tail->start + size));

@@ -8,8 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define NO_TARGET UINT32_MAX
-#define URL_MAX   8192
+#define NO_TARGET    UINT32_MAX
+#define NAMED_TARGET (UINT32_MAX - 1) /* the URL names the model: see named_target */
+#define URL_MAX      8192
 /* An endpoint that takes longer than that is kept apart from quick ones in the HTTP client. */
 #define SLOW_NS (2 * NS_PER_S)
 
@@ -29,13 +30,24 @@ struct call {
         struct reply reply;
 };
 
+/* Of an endpoint that serves every model, in a dialect whose URL names the model. */
+struct named_target {
+        uint32_t endpoint, target;
+        enum kind kind;
+        char *model;
+};
+
+enum { NAMED_TARGETS_MAX = 1024 }; /* searched one by one, and kept until the end */
+
 struct calls {
         struct calls_options options;
         struct http *http;
         struct fetch *fetch;
         struct call *slots;
-        uint32_t *targets;   /* [endpoint][kind] -> index, or NO_TARGET; endpoints with one model name only */
-        int64_t *latency_ns; /* per endpoint, smoothed: which calls are slow */
+        uint32_t *targets; /* [endpoint][kind] -> index, NO_TARGET or NAMED_TARGET */
+        struct named_target *named;
+        size_t named_count;
+        int64_t *latency_ns;    /* per endpoint, smoothed: which calls are slow */
         struct request request; /* scratch */
         struct http_done *done; /* scratch */
         struct called *at_once; /* calls that ended before they were sent */
@@ -44,7 +56,7 @@ struct calls {
         size_t reply_bytes;
 };
 
-enum { POLL_MAX = 256 };
+enum { POLL_MAX = 256, KEY_BYTES_MIN = 8 /* shorter ones are words */ };
 
 struct calls *calls_close(struct calls *calls) {
         if (!calls)
@@ -63,6 +75,9 @@ struct calls *calls_close(struct calls *calls) {
         buffer_deinit(&calls->request.body);
         free(calls->slots);
         free(calls->targets);
+        for (size_t i = 0; i < calls->named_count; i++)
+                free(calls->named[i].model);
+        free(calls->named);
         free(calls->latency_ns);
         free(calls->done);
         free(calls->at_once);
@@ -151,18 +166,76 @@ static struct error *make_target(struct calls *calls, const struct call *call, u
         return error;
 }
 
-/*
- * The URL and headers for an endpoint and kind are made once. (A dialect whose URL names the model has one
- * endpoint per model.)
- */
+/* Whether another model there has another URL: two are asked for. */
+static bool url_names_model(const struct calls *calls, const struct call *call) {
+        const struct endpoint *endpoint = &calls->options.catalog->endpoints[call->endpoint];
+        const struct provider *provider = &calls->options.catalog->providers[endpoint->provider];
+        const struct dialect *dialect = calls->options.dialects[endpoint->provider];
+        enum kind kind = call->job->demand.kind;
+        struct buffer urls[2];
+        buffer_init(&urls[0], URL_MAX);
+        buffer_init(&urls[1], URL_MAX);
+        bool names = strcmp(endpoint->model, "*") == 0 &&
+                     dialect->url(provider, endpoint, kind, BYTES("a"), &urls[0]) &&
+                     dialect->url(provider, endpoint, kind, BYTES("b"), &urls[1]) &&
+                     !bytes_equal(buffer_view(&urls[0]), buffer_view(&urls[1]));
+        buffer_deinit(&urls[0]);
+        buffer_deinit(&urls[1]);
+        return names;
+}
+
+static struct error *add_named_target(struct calls *calls, const struct call *call, struct bytes model,
+                                      uint32_t *out_target) {
+        if (calls->named_count == NAMED_TARGETS_MAX)
+                return error_new(ERROR_USAGE, "more than %d models at endpoints that serve every model",
+                                 NAMED_TARGETS_MAX);
+        if (!calls->named)
+                calls->named = calloc(NAMED_TARGETS_MAX, sizeof(*calls->named));
+        char *copy = calls->named ? strndup(model.data, model.size) : NULL;
+        if (!copy)
+                return error_new(ERROR_MEMORY, "no memory for an HTTP target");
+        struct error *error = make_target(calls, call, out_target);
+        if (error) {
+                free(copy);
+                return error;
+        }
+        calls->named[calls->named_count++] = (struct named_target){
+                .endpoint = call->endpoint,
+                .target = *out_target,
+                .kind = call->job->demand.kind,
+                .model = copy,
+        };
+        return NULL;
+}
+
+static struct error *named_target_for(struct calls *calls, const struct call *call, uint32_t *out_target) {
+        struct bytes model = upstream_model(calls, call);
+        for (size_t i = 0; i < calls->named_count; i++) {
+                const struct named_target *named = &calls->named[i];
+                if (named->endpoint == call->endpoint && named->kind == call->job->demand.kind &&
+                    bytes_equal_string(model, named->model)) {
+                        *out_target = named->target;
+                        return NULL;
+                }
+        }
+        return add_named_target(calls, call, model, out_target);
+}
+
+/* The URL and headers for an endpoint and kind, and model where the URL names it, are made once. */
 static struct error *target_for(struct calls *calls, const struct call *call, uint32_t *out_target) {
-        uint32_t *target = &calls->targets[call->endpoint * KINDS_COUNT + call->job->demand.kind];
-        if (*target == NO_TARGET) {
-                struct error *error = make_target(calls, call, target);
+        uint32_t *known = &calls->targets[call->endpoint * KINDS_COUNT + call->job->demand.kind];
+        uint32_t target = *known;
+        if (target == NO_TARGET && url_names_model(calls, call))
+                target = *known = NAMED_TARGET;
+        if (target == NAMED_TARGET)
+                return named_target_for(calls, call, out_target);
+        if (target == NO_TARGET) {
+                struct error *error = make_target(calls, call, &target);
                 if (error)
                         return error;
+                *known = target;
         }
-        *out_target = *target;
+        *out_target = target;
         return NULL;
 }
 
@@ -269,10 +342,25 @@ void calls_start(struct calls *calls, const struct command *command) {
                 file_arrived(calls, call);
 }
 
+/* Providers repeat keys in what they say. What is masked keeps its length, so JSON stays JSON. */
+static void mask(struct buffer *text, const char *key) {
+        size_t size = key ? strlen(key) : 0, from = 0;
+        while (size >= KEY_BYTES_MIN && from < text->size) {
+                char *found = memmem(text->data + from, text->size - from, key, size);
+                if (!found)
+                        return;
+                memset(found, '*', size);
+                from = (size_t)(found - text->data) + size;
+        }
+}
+
 static void read_answer(struct calls *calls, struct call *call, struct http_done *done,
                         struct answer *out_answer) {
         const struct endpoint *endpoint = &calls->options.catalog->endpoints[call->endpoint];
         const struct dialect *dialect = calls->options.dialects[endpoint->provider];
+        mask(&done->headers, calls->options.keys[endpoint->provider]);
+        if (done->status >= 400)
+                mask(&done->body, calls->options.keys[endpoint->provider]);
         call->reply = (struct reply){
                 .dialect = dialect,
                 .status = done->status,

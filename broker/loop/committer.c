@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 enum { TROUBLE_MESSAGE_MAX = 512 };
-#define RETRY_NS     (500 * NS_PER_MS) /* how often a full disk is tried again */
-#define LINES_MAX    (SIZE_MAX / 4)    /* bounded by the calls in flight times the largest answer */
-#define SCRATCH_KEEP (4U << 20)        /* a larger buffer is given back after its batch */
+#define RETRY_NS     (500 * NS_PER_MS)
+#define LINES_MAX    (SIZE_MAX / 4) /* bounded by the calls in flight times the largest answer */
+#define SCRATCH_KEEP (4U << 20)     /* a larger buffer is given back after its batch */
 
 struct intents {
         struct intent *items;
@@ -32,6 +32,7 @@ struct committer {
         struct intents pending;
         struct source_state state;
         bool state_pending, stopping, busy;
+        bool waiting; /* for work: then a signal is worth its price */
         struct completion *completions;
         size_t completions_count, completions_capacity;
         enum trouble trouble;
@@ -166,14 +167,20 @@ static void stage_state(struct committer *committer, struct source_state *state)
         store_batch_source(committer->batch, committer->options.source_name, state);
 }
 
+/* Before anything is written: of a pipe, the store has the lines first. */
+static struct error *check_lines(const struct committer *committer) {
+        for (size_t i = 0; i < SINKS_COUNT; i++)
+                if (committer->lines[i].failed)
+                        return error_new(ERROR_MEMORY, "no memory for a batch of result lines");
+        return NULL;
+}
+
 static struct error *append(struct committer *committer, bool files) {
         for (size_t i = 0; i < SINKS_COUNT; i++) {
                 struct sink *sink = committer->options.sinks[i];
                 struct buffer *lines = &committer->lines[i];
                 if (!sink || sink_is_file(sink) != files)
                         continue;
-                if (lines->failed)
-                        return error_new(ERROR_MEMORY, "no memory for a batch of result lines");
                 if (lines->size == 0)
                         continue;
                 struct error *error = sink_append(sink, buffer_view(lines));
@@ -187,7 +194,9 @@ static struct error *append(struct committer *committer, bool files) {
 }
 
 static struct error *commit_once(struct committer *committer) {
-        struct error *error = append(committer, true);
+        struct error *error = check_lines(committer);
+        if (!error)
+                error = append(committer, true);
         if (!error && store_batch_count(committer->batch) > 0)
                 error = store_write(committer->options.store, committer->batch);
         if (!error)
@@ -208,15 +217,18 @@ static bool commit(struct committer *committer) {
                 struct error *error = commit_once(committer);
                 if (!error)
                         break;
-                bool full = error->kind == ERROR_FULL && clock_now_ns() < give_up_ns;
-                set_trouble(committer, full ? TROUBLE_FULL : TROUBLE_FAILED, error->message);
+                bool full = error->kind == ERROR_FULL, wait = full && clock_now_ns() < give_up_ns;
+                if (full && !wait)
+                        error = error_wrap(error, "no room after %lld s of waiting; make some and run again",
+                                           (long long)(committer->options.patience_ns / NS_PER_S));
+                set_trouble(committer, wait ? TROUBLE_FULL : TROUBLE_FAILED, error->message);
                 error_free(error);
-                if (!full)
+                if (!wait)
                         return false;
                 pthread_mutex_lock(&committer->mutex);
                 if (committer->stopping)
                         give_up_ns = 0;
-                wait_until(committer, clock_now_ns() + RETRY_NS);
+                wait_until(committer, clock_now_ns() + committer->options.retry_ns);
                 pthread_mutex_unlock(&committer->mutex);
         }
         pthread_mutex_lock(&committer->mutex);
@@ -231,12 +243,15 @@ static bool commit(struct committer *committer) {
 static void complete(struct committer *committer) {
         for (size_t i = 0; i < committer->working.count; i++) {
                 struct intent *intent = &committer->working.items[i];
-                reply_deinit(&intent->reply);
                 if (intent->kind == INTENT_END)
                         continue;
                 CHECK(committer->completions_count < committer->completions_capacity);
-                committer->completions[committer->completions_count++] = (struct completion){
-                        .kind = intent->kind, .handle = intent->handle, .begun = intent->begun};
+                committer->completions[committer->completions_count++] =
+                        (struct completion){.kind = intent->kind,
+                                            .handle = intent->handle,
+                                            .begun = intent->begun,
+                                            .reply = intent->reply};
+                intent->reply = (struct reply){0};
         }
         committer->working.count = 0;
 }
@@ -274,29 +289,33 @@ static bool work(struct committer *committer) {
         if (done)
                 complete(committer);
         committer->busy = false;
+        pthread_mutex_unlock(&committer->mutex); /* the shard takes it as soon as it wakes */
         uint64_t one = 1;
         if (write(committer->options.event_fd, &one, sizeof(one)) < 0)
                 CHECK(errno == EAGAIN);
+        pthread_mutex_lock(&committer->mutex);
         return done;
 }
 
 static void *run(void *userdata) {
         struct committer *committer = userdata;
         pthread_setname_np(pthread_self(), "committer");
+        bool well = true;
         pthread_mutex_lock(&committer->mutex);
-        for (;;) {
+        while (well) {
+                committer->waiting = true;
                 while (committer->pending.count == 0 && !committer->state_pending && !committer->stopping)
                         pthread_cond_wait(&committer->cond, &committer->mutex);
+                committer->waiting = false;
                 if (committer->pending.count == 0 && !committer->state_pending)
                         break;
                 int64_t due_ns = committer->started_ns + committer->options.spacing_ns;
                 while (!committer->stopping && clock_now_ns() < due_ns)
                         wait_until(committer, due_ns);
-                if (!work(committer))
-                        break;
+                well = work(committer);
         }
         pthread_mutex_unlock(&committer->mutex);
-        if (committer->published_count > 0) {
+        if (well && committer->published_count > 0) { /* else the lines may not be where they belong */
                 stage(committer);
                 commit(committer);
         }
@@ -308,6 +327,8 @@ struct error *committer_new(const struct committer_options *options, struct comm
         if (!committer)
                 return error_new(ERROR_MEMORY, "no memory for the committer");
         committer->options = *options;
+        if (committer->options.retry_ns == 0)
+                committer->options.retry_ns = RETRY_NS;
         committer->batch = store_batch_new(options->store);
         for (size_t i = 0; i < SINKS_COUNT; i++)
                 buffer_init(&committer->lines[i], LINES_MAX);
@@ -321,6 +342,8 @@ struct error *committer_new(const struct committer_options *options, struct comm
         int code = committer->batch ? pthread_create(&committer->thread, NULL, run, committer) : ENOMEM;
         if (code) {
                 store_batch_free(committer->batch);
+                pthread_cond_destroy(&committer->cond);
+                pthread_mutex_destroy(&committer->mutex);
                 free(committer);
                 return error_errno(code, "cannot start the committer");
         }
@@ -346,6 +369,8 @@ struct committer *committer_free(struct committer *committer) {
                 buffer_deinit(&committer->lines[i]);
         buffer_deinit(&committer->scratch);
         store_batch_free(committer->batch);
+        for (size_t i = 0; i < committer->completions_count; i++)
+                reply_deinit(&committer->completions[i].reply);
         free(committer->completions);
         free(committer->published);
         pthread_cond_destroy(&committer->cond);
@@ -371,20 +396,23 @@ bool committer_submit(struct committer *committer, const struct intent *intents,
                         committer->state = *state;
                         committer->state_pending = true;
                 }
-                pthread_cond_signal(&committer->cond);
         }
+        bool wake = room && committer->waiting;
         pthread_mutex_unlock(&committer->mutex);
+        if (wake)
+                pthread_cond_signal(&committer->cond);
         return room;
 }
 
 size_t committer_take(struct committer *committer, struct completion *out_completions, size_t max) {
         pthread_mutex_lock(&committer->mutex);
         size_t count = committer->completions_count < max ? committer->completions_count : max;
-        if (count)
+        if (count) {
                 memcpy(out_completions, committer->completions, count * sizeof(*out_completions));
-        committer->completions_count -= count;
-        memmove(committer->completions, committer->completions + count,
-                committer->completions_count * sizeof(*out_completions));
+                committer->completions_count -= count;
+                memmove(committer->completions, committer->completions + count,
+                        committer->completions_count * sizeof(*out_completions));
+        }
         pthread_mutex_unlock(&committer->mutex);
         return count;
 }

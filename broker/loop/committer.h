@@ -28,6 +28,7 @@ struct committer_options {
         const char *source_name;
         int64_t spacing_ns;  /* between the starts of two commits: what makes batches */
         int64_t patience_ns; /* with a full disk */
+        int64_t retry_ns;    /* between two tries then; 0: half a second */
         int event_fd;        /* written to when there are completions; the shard's */
 };
 
@@ -48,6 +49,7 @@ struct completion {
         enum intent_kind kind; /* OPEN or SETTLE */
         struct handle handle;
         struct begun_id begun; /* OPEN */
+        struct reply reply;    /* SETTLE: back to the thread that made it, whose allocator has it at hand */
 };
 
 struct error *committer_new(const struct committer_options *options,

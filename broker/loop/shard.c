@@ -4,6 +4,7 @@
 #include "broker/base/time.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -43,10 +44,13 @@ struct shard {
         struct job_decoder *decoder;
         int epoll_fd, event_fd;
         bool source_ended, source_later, source_watched, held;
+        bool completions_left; /* more than a turn takes */
+        enum trouble trouble;
         _Atomic int stop; /* 1 drain, 2 stop */
         uint64_t jobs_taken;
         size_t payload_bytes;
-        struct error *error;
+        size_t settling_bytes; /* of replies that the committer has */
+        struct error *error; /* of the source or a look-up: ends the run when what is under way is durable */
 
         struct slot *slots;
         struct event *events;
@@ -102,6 +106,8 @@ struct shard *shard_free(struct shard *shard) {
                 close(shard->epoll_fd);
         if (shard->event_fd >= 0)
                 close(shard->event_fd);
+        for (size_t i = 0; i < shard->intents_count; i++)
+                reply_deinit(&shard->intents[i].reply);
         error_free(shard->error);
         free_arrays(shard);
         pthread_mutex_destroy(&shard->mutex);
@@ -116,7 +122,8 @@ static bool make_arrays(struct shard *shard) {
         shard->completions = calloc(TURN_COMPLETIONS_MAX, sizeof(*shard->completions));
         shard->commands.capacity = TURN_COMMANDS_MAX;
         shard->commands.items = calloc(TURN_COMMANDS_MAX, sizeof(*shard->commands.items));
-        shard->look_ups = calloc(TURN_COMMANDS_MAX, sizeof(*shard->look_ups));
+        /* a job inside has one at most; conflicts are looked up twice, so more can come up than a turn asks */
+        shard->look_ups = calloc(shard->options.engine.jobs_max, sizeof(*shard->look_ups));
         shard->look_up_keys = calloc(TURN_LINES_MAX, sizeof(*shard->look_up_keys));
         shard->look_up_records = calloc(TURN_LINES_MAX, sizeof(*shard->look_up_records));
         shard->intents = calloc(INTENTS_MAX, sizeof(*shard->intents));
@@ -160,6 +167,7 @@ struct error *shard_new(const struct shard_options *options, struct shard **out_
                 return error_new(ERROR_MEMORY, "no memory for a shard");
         shard->options = *options;
         shard->state = shard->state_handed = *options->state;
+        shard->state.finished = false; /* the input may have grown */
         pthread_mutex_init(&shard->mutex, NULL);
         shard->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         shard->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -183,10 +191,17 @@ static struct event *add_event(struct shard *shard, enum event_kind kind, struct
         return event;
 }
 
+static size_t reply_bytes(const struct reply *reply) {
+        return reply->headers.capacity + reply->body.capacity;
+}
+
 static void gather_completions(struct shard *shard) {
         size_t count = committer_take(shard->committer, shard->completions, TURN_COMPLETIONS_MAX);
+        shard->completions_left = count == TURN_COMPLETIONS_MAX;
         for (size_t i = 0; i < count; i++) {
-                const struct completion *completion = &shard->completions[i];
+                struct completion *completion = &shard->completions[i];
+                shard->settling_bytes -= reply_bytes(&completion->reply);
+                reply_deinit(&completion->reply);
                 bool opened = completion->kind == INTENT_OPEN;
                 if (opened)
                         shard->slots[completion->handle.slot].begun = completion->begun;
@@ -241,10 +256,11 @@ static struct error *gather_look_ups(struct shard *shard) {
 }
 
 static bool takes_more(struct shard *shard) {
-        return !shard->source_ended && atomic_load(&shard->stop) == 0 &&
+        return !shard->source_ended && !shard->error && atomic_load(&shard->stop) == 0 &&
                shard->jobs_taken < shard->options.jobs_limit && engine_room(shard->engine) > TURN_LINES_MAX &&
                !source_full(shard->options.source) &&
-               shard->payload_bytes + calls_reply_bytes(shard->calls) < shard->options.memory_max;
+               shard->payload_bytes + calls_reply_bytes(shard->calls) + shard->settling_bytes <
+                       shard->options.memory_max;
 }
 
 static struct error *take_line(struct shard *shard, const struct source_line *line) {
@@ -320,6 +336,7 @@ static void settle(struct shard *shard, const struct command *command) {
         struct intent *intent = add_intent(shard, INTENT_SETTLE, command);
         intent->outcome = command->outcome;
         calls_take_reply(shard->calls, command->handle.slot, &intent->reply);
+        shard->settling_bytes += reply_bytes(&intent->reply);
 }
 
 static void forget(struct shard *shard, const struct command *command) {
@@ -333,7 +350,7 @@ static void forget(struct shard *shard, const struct command *command) {
 static void carry_out(struct shard *shard, const struct command *command) {
         switch (command->kind) {
         case COMMAND_LOOK_UP:
-                CHECK(shard->look_ups_count < TURN_COMMANDS_MAX);
+                CHECK(shard->look_ups_count < shard->options.engine.jobs_max);
                 shard->look_ups[shard->look_ups_count++] =
                         (struct look_up){.handle = command->handle, .key = command->key, .job = command->job};
                 return;
@@ -394,11 +411,13 @@ static void publish_progress(struct shard *shard, int64_t now_ns, bool now) {
 static struct error *watch_trouble(struct shard *shard) {
         char message[512] = "";
         enum trouble trouble = committer_trouble(shard->committer, message, sizeof(message));
-        bool full = trouble == TROUBLE_FULL;
-        if (full != shard->held) {
-                shard->held = full;
-                engine_hold(shard->engine, full);
+        /* no new calls while their answers could not be kept: the disk is full, or slower than the providers */
+        bool hold = trouble == TROUBLE_FULL || shard->settling_bytes > shard->options.memory_max / 2;
+        if (hold != shard->held) {
+                shard->held = hold;
+                engine_hold(shard->engine, hold);
         }
+        shard->trouble = trouble;
         pthread_mutex_lock(&shard->mutex);
         shard->progress.trouble = trouble;
         if (trouble != TROUBLE_NONE)
@@ -407,30 +426,32 @@ static struct error *watch_trouble(struct shard *shard) {
         return trouble == TROUBLE_FAILED ? error_new(ERROR_IO, "%s", message) : NULL;
 }
 
-static struct error *gather(struct shard *shard) {
+static void gather(struct shard *shard) {
         shard->events_count = 0;
         gather_completions(shard);
         gather_answers(shard);
-        struct error *error = gather_look_ups(shard);
-        return error ? error : gather_lines(shard);
+        if (!shard->error)
+                shard->error = gather_look_ups(shard);
+        if (!shard->error)
+                shard->error = gather_lines(shard);
 }
 
 static struct error *turn(struct shard *shard) {
-        struct error *error = gather(shard);
-        if (error)
-                return error;
+        gather(shard);
+        struct error *error = watch_trouble(shard);
+        if (error || shard->error || atomic_load(&shard->stop) > 0)
+                engine_drain(shard->engine);
         struct engine_time now = read_clock();
         shard->commands.count = 0;
         engine_step(shard->engine, now, shard->events, shard->events_count, &shard->commands);
         for (size_t i = 0; i < shard->commands.count; i++)
                 carry_out(shard, &shard->commands.items[i]);
         publish_progress(shard, now.now_ns, false);
-        error = hand_over(shard);
-        return error ? error : watch_trouble(shard);
+        return error ? error : hand_over(shard);
 }
 
 static int sleep_ms(struct shard *shard) {
-        if (shard->look_ups_count > 0)
+        if (shard->completions_left || (shard->look_ups_count > 0 && !shard->error))
                 return 0;
         int64_t until_ns = engine_wake_ns(shard->engine), calls_ns = calls_wake_ns(shard->calls);
         if (calls_ns < until_ns)
@@ -457,20 +478,24 @@ static void wait_for_events(struct shard *shard) {
 
 static bool ended(struct shard *shard, enum shard_end *out_end) {
         int stop = atomic_load(&shard->stop);
-        bool quiet =
-                engine_quiet(shard->engine) && shard->look_ups_count == 0 && committer_idle(shard->committer);
+        bool idle = committer_idle(shard->committer);
+        bool quiet = idle && engine_quiet(shard->engine) && shard->look_ups_count == 0;
+        bool limited = shard->jobs_taken >= shard->options.jobs_limit;
+        if (shard->error && (stop >= 2 || (idle && calls_in_flight(shard->calls) == 0))) {
+                *out_end = SHARD_FAILED;
+                return true;
+        }
+        if (quiet && engine_empty(shard->engine) && (shard->source_ended || limited)) {
+                *out_end = shard->source_ended ? SHARD_FINISHED : SHARD_LIMITED;
+                return true;
+        }
         if (stop >= 2 || (stop == 1 && quiet)) {
                 *out_end = SHARD_INTERRUPTED;
                 return true;
         }
-        if (!quiet)
-                return false;
-        bool limited = shard->jobs_taken >= shard->options.jobs_limit;
-        if (engine_empty(shard->engine) && (shard->source_ended || limited)) {
-                *out_end = shard->source_ended ? SHARD_FINISHED : SHARD_LIMITED;
-                return true;
-        }
         uint32_t endpoint;
+        if (!quiet || shard->error)
+                return false;
         if (!engine_stuck(shard->engine, read_clock(), STUCK_PATIENCE_NS, &endpoint))
                 return false;
         const struct endpoint *stuck = &shard->options.catalog->endpoints[endpoint];
@@ -482,6 +507,15 @@ static bool ended(struct shard *shard, enum shard_end *out_end) {
         return true;
 }
 
+static void take_last_completions(struct shard *shard) {
+        uint64_t ignored;
+        if (read(shard->event_fd, &ignored, sizeof(ignored)) < 0)
+                CHECK(errno == EAGAIN);
+        size_t count = committer_take(shard->committer, shard->completions, TURN_COMPLETIONS_MAX);
+        for (size_t i = 0; i < count; i++)
+                reply_deinit(&shard->completions[i].reply);
+}
+
 /* The last word to the store: where the source stands now. */
 static struct error *finish(struct shard *shard, enum shard_end end) {
         moved_state(shard);
@@ -490,30 +524,30 @@ static struct error *finish(struct shard *shard, enum shard_end end) {
                 return error_new(ERROR_MEMORY, "no memory to finish");
         struct error *error = NULL;
         while (!error && !committer_idle(shard->committer)) {
-                struct epoll_event event;
-                epoll_wait(shard->epoll_fd, &event, 1, 10);
-                uint64_t ignored;
-                if (read(shard->event_fd, &ignored, sizeof(ignored)) < 0)
-                        CHECK(errno == EAGAIN);
-                committer_take(shard->committer, shard->completions, TURN_COMPLETIONS_MAX);
+                struct pollfd event = {.fd = shard->event_fd, .events = POLLIN};
+                poll(&event, 1, 10); /* not epoll: nobody reads answers any more */
+                take_last_completions(shard);
                 error = watch_trouble(shard);
-                if (!error && shard->held && atomic_load(&shard->stop) >= 2)
-                        error = error_new(ERROR_FULL, "stopped while the disk is full");
+                if (!error && shard->trouble == TROUBLE_FULL && atomic_load(&shard->stop) >= 2)
+                        error = error_new(ERROR_FULL, "stopped while the disk is full: %s",
+                                          shard->progress.message);
         }
-        return error;
+        return error ? error : watch_trouble(shard); /* idle it is too when the last commit has failed */
 }
 
 enum shard_end shard_run(struct shard *shard, struct error **out_error) {
         enum shard_end end = SHARD_FAILED;
-        struct error *error = NULL;
-        while (!(error = turn(shard)) && !ended(shard, &end)) {
-                if (atomic_load(&shard->stop) == 1)
-                        engine_drain(shard->engine);
+        struct error *error;
+        while (!(error = turn(shard)) && !ended(shard, &end))
                 wait_for_events(shard);
-        }
         if (!error)
                 error = finish(shard, end);
         publish_progress(shard, clock_now_ns(), true);
+        if (shard->error) { /* it came first */
+                error_free(error);
+                error = shard->error;
+                shard->error = NULL;
+        }
         if (error) {
                 *out_error = error;
                 return SHARD_FAILED;

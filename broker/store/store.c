@@ -61,6 +61,11 @@ struct error *store_fail(struct store *store, struct error *error) {
         return error;
 }
 
+/* Says whose state could not be read. */
+static struct error *reading(const struct store *store, struct error *error) {
+        return error_wrap(error, "cannot read the state directory %s", store->db.directory);
+}
+
 struct error *store_open(const struct store_options *options, struct store **out_store) {
         struct store *store = calloc(1, sizeof(*store));
         if (!store)
@@ -69,7 +74,7 @@ struct error *store_open(const struct store_options *options, struct store **out
         struct error *error = db_open(&store->db, options);
         if (!error) {
                 store->journal_loaded = true;
-                error = journal_load(&store->journal, &store->db, options->read_only);
+                error = reading(store, journal_load(&store->journal, &store->db, options->read_only));
         }
         if (error) {
                 store_close(store);
@@ -129,7 +134,7 @@ struct error *store_look_up_many(struct store *store, const struct key128 *keys,
                 size_t some = count - done < LOOK_UPS_AT_A_TIME ? count - done : LOOK_UPS_AT_A_TIME;
                 error = look_up_some(store, keys + done, some, out_records + done);
         }
-        return error;
+        return reading(store, error);
 }
 
 /* ---- batches ---- */
@@ -328,7 +333,7 @@ struct error *store_get_source(struct store *store, const char *name, bool *out_
         buffer_deinit(&row);
         if (!error)
                 *out_found = found;
-        return error;
+        return reading(store, error);
 }
 
 struct error *store_get_body(struct store *store, struct key128 key, struct buffer *out_body,

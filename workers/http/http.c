@@ -30,9 +30,10 @@
 
 enum {
         LANE_CALLS = 64,
-        LANE_STREAMS = 100,  /* HTTP/2: what servers commonly allow on one connection */
-        LANES_SPARE = 1024,  /* lanes beyond calls_max / LANE_CALLS: groups with few calls each */
-        TARGETS_MAX = 65536, /* keeps a run-away configuration from eating the memory */
+        LANE_STREAMS = 100,      /* HTTP/2: what servers commonly allow on one connection */
+        LANES_SPARE = 1024,      /* lanes beyond calls_max / LANE_CALLS: groups with few calls each */
+        CONNECTIONS_SPARE = 128, /* idle ones beyond calls_max; the process needs descriptors for all */
+        TARGETS_MAX = 65536,     /* keeps a run-away configuration from eating the memory */
 };
 #define LANE_IDLE_NS (60 * NS_PER_S)
 
@@ -119,6 +120,19 @@ static bool group_grow(struct group *group) {
         return true;
 }
 
+/*
+ * Before a lane is opened: idle ones, which are of other groups, give way when there are no more places or
+ * too many connections. (An endpoint that turns slow leaves all its quick lanes behind.)
+ */
+static void lanes_make_room(struct http *http) {
+        while (!list_empty(&http->idle)) {
+                bool fits = http->lanes.sockets_open + LANE_CALLS <= http->calls_max + CONNECTIONS_SPARE;
+                if (fits && http->lanes.ids_free_count > 0)
+                        return;
+                call_lane_close(LIST_ENTRY(http->idle.next, struct call_lane, link));
+        }
+}
+
 static struct error *call_lane_open(struct http *http, struct group *group, struct call_lane **out_lane) {
         uint32_t place = 0;
         while (place < group->words * 64 && group->lanes[place] != NULL)
@@ -126,8 +140,7 @@ static struct error *call_lane_open(struct http *http, struct group *group, stru
         struct call_lane *lane = NULL;
         if ((place == group->words * 64 && !group_grow(group)) || (lane = calloc(1, sizeof *lane)) == NULL)
                 return error_new(ERROR_MEMORY, "no memory for an HTTP lane");
-        if (http->lanes.ids_free_count == 0 && !list_empty(&http->idle))
-                call_lane_close(LIST_ENTRY(http->idle.next, struct call_lane, link));
+        lanes_make_room(http);
         uint32_t calls = group_lane_calls(http, group);
         struct lane_options options = {
                 .connections_max = calls,

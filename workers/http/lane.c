@@ -255,12 +255,15 @@ int lane_socket_open(struct lanes *lanes, int family, int type, int protocol) {
                 return -1;
         }
         *slot = (struct socket_slot){.generation = slot->generation + 1, .opened = true};
+        lanes->sockets_open++;
         return fd;
 }
 
 int lane_socket_close(struct lanes *lanes, int fd) {
         struct socket_slot *slot = socket_at(lanes, fd);
-        if (slot != NULL) /* close() takes it out of epoll */
+        if (slot != NULL) { /* close() takes it out of epoll */
+                lanes->sockets_open -= slot->opened;
                 *slot = (struct socket_slot){.generation = slot->generation + 1};
+        }
         return close(fd);
 }

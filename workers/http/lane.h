@@ -35,7 +35,8 @@ struct lanes {
         int epoll_fd;
         struct socket_slot *sockets; /* by descriptor */
         size_t sockets_max;
-        struct lane **lanes; /* by id */
+        uint32_t sockets_open; /* by lane_socket_open(), not yet closed */
+        struct lane **lanes;   /* by id */
         uint32_t *ids_free;
         uint32_t ids_free_count, lanes_max;
         struct heap timers; /* lane id -> when libcurl wants to run */

@@ -216,6 +216,7 @@ static bool decode(struct buffer *out, struct bytes base64) {
                         buffer_append_char(&plain, base64.data[i]);
         }
         decoded = !plain.failed && buffer_append_base64_decoded(out, buffer_view(&plain));
+        out->failed = out->failed || plain.failed;
         buffer_deinit(&plain);
         return decoded;
 }
@@ -228,6 +229,7 @@ bool vector_append_floats(struct buffer *buffer, struct bytes base64) {
         whole = decode(&floats, base64) && floats.size % FLOAT_BYTES == 0;
         if (whole)
                 append_list(buffer, buffer_view(&floats));
+        buffer->failed = buffer->failed || floats.failed;
         buffer_deinit(&floats);
         return whole;
 }
@@ -283,6 +285,7 @@ bool vector_append_base64(struct buffer *buffer, struct bytes list) {
                 buffer_append_base64(buffer, floats.data, floats.size);
                 buffer_append_char(buffer, '"');
         }
+        buffer->failed = buffer->failed || floats.failed;
         buffer_deinit(&floats);
         return numbers;
 }

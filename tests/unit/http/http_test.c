@@ -504,6 +504,27 @@ static void quick_and_slow_apart(void **state) {
         assert_int_equal(fixture->server->accepted, 2);
 }
 
+/* What an endpoint that turns slow leaves behind must not add up to twice the descriptors. */
+static void idle_connections_make_room(void **state) {
+        struct fixture *fixture = *state;
+        struct server *server = fixture->server;
+        fixture->options.calls_max = server->hold = 200;
+        reopen(fixture);
+        uint32_t target = target_path(fixture, "/hold");
+        for (int slow = 0; slow < 2; slow++) {
+                for (uint64_t i = 0; i < 200; i++) {
+                        struct http_call call = call_to(target, i);
+                        call.slow = slow;
+                        no_error(http_start(fixture->http, &call));
+                }
+                wait_done(fixture, 200);
+                forget(fixture);
+        }
+        assert_int_equal(server->accepted, 400);
+        while (server->accepted - server->ended > 200 + 128) /* it may not have seen all ends yet */
+                sched_yield();
+}
+
 /* --- TLS ------------------------------------------------------------------------------------------------ */
 
 struct tls {
@@ -641,6 +662,7 @@ int main(void) {
                 TEST(refuses_targets),
                 TEST(forms),
                 TEST(quick_and_slow_apart),
+                TEST(idle_connections_make_room),
                 TEST(certificates),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
