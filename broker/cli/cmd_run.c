@@ -27,7 +27,7 @@ enum {
         SHOW_MS = 200, /* between looks at the progress */
         OPEN_AHEAD =
                 256, /* attempts journaled before they can be sent; unknown after a crash, so not too many */
-        JOBS_AHEAD = 4096, /* jobs in memory beyond twice those in flight */
+        JOBS_AHEAD = 4096, /* jobs in memory beyond those in flight and a quarter more */
         FDS_SPARE = 512,   /* descriptors beyond one per call: RocksDB, files, event loops */
 };
 #define COMMIT_SPACING_NS                                                                                    \
@@ -208,7 +208,7 @@ static struct shard_options shard_options(struct run *run) {
         uint32_t in_flight = (uint32_t)settings->in_flight;
         struct shard_options options = {
                 .catalog = &run->config->catalog,
-                .engine = {.jobs_max = 2 * in_flight + JOBS_AHEAD,
+                .engine = {.jobs_max = in_flight + in_flight / 4 + JOBS_AHEAD,
                            .in_flight_max = in_flight,
                            .open_ahead = OPEN_AHEAD,
                            .attempts_max = (uint32_t)settings->retry_attempts,

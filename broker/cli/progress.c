@@ -115,6 +115,8 @@ static void describe(struct progress *progress, const struct shard_progress *now
                 append_grouped(text, failed(&now->stats));
                 buffer_append_string(text, " failed");
         }
+        if (now->last_error[0])
+                buffer_printf(text, "  nothing done yet: %s", now->last_error);
         double took_s = (double)(now_ns - progress->started_ns) / (double)NS_PER_S;
         if (done > 0.001 && done < 1 && jobs > 0) {
                 buffer_append_string(text, "  ETA ");
@@ -220,13 +222,14 @@ static void append_endpoints(const struct shard *shard, const struct catalog *ca
                 const struct endpoint_stats *stats = engine_endpoint_stats(shard_engine(shard), i);
                 if (stats->calls == 0)
                         continue;
-                buffer_printf(text,
-                              "  %-32s %llu calls, %llu ok, %llu failed, %llu throttled, %llu unknown, ",
+                buffer_printf(text, "  %-32s %llu calls, %llu ok, %llu failed, %llu throttled, %llu unknown",
                               catalog->endpoints[i].name, (unsigned long long)stats->calls,
                               (unsigned long long)stats->succeeded, (unsigned long long)stats->failed,
                               (unsigned long long)stats->throttled, (unsigned long long)stats->unknown);
-                append_money(text, stats->cost_picousd,
-                             catalog->endpoints[i].price.input == PRICE_UNKNOWN && stats->cost_picousd == 0);
+                if (stats->cost_picousd > 0) {
+                        buffer_append_string(text, ", ");
+                        append_money(text, stats->cost_picousd, false);
+                }
                 buffer_append_char(text, '\n');
                 if (stats->last_error[0])
                         buffer_printf(text, "    last error: %s\n", stats->last_error);

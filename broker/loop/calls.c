@@ -48,6 +48,7 @@ struct calls {
         struct named_target *named;
         size_t named_count;
         int64_t *latency_ns;    /* per endpoint, smoothed: which calls are slow */
+        bool *slow;             /* per endpoint */
         struct request request; /* scratch */
         struct http_done *done; /* scratch */
         struct called *at_once; /* calls that ended before they were sent */
@@ -79,6 +80,7 @@ struct calls *calls_close(struct calls *calls) {
                 free(calls->named[i].model);
         free(calls->named);
         free(calls->latency_ns);
+        free(calls->slow);
         free(calls->done);
         free(calls->at_once);
         free(calls);
@@ -94,10 +96,12 @@ struct error *calls_open(const struct calls_options *options, struct calls **out
         calls->slots = calloc(options->slots, sizeof(*calls->slots));
         calls->targets = calloc(endpoints * KINDS_COUNT + 1, sizeof(*calls->targets));
         calls->latency_ns = calloc(endpoints + 1, sizeof(*calls->latency_ns));
+        calls->slow = calloc(endpoints + 1, sizeof(*calls->slow));
         calls->done = calloc(POLL_MAX, sizeof(*calls->done));
         calls->at_once = calloc(options->slots, sizeof(*calls->at_once));
         buffer_init(&calls->request.body, SIZE_MAX / 4);
-        if (!calls->slots || !calls->targets || !calls->latency_ns || !calls->done || !calls->at_once) {
+        if (!calls->slots || !calls->targets || !calls->latency_ns || !calls->slow || !calls->done ||
+            !calls->at_once) {
                 calls_close(calls);
                 return error_new(ERROR_MEMORY, "no memory for calls");
         }
@@ -263,6 +267,13 @@ static bool fill_parts(struct calls *calls, struct call *call, struct http_call 
         return true;
 }
 
+/* Slow above the mark, quick again only below half of it: each change costs a new set of connections. */
+static bool is_slow(struct calls *calls, uint32_t endpoint) {
+        int64_t mark_ns = calls->slow[endpoint] ? SLOW_NS / 2 : SLOW_NS;
+        calls->slow[endpoint] = calls->latency_ns[endpoint] > mark_ns;
+        return calls->slow[endpoint];
+}
+
 static void send_call(struct calls *calls, struct call *call) {
         const struct endpoint *endpoint = &calls->options.catalog->endpoints[call->endpoint];
         const struct dialect *dialect = calls->options.dialects[endpoint->provider];
@@ -270,7 +281,7 @@ static void send_call(struct calls *calls, struct call *call) {
                 .tag = call->handle.slot,
                 .timeout_ns = call->timeout_ns,
                 .response_max = calls->options.response_max,
-                .slow = calls->latency_ns[call->endpoint] > SLOW_NS,
+                .slow = is_slow(calls, call->endpoint),
         };
         struct answer answer;
         answer_init(&answer);

@@ -122,7 +122,9 @@ static bool make_arrays(struct shard *shard) {
         shard->completions = calloc(TURN_COMPLETIONS_MAX, sizeof(*shard->completions));
         shard->commands.capacity = TURN_COMMANDS_MAX;
         shard->commands.items = calloc(TURN_COMMANDS_MAX, sizeof(*shard->commands.items));
-        /* a job inside has one at most; conflicts are looked up twice, so more can come up than a turn asks */
+        /*
+         * a job inside has one at most; conflicts are looked up twice, so more can come up than a turn asks
+         */
         shard->look_ups = calloc(shard->options.engine.jobs_max, sizeof(*shard->look_ups));
         shard->look_up_keys = calloc(TURN_LINES_MAX, sizeof(*shard->look_up_keys));
         shard->look_up_records = calloc(TURN_LINES_MAX, sizeof(*shard->look_up_records));
@@ -396,6 +398,18 @@ static struct error *hand_over(struct shard *shard) {
         return NULL;
 }
 
+/* Why nothing has succeeded yet, as far as a provider said. */
+static const char *first_error(const struct shard *shard) {
+        if (engine_stats(shard->engine)->succeeded > 0)
+                return "";
+        for (uint32_t i = 0; i < shard->options.catalog->endpoints_count; i++) {
+                const struct endpoint_stats *stats = engine_endpoint_stats(shard->engine, i);
+                if (stats->last_error[0])
+                        return stats->last_error;
+        }
+        return "";
+}
+
 static void publish_progress(struct shard *shard, int64_t now_ns, bool now) {
         if (!now && now_ns - shard->progress_ns < PROGRESS_NS)
                 return;
@@ -405,13 +419,16 @@ static void publish_progress(struct shard *shard, int64_t now_ns, bool now) {
         shard->progress.bytes_read = source_offset(shard->options.source);
         shard->progress.bytes_total = source_bytes(shard->options.source);
         shard->progress.calls_in_flight = calls_in_flight(shard->calls);
+        snprintf(shard->progress.last_error, sizeof(shard->progress.last_error), "%s", first_error(shard));
         pthread_mutex_unlock(&shard->mutex);
 }
 
 static struct error *watch_trouble(struct shard *shard) {
         char message[512] = "";
         enum trouble trouble = committer_trouble(shard->committer, message, sizeof(message));
-        /* no new calls while their answers could not be kept: the disk is full, or slower than the providers */
+        /*
+         * no new calls while their answers could not be kept: the disk is full, or slower than the providers
+         */
         bool hold = trouble == TROUBLE_FULL || shard->settling_bytes > shard->options.memory_max / 2;
         if (hold != shard->held) {
                 shard->held = hold;

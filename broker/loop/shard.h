@@ -42,6 +42,7 @@ struct shard_progress {
         uint64_t bytes_read, bytes_total; /* of the source; 0 when not known */
         uint64_t lines_read;
         uint32_t calls_in_flight;
+        char last_error[ANSWER_MESSAGE_MAX]; /* of a provider; while nothing has succeeded */
         enum trouble trouble;
         char message[512]; /* of the trouble, or why it is stuck */
 };
