@@ -30,8 +30,11 @@ enum {
         JOBS_AHEAD = 4096, /* jobs in memory beyond those in flight and a quarter more */
         FDS_SPARE = 512,   /* descriptors beyond one per call: RocksDB, files, event loops */
 };
-#define COMMIT_SPACING_NS                                                                                    \
-        (2 * NS_PER_MS) /* groups the results of a few thousand jobs a second into one sync */
+/*
+ * Between commits: what makes a batch of a busy run's results. Attempts are opened ahead, so no call waits
+ * for it.
+ */
+#define COMMIT_SPACING_NS (10 * NS_PER_MS)
 
 struct run {
         struct options options;

@@ -31,6 +31,11 @@ enum {
          * going.
          */
         OPEN_AHEAD_MIN = 8,
+        /*
+         * Usage that costs more than so many times the most that a call can cost is no usage: keeps a
+         * provider's slip out of bills and budgets.
+         */
+        USAGE_BELIEVED_TIMES = 100,
         /* State changes remembered for a failed CHECK(). */
         TRACE_MAX = 256,
 };
@@ -54,7 +59,7 @@ _Static_assert(UNUSABLES_MAX < THROTTLES_MAX, "an unusable answer costs more tha
  * Attempts are opened ahead for as many calls as began in about that time: what the journal needs to keep up,
  * and no more, since a crash leaves all of them of unknown outcome.
  */
-#define PACE_NS (INT64_C(20) * 1000000)
+#define PACE_NS (INT64_C(30) * 1000000)
 /*
  * A durable attempt whose permit has moved farther away than that (the provider named a wait) is withdrawn:
  * another endpoint may do.
@@ -71,6 +76,8 @@ _Static_assert(UNUSABLES_MAX < THROTTLES_MAX, "an unusable answer costs more tha
  */
 #define WAIT_BELIEVED_NS (INT64_C(86400) * 1000000000)
 #define TOKENS_BELIEVED  (INT64_C(1) << 40)
+/* Tokens of the largest context there is (Llama 4 Scout), for endpoints that do not say theirs. */
+#define CONTEXT_BELIEVED INT64_C(10000000)
 /*
  * A wall clock that moves by more than that against the monotonic one was set: deadlines are reckoned anew.
  */

@@ -4,6 +4,7 @@
  */
 #include "broker/ops/config.h"
 
+#include "broker/base/check.h"
 #include "broker/ops/log.h"
 #include "broker/ops/provider.h"
 #include "broker/ops/rules.h"
@@ -389,10 +390,11 @@ static struct error *read_file(FILE *file, const char *path, struct bytes *out_t
 
 static struct error *load_file(const struct config_options *options, FILE *file, const char *path,
                                struct config **out_config) {
-        struct bytes text;
+        struct bytes text = {0};
         struct error *error = read_file(file, path, &text);
         if (error != NULL)
                 return error;
+        CHECK(text.data != NULL);
         error = load(options, path, text, out_config);
         char *data = (char *)(uintptr_t)text.data;
         explicit_bzero(data, text.size);

@@ -365,6 +365,7 @@ struct fields_reading {
 };
 
 /* Goes down only where the table does, so the table bounds the recursion. */
+// NOLINTNEXTLINE(misc-no-recursion)
 static void read_group(struct reader *reader, const struct fields_reading *reading, struct bytes prefix,
                        const struct yaml_node *map) {
         for (const struct yaml_node *node = map->first; node != NULL; node = node->next) {

@@ -229,7 +229,7 @@ static struct error *write_format(struct db *db) {
 /* The format is the first row that is ever written; without it the database must be empty. */
 static struct error *check_format(struct db *db, bool read_only) {
         struct buffer value;
-        bool found;
+        bool found = false;
         uint32_t version;
         buffer_init(&value, 1024);
         struct error *error = db_get(db, FAMILY_META, BYTES(FORMAT_KEY), &value, &found);

@@ -269,8 +269,10 @@ static struct error *add_unknown(struct loading *loading, struct begun_id id, co
         struct journal *journal = loading->journal;
         if (journal->unknown_count == loading->capacity) {
                 size_t capacity = loading->capacity ? loading->capacity * 2 : 256;
-                struct journal_unknown *unknown = realloc(journal->unknown, capacity * sizeof(*unknown));
-                if (!unknown || capacity > UINT32_MAX)
+                struct journal_unknown *unknown = NULL;
+                if (capacity <= UINT32_MAX)
+                        unknown = realloc(journal->unknown, capacity * sizeof(*unknown));
+                if (!unknown)
                         return error_new(ERROR_MEMORY, "no memory for the attempts of unknown outcome");
                 journal->unknown = unknown;
                 loading->capacity = capacity;

@@ -68,8 +68,8 @@ static bool header_damaged(const struct crc32c *crc, const uint8_t *at, size_t r
                 return false;
         if (matches(crc, at, at[6], room - HEADER_BYTES))
                 return true;
-        for (uint8_t type = TYPE_MIN; type <= TYPE_MAX; type++) {
-                if (length_at(at) <= room - HEADER_BYTES && matches(crc, at, type, length_at(at)))
+        for (int type = TYPE_MIN; type <= TYPE_MAX; type++) {
+                if (length_at(at) <= room - HEADER_BYTES && matches(crc, at, (uint8_t)type, length_at(at)))
                         return true;
         }
         return false;

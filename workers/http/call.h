@@ -70,8 +70,8 @@ bool call_prepare(struct call *call, const struct target *target, const struct h
 int64_t call_check_first_ns(const struct call *call);
 /* True: a limit has ended it, and call->error says which. False: look again at *out_next_ns. */
 bool call_check(struct call *call, int64_t now_ns, int64_t *out_next_ns);
-/* Decides the outcome by CURLcode; before the easy handle leaves its lane. */
-void call_conclude(struct call *call, int code, int64_t now_ns);
+/* Decides the outcome by `result`, a CURLcode; before the easy handle leaves its lane. */
+void call_conclude(struct call *call, int result, int64_t now_ns);
 /* Ended by us; call->error says why. */
 void call_conclude_stopped(struct call *call, int64_t now_ns);
 void call_unprepare(

@@ -422,6 +422,7 @@ size_t fetch_poll(struct fetch *fetch, struct fetched *out_fetched, size_t max) 
         size_t count = 0;
         while (count < max && !list_empty(&fetch->done)) {
                 struct job *job = LIST_ENTRY(fetch->done.next, struct job, link);
+                // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): job_free() unlinks, so this is another one
                 out_fetched[count++] = job->fetched;
                 job->fetched.content = (struct buffer){0};
                 job_free(job);
@@ -475,6 +476,7 @@ struct fetch *fetch_close(struct fetch *fetch) {
         struct list *lists[] = {&fetch->waiting, &fetch->running, &fetch->done};
         for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
                 while (!list_empty(lists[i]))
+                        // NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it unlinks, so the next is another one
                         job_free(LIST_ENTRY(lists[i]->next, struct job, link));
         if (fetch->lane_open)
                 lane_deinit(&fetch->lane);

@@ -8,9 +8,9 @@
 
 /* Fills all of *out but the tag. */
 void data_url_read(struct bytes url, int64_t bytes_max, struct fetched *out);
-/* `root_fd` is the directory, `root` its path as configured; `path` a file: URL or a path, absolute ones
+/* `root_fd` is the directory, `root` its path as configured; `given` a file: URL or a path, absolute ones
  * under `root`. */
-void file_url_open(struct bytes path, int root_fd, const char *root, int64_t bytes_max, struct fetched *out);
+void file_url_open(struct bytes given, int root_fd, const char *root, int64_t bytes_max, struct fetched *out);
 
 /* Neither outcome is OK without these: a file name that is safe in a header, and a media type. Both
  * terminated and bounded. */

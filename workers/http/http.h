@@ -70,11 +70,11 @@ struct http_done {
 struct error *http_open(const struct http_options *options, struct http **out_http) MUST_USE;
 struct http *http_close(struct http *http); /* ends all calls without reports; takes NULL, returns NULL */
 
-struct error *http_add_target(struct http *http, const struct http_target *target,
+struct error *http_add_target(struct http *http, const struct http_target *given,
                               uint32_t *out_index) MUST_USE;
 
 /* An error here means that the call was not started. */
-struct error *http_start(struct http *http, const struct http_call *call) MUST_USE;
+struct error *http_start(struct http *http, const struct http_call *given) MUST_USE;
 /*
  * The call will be reported as HTTP_UNKNOWN or HTTP_NOT_SENT at the next http_poll(). Unknown tags are
  * ignored.

@@ -74,13 +74,13 @@ static struct error *target_url(struct target *target, const char *url) {
         if (has_control(url) || curl_url_set(parsed, CURLUPART_URL, url, 0) != CURLUE_OK ||
             curl_url_get(parsed, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
             curl_url_get(parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
-            curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK)
+            curl_url_get(parsed, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK) {
                 error = error_new(ERROR_USAGE, "cannot use this URL of a provider: not well formed");
-        else if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
+        } else if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0) {
                 error = error_new(ERROR_USAGE, "cannot use \"%s\" for a provider: http or https", scheme);
-        else if (curl_url_get(parsed, CURLUPART_USER, &user, 0) == CURLUE_OK)
+        } else if (curl_url_get(parsed, CURLUPART_USER, &user, 0) == CURLUE_OK) {
                 error = error_new(ERROR_USAGE, "cannot use a URL with user information for a provider");
-        if (error == NULL) {
+        } else {
                 target->https = strcmp(scheme, "https") == 0;
                 target->literal = host_literal(host);
                 target->url = strdup(url);

@@ -85,4 +85,4 @@ void route_rank(const struct catalog *catalog, const struct demand *demand, cons
  * before every attempt. Rules: kind, only, ignore, order without fallbacks, regions, zdr, training,
  * quantizations, max_price. What is not known (a data policy, a price that has a ceiling) does not pass.
  */
-enum exclusion route_check(const struct catalog *catalog, const struct demand *demand, uint32_t endpoint);
+enum exclusion route_check(const struct catalog *catalog, const struct demand *demand, uint32_t index);

@@ -508,7 +508,8 @@ static void quick_and_slow_apart(void **state) {
 static void idle_connections_make_room(void **state) {
         struct fixture *fixture = *state;
         struct server *server = fixture->server;
-        fixture->options.calls_max = server->hold = 200;
+        fixture->options.calls_max = 200;
+        server->hold = 200;
         reopen(fixture);
         uint32_t target = target_path(fixture, "/hold");
         for (int slow = 0; slow < 2; slow++) {
