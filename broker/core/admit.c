@@ -66,6 +66,7 @@ void admit_job(struct engine *engine, struct job_spec *spec) {
         list_unlink(&job->link);
         uint32_t generation = job->generation;
         *job = (struct job){.spec = spec, .key = spec->key, .generation = generation, .job_class = NO_CLASS};
+        usage_init(&job->outcome.usage);
         job->admitted_ns = engine->time.now_ns;
         admit_reckon(engine, job);
         job->contested = known && engine->jobs[slot].state == JOB_SEEKING;

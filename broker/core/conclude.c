@@ -38,13 +38,35 @@ static const char *explain(enum failure failure) {
         return texts[failure] ? texts[failure] : "";
 }
 
+/*
+ * Whether usage can be true. A call is reserved with the most that it can cost by what it shows; what it only
+ * refers to (a file, an earlier answer) adds at most a context full of input. Far beyond both the provider is
+ * wrong about what it did (reliability_performance.md, F32: clamp to the reserved bound, flag). Where no
+ * bound is known, everything is believed.
+ */
+static bool usage_believed(const struct engine *engine, const struct job *job, int64_t cost_picousd) {
+        const struct endpoint *endpoint = &engine->catalog->endpoints[job->endpoint];
+        int64_t context = endpoint->context > 0 ? endpoint->context : CONTEXT_BELIEVED;
+        int64_t ceiling, whole;
+        if (!cost_ceiling(endpoint, job_demand(job), &ceiling) ||
+            !cost_ceiling_at(endpoint, job_demand(job), context, &whole))
+                return true;
+        return cost_picousd <= whole ||
+               cost_picousd / USAGE_BELIEVED_TIMES <= max64(ceiling, job->exposure_picousd);
+}
+
 /* Parses nothing, computes the sum: what this job has cost so far. */
 static void total_cost(const struct engine *engine, struct job *job, const struct answer *answer) {
         struct outcome *outcome = &job->outcome;
         const struct price *price = &engine->catalog->endpoints[job->endpoint].price;
-        int64_t cost = 0;
-        outcome->list_cost_known =
-                cost_of_usage(price, job_demand(job)->kind, &answer->usage, &outcome->list_cost_picousd);
+        int64_t cost = 0, list_cost = 0;
+        bool list_known = cost_of_usage(price, job_demand(job)->kind, &answer->usage, &list_cost);
+        if (list_known && !usage_believed(engine, job, list_cost)) {
+                usage_init(&outcome->usage);
+                list_known = false;
+        }
+        outcome->list_cost_known = list_known;
+        outcome->list_cost_picousd = list_known ? list_cost : 0;
         bool known = true;
         if (answer->cost_known) {
                 cost = answer->cost_picousd;

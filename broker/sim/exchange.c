@@ -91,7 +91,8 @@ static bool begin(struct sim_server *server, struct MHD_Connection *connection, 
                         return false;
                 }
         }
-        if (sim_endpoint_body(endpoint) == SIM_BODY_FORM)
+        /* NULL where the content type is that of no form: the body is kept, then */
+        if (sim_endpoint_body(endpoint) == SIM_BODY_FORM || sim_endpoint_body(endpoint) == SIM_BODY_EITHER)
                 call->form_parser =
                         MHD_create_post_processor(connection, FORM_PARSER_BYTES, form_piece, call);
         return true;

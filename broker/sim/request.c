@@ -203,6 +203,15 @@ static struct sim_problem read_form(struct sim_request *request, uint64_t *out_b
         return (struct sim_problem){0};
 }
 
+/* A form, or JSON that names its pictures. */
+static struct sim_problem read_image_edit(struct sim_request *request, uint64_t *out_bytes) {
+        if (request->root == NULL)
+                return read_form(request, out_bytes);
+        if (yyjson_arr_size(yyjson_obj_get(request->root, "images")) == 0)
+                return missing("images", "Missing required parameter: 'images'.");
+        return read_text(request, "prompt", out_bytes);
+}
+
 static struct sim_problem read_by_endpoint(struct sim_request *request, uint64_t *out_bytes) {
         *out_bytes = 0;
         switch (request->endpoint) {
@@ -222,8 +231,9 @@ static struct sim_problem read_by_endpoint(struct sim_request *request, uint64_t
                 return read_rerank(request, out_bytes);
         case SIM_ENDPOINT_TRANSCRIPTIONS:
         case SIM_ENDPOINT_TRANSLATIONS:
-        case SIM_ENDPOINT_IMAGE_EDITS:
                 return read_form(request, out_bytes);
+        case SIM_ENDPOINT_IMAGE_EDITS:
+                return read_image_edit(request, out_bytes);
         case SIM_ENDPOINT_MODELS:
         case SIM_ENDPOINTS:
                 break;
@@ -257,6 +267,8 @@ struct sim_problem sim_request_read(struct sim_request *request) {
         struct sim_problem found;
         uint64_t text_bytes;
 
+        if (kind == SIM_BODY_EITHER) /* a form is taken apart as it comes, and leaves no body */
+                kind = request->body.size > 0 ? SIM_BODY_JSON : SIM_BODY_FORM;
         hash_content(request);
         if (request->body.failed)
                 return (struct sim_problem){413, "request_too_large", NULL, "The request body is too large."};

@@ -22,6 +22,7 @@ enum sim_body_kind {
         SIM_BODY_NONE,
         SIM_BODY_JSON,
         SIM_BODY_FORM,
+        SIM_BODY_EITHER, /* a form, or JSON */
 };
 
 /*

@@ -171,6 +171,15 @@ def binary_answers():
     assert len(pictures) == 2 and all(picture.startswith(b"\x89PNG") for picture in pictures)
 
 
+def image_edit():
+    """Pictures by reference, as JSON."""
+    jobs = [job("edit", "images/edits", prompt="with a flag", images=[{"image_url": "https://example.com/ferry.png"}, {"file_id": "file-1"}], n=2)]
+    with ferry.Sim() as sim:
+        bodies, _ = bodies_of(jobs, sim=sim)
+    pictures = [base64.b64decode(item["b64_json"]) for item in bodies["edit"]["data"]]
+    assert len(pictures) == 2 and all(picture.startswith(b"\x89PNG") for picture in pictures)
+
+
 def rerank_and_moderation():
     jobs = [job("rerank", "rerank", query="sea", documents=["a ship", "a car", "a boat"]), job("moderation", "moderations", input="fine")]
     with ferry.Sim() as sim:
@@ -448,7 +457,7 @@ def config_commands():
 if __name__ == "__main__":
     ferry.main([
         text_jobs, embeddings, transcription_formats, audio_by_reference, audio_that_may_not_be_fetched, audio_too_large, binary_answers,
-        rerank_and_moderation, priced, openai_batch_file, vllm_run_batch_file, again_does_nothing, lines_added, last_line_without_newline,
+        image_edit, rerank_and_moderation, priced, openai_batch_file, vllm_run_batch_file, again_does_nothing, lines_added, last_line_without_newline,
         earlier_part_changed, large_results, pipes, slow_reader, reader_gone, errors_apart, limited, dry_run, strict, in_flight, conflict, duplicates,
         many_inputs_in_one_state, state_shows_a_job, config_commands,
     ])

@@ -272,6 +272,26 @@ static bool by_word(int32_t status, const struct refusal *refusal, enum verdict 
         return false;
 }
 
+/*
+ * Too many calls at a time rather than per minute: Moonshot ("max organization concurrency: 3"), Zhipu ("High
+ * concurrency usage of this API"), Anthropic ("concurrent connections"). Codes name it too.
+ */
+static bool speaks_of_concurrency(const struct refusal *refusal) {
+        static const char *const parts[] = {"concurren", "parallel requests", "too many simultaneous"};
+        struct bytes message = refusal->message;
+
+        if (message.size > MESSAGE_SEARCHED_MAX)
+                message.size = MESSAGE_SEARCHED_MAX;
+        for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+                if (contains(message, parts[i]))
+                        return true;
+                for (uint32_t k = 0; k < refusal->words_count; k++)
+                        if (contains(refusal->words[k], parts[i]))
+                                return true;
+        }
+        return false;
+}
+
 static enum verdict by_status(int32_t status) {
         for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
                 if (status >= statuses[i].low && status <= statuses[i].high)
@@ -311,6 +331,8 @@ enum verdict classify(int32_t status, const struct refusal *refusal, enum retry_
         int32_t effective = succeeded && refusal->status != 0 ? refusal->status : status;
         enum verdict verdict = advised(by_tables(effective, refusal), advice);
 
+        if (verdict == VERDICT_THROTTLED && effective == 429 && speaks_of_concurrency(refusal))
+                verdict = VERDICT_OVERLOADED; /* waiting alone does not help: fewer calls at a time do */
         return succeeded && verdict == VERDICT_RETRY ? VERDICT_UNUSABLE : verdict;
 }
 

@@ -164,16 +164,18 @@ static int64_t larger(int64_t a, int64_t b) {
         return a > b ? a : b;
 }
 
-/* Headers first, then the body, then what the rate limits imply, then the sentence (providers.md 12.3). */
+/*
+ * Headers first, then the body, then what the rate limits imply, then the sentence (providers.md 12.3). A
+ * refusal that does not say how long waits until the limit is whole again: one more unit is too little for
+ * all who were refused together.
+ */
 static int64_t told_wait(const struct reading *reading, const struct refusal *refusal) {
-        int64_t blocked_ns = larger(reading->facts.requests_blocked_ns, reading->facts.tokens_blocked_ns);
-
         if (reading->facts.wait_ns >= 0)
                 return reading->facts.wait_ns;
         if (refusal->wait_ns >= 0)
                 return refusal->wait_ns;
-        if (blocked_ns > 0 && reading->answer->verdict == VERDICT_THROTTLED)
-                return blocked_ns;
+        if (reading->facts.reset_ns > 0 && reading->answer->verdict == VERDICT_THROTTLED)
+                return reading->facts.reset_ns;
         return wait_of_message(refusal->message);
 }
 
@@ -284,24 +286,39 @@ static void read_json(struct reading *reading) {
         parse_end(&parse);
 }
 
+/* What this call took from the limit of tokens: as it says itself, else as the job lets expect. */
+static int64_t tokens_used(const struct job_spec *job, const struct usage *usage) {
+        int64_t input = larger(usage->input_tokens, 0) + larger(usage->cached_input_tokens, 0) +
+                        larger(usage->cache_write_tokens, 0);
+
+        return (input > 0 ? input : job->demand.input_tokens) + larger(usage->output_tokens, 0);
+}
+
+static void read_body(struct reading *reading) {
+        const struct response *response = reading->response;
+
+        if (form_of(reading->job, response->status, reading->facts.content_type, response->body) ==
+            FORM_JSON) {
+                read_json(reading);
+                return;
+        }
+        if (response->body.size == 0) {
+                unusable(reading, "an empty body");
+                return;
+        }
+        set_verdict(reading->answer, VERDICT_OK);
+        complete_usage(reading);
+}
+
 void openai_read(const struct job_spec *job, const struct response *response, struct answer *out_answer) {
         struct reading reading = {.job = job, .response = response, .answer = out_answer};
 
         answer_init(out_answer);
         out_answer->status = response->status;
         header_facts_read(response->headers, response->now_unix_ms, &reading.facts);
+        read_body(&reading);
         out_answer->requests_blocked_ns = reading.facts.requests_blocked_ns;
-        out_answer->tokens_blocked_ns = reading.facts.tokens_blocked_ns;
-        if (form_of(job, response->status, reading.facts.content_type, response->body) == FORM_JSON) {
-                read_json(&reading);
-                return;
-        }
-        if (response->body.size == 0) {
-                unusable(&reading, "an empty body");
-                return;
-        }
-        set_verdict(out_answer, VERDICT_OK);
-        complete_usage(&reading);
+        out_answer->tokens_blocked_ns = tokens_blocked(&reading.facts, tokens_used(job, &out_answer->usage));
 }
 
 /* ---- rendering ---- */

@@ -178,20 +178,28 @@ enum header {
         HEADER_SHOULD_RETRY,
         HEADER_DATE,
         HEADER_CONTENT_TYPE,
-        HEADER_REQUESTS_REMAINING, /* remaining and reset of a dimension are neighbours, in this order */
+        /* remaining, reset and limit of a dimension are neighbours, in this order */
+        HEADER_REQUESTS_REMAINING,
         HEADER_REQUESTS_RESET,
+        HEADER_REQUESTS_LIMIT,
         HEADER_ANY_REMAINING,
         HEADER_ANY_RESET,
+        HEADER_ANY_LIMIT, /* has no name: see unit_back() */
         HEADER_TOKENS_REMAINING,
         HEADER_TOKENS_RESET,
+        HEADER_TOKENS_LIMIT,
         HEADER_PROJECT_REMAINING,
         HEADER_PROJECT_RESET,
+        HEADER_PROJECT_LIMIT,
         HEADER_INPUT_REMAINING,
         HEADER_INPUT_RESET,
+        HEADER_INPUT_LIMIT,
         HEADER_OUTPUT_REMAINING,
         HEADER_OUTPUT_RESET,
+        HEADER_OUTPUT_LIMIT,
         HEADER_SIZE_REMAINING,
         HEADER_SIZE_RESET,
+        HEADER_SIZE_LIMIT, /* has no name: see unit_back() */
         HEADERS_COUNT,
 };
 
@@ -212,20 +220,27 @@ static const struct header_name {
         NAMED("content-type", HEADER_CONTENT_TYPE),
         NAMED("x-ratelimit-remaining-requests", HEADER_REQUESTS_REMAINING),
         NAMED("x-ratelimit-reset-requests", HEADER_REQUESTS_RESET),
+        NAMED("x-ratelimit-limit-requests", HEADER_REQUESTS_LIMIT),
         NAMED("anthropic-ratelimit-requests-remaining", HEADER_REQUESTS_REMAINING),
         NAMED("anthropic-ratelimit-requests-reset", HEADER_REQUESTS_RESET),
+        NAMED("anthropic-ratelimit-requests-limit", HEADER_REQUESTS_LIMIT),
         NAMED("x-ratelimit-remaining", HEADER_ANY_REMAINING), /* Cohere, OpenRouter */
         NAMED("x-ratelimit-reset", HEADER_ANY_RESET),
         NAMED("x-ratelimit-remaining-tokens", HEADER_TOKENS_REMAINING),
         NAMED("x-ratelimit-reset-tokens", HEADER_TOKENS_RESET),
+        NAMED("x-ratelimit-limit-tokens", HEADER_TOKENS_LIMIT),
         NAMED("anthropic-ratelimit-tokens-remaining", HEADER_TOKENS_REMAINING),
         NAMED("anthropic-ratelimit-tokens-reset", HEADER_TOKENS_RESET),
+        NAMED("anthropic-ratelimit-tokens-limit", HEADER_TOKENS_LIMIT),
         NAMED("x-ratelimit-remaining-project-tokens", HEADER_PROJECT_REMAINING),
         NAMED("x-ratelimit-reset-project-tokens", HEADER_PROJECT_RESET),
+        NAMED("x-ratelimit-limit-project-tokens", HEADER_PROJECT_LIMIT),
         NAMED("anthropic-ratelimit-input-tokens-remaining", HEADER_INPUT_REMAINING),
         NAMED("anthropic-ratelimit-input-tokens-reset", HEADER_INPUT_RESET),
+        NAMED("anthropic-ratelimit-input-tokens-limit", HEADER_INPUT_LIMIT),
         NAMED("anthropic-ratelimit-output-tokens-remaining", HEADER_OUTPUT_REMAINING),
         NAMED("anthropic-ratelimit-output-tokens-reset", HEADER_OUTPUT_RESET),
+        NAMED("anthropic-ratelimit-output-tokens-limit", HEADER_OUTPUT_LIMIT),
         NAMED("x-ratelimitbysize-remaining-minute", HEADER_SIZE_REMAINING), /* Mistral */
         NAMED("ratelimitbysize-reset", HEADER_SIZE_RESET),
 };
@@ -267,8 +282,12 @@ static void note_lines(struct bytes headers, struct header_values *values) {
         }
 }
 
-/* How long a dimension is used up: only when nothing remains of it. */
-static int64_t blocked(const struct header_values *values, enum header remaining, int64_t now_unix_ms) {
+static int64_t larger(int64_t a, int64_t b) {
+        return a > b ? a : b;
+}
+
+/* Until the reset of a dimension that is used up: only when nothing remains of it. */
+static int64_t used_up(const struct header_values *values, enum header remaining, int64_t now_unix_ms) {
         struct bytes left = values->of[remaining], reset = values->of[remaining + 1];
         int64_t count, wait_ns;
 
@@ -278,21 +297,62 @@ static int64_t blocked(const struct header_values *values, enum header remaining
         return wait_ns > 0 ? wait_ns : 0;
 }
 
+/*
+ * Where the limit is said beside it, the reset is the time until the limit is full again (OpenAI and those
+ * who copied it: providers.md 1.2; Anthropic: section 3). It refills all the time, so the first unit is back
+ * after reset / limit, rounded up. Waiting for the whole reset would leave a limit unused that is met
+ * exactly; waiting too little costs a 429, which says how long (12.3). Else the reset is the end of a fixed
+ * window (Cohere, OpenRouter, Mistral), before which nothing comes back.
+ */
+static int64_t unit_back(const struct header_values *values, enum header remaining, int64_t reset_ns) {
+        int64_t limit;
+
+        if (!decimal(values->of[remaining + 2], 1, &limit) || limit <= 0)
+                return -1;
+        return reset_ns / limit + (reset_ns % limit > 0);
+}
+
+static void note_requests(const struct header_values *values, enum header remaining, int64_t now_unix_ms,
+                          struct header_facts *facts) {
+        int64_t reset_ns = used_up(values, remaining, now_unix_ms);
+        int64_t unit_ns = unit_back(values, remaining, reset_ns);
+
+        facts->reset_ns = larger(facts->reset_ns, reset_ns);
+        facts->requests_blocked_ns = larger(facts->requests_blocked_ns, unit_ns < 0 ? reset_ns : unit_ns);
+}
+
+static void note_tokens(const struct header_values *values, enum header remaining, int64_t now_unix_ms,
+                        struct header_facts *facts) {
+        int64_t reset_ns = used_up(values, remaining, now_unix_ms);
+        int64_t unit_ns = unit_back(values, remaining, reset_ns);
+
+        facts->reset_ns = larger(facts->reset_ns, reset_ns);
+        if (unit_ns < 0)
+                facts->tokens_blocked_ns = larger(facts->tokens_blocked_ns, reset_ns);
+        else
+                facts->token_back_ns = larger(facts->token_back_ns, unit_ns);
+}
+
+int64_t tokens_blocked(const struct header_facts *facts, int64_t tokens) {
+        int64_t back_ns;
+
+        if (__builtin_mul_overflow(facts->token_back_ns, larger(tokens, 1), &back_ns) ||
+            back_ns > facts->reset_ns)
+                back_ns = facts->reset_ns;
+        return larger(facts->tokens_blocked_ns, back_ns);
+}
+
 /* The clock that the provider's moments are told by; only looked at when there may be one. */
 static int64_t providers_now(const struct header_values *values, int64_t now_unix_ms) {
         bool told = values->of[HEADER_RETRY_AFTER].size > 0;
         int64_t date_unix_ms;
 
-        for (int i = HEADER_REQUESTS_REMAINING; i < HEADERS_COUNT && !told; i += 2)
+        for (int i = HEADER_REQUESTS_REMAINING; i < HEADERS_COUNT && !told; i += 3)
                 told = bytes_equal_string(values->of[i], "0");
         if (told && values->of[HEADER_DATE].size > 0 &&
             http_date_parse(values->of[HEADER_DATE], &date_unix_ms))
                 return date_unix_ms;
         return now_unix_ms;
-}
-
-static int64_t larger(int64_t a, int64_t b) {
-        return a > b ? a : b;
 }
 
 void header_facts_read(struct bytes headers, int64_t now_unix_ms, struct header_facts *out_facts) {
@@ -308,11 +368,10 @@ void header_facts_read(struct bytes headers, int64_t now_unix_ms, struct header_
                 facts.wait_ns = wait_of_milliseconds(values.of[HEADER_RETRY_AFTER_MS]);
         if (facts.wait_ns < 0 && values.of[HEADER_RETRY_AFTER].size > 0)
                 facts.wait_ns = wait_of_retry_after(values.of[HEADER_RETRY_AFTER], now_unix_ms);
-        facts.requests_blocked_ns = larger(blocked(&values, HEADER_REQUESTS_REMAINING, now_unix_ms),
-                                           blocked(&values, HEADER_ANY_REMAINING, now_unix_ms));
+        note_requests(&values, HEADER_REQUESTS_REMAINING, now_unix_ms, &facts);
+        note_requests(&values, HEADER_ANY_REMAINING, now_unix_ms, &facts);
         for (size_t i = 0; i < sizeof(tokens) / sizeof(tokens[0]); i++)
-                facts.tokens_blocked_ns =
-                        larger(facts.tokens_blocked_ns, blocked(&values, tokens[i], now_unix_ms));
+                note_tokens(&values, tokens[i], now_unix_ms, &facts);
         if (bytes_equal_nocase(values.of[HEADER_SHOULD_RETRY], "true"))
                 facts.retry = RETRY_YES;
         else if (bytes_equal_nocase(values.of[HEADER_SHOULD_RETRY], "false"))

@@ -14,10 +14,13 @@ enum retry_advice { RETRY_UNSAID, RETRY_YES, RETRY_NO };
 
 /* What the kept header lines say. */
 struct header_facts {
-        int64_t wait_ns;                                /* Retry-After and the like; -1: not said */
-        int64_t requests_blocked_ns, tokens_blocked_ns; /* remaining 0, until the reset; 0: no */
-        enum retry_advice retry;                        /* x-should-retry */
-        struct bytes content_type;                      /* may be empty */
+        int64_t wait_ns;  /* Retry-After and the like; -1: not said */
+        int64_t reset_ns; /* until all that is used up (remaining 0) is whole again; 0: nothing is */
+        int64_t requests_blocked_ns; /* until one more request fits; 0: it does */
+        int64_t tokens_blocked_ns;   /* until there are tokens again, of limits that come back at once */
+        int64_t token_back_ns;       /* until one more token, of limits that refill all the time */
+        enum retry_advice retry;     /* x-should-retry */
+        struct bytes content_type;   /* may be empty */
 };
 
 /*
@@ -25,6 +28,11 @@ struct header_facts {
  * else against now.
  */
 void header_facts_read(struct bytes headers, int64_t now_unix_ms, struct header_facts *out_facts);
+/*
+ * Until as many tokens are back as the call used, so that another one like it fits; at most until the
+ * reset; 0: some remain.
+ */
+int64_t tokens_blocked(const struct header_facts *facts, int64_t tokens);
 
 /* Retry-After: seconds, whole or decimal, or an HTTP-date; a past date is 0. */
 int64_t wait_of_retry_after(struct bytes value, int64_t now_unix_ms);

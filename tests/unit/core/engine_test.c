@@ -176,6 +176,65 @@ static void counts_what_happened(void **state) {
         tear_down(&fixture);
 }
 
+static const struct outcome *settled(const struct fixture *fixture) {
+        for (size_t i = 0; i < fixture->commands.count; i++)
+                if (fixture->items[i].kind == COMMAND_SETTLE)
+                        return fixture->items[i].outcome;
+        return NULL;
+}
+
+/* Usage that no call can have costs what was reserved for it, and says so. */
+static void lies_about_usage_cost_what_was_reserved(void **state) {
+        static const struct {
+                int64_t input, output, context, cost;
+                bool believed;
+        } rows[] = {
+                {10, 5, 0, 20, true},
+                {10, 1485, 0, 2980, true},     /* a hundred times: reasoning, tools, a wrong estimate */
+                {200000, 10, 0, 200020, true}, /* a long document that is only referred to */
+                {8000, 5, 8000, 8010, true},   /* fills the context */
+                {9000, 5, 8000, 30, false},    /* does not fit it */
+                {2000000000, 5, 0, 30, false},
+                {10, 2000000000, 0, 30, false},
+                {INT64_MAX, INT64_MAX, 0, 30, false},
+        };
+        (void)state;
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+                struct fixture fixture;
+                set_up(&fixture, 4);
+                fixture.endpoint.context = rows[i].context;
+                fixture.answer.usage.input_tokens = rows[i].input;
+                fixture.answer.usage.output_tokens = rows[i].output;
+                add_jobs(&fixture, 0, 1);
+                for (int k = 0; k < 10 && settled(&fixture) == NULL; k++)
+                        step(&fixture, ITEMS);
+                const struct outcome *outcome = settled(&fixture);
+                assert_non_null(outcome);
+                assert_int_equal(outcome->failure, FAILURE_NONE);
+                assert_true(outcome->cost_known);
+                assert_int_equal(outcome->cost_picousd, rows[i].cost);
+                assert_int_equal(outcome->cost_is_estimate, !rows[i].believed);
+                assert_int_equal(outcome->list_cost_known, rows[i].believed);
+                assert_int_equal(outcome->usage.input_tokens, rows[i].believed ? rows[i].input : -1);
+                tear_down(&fixture);
+        }
+}
+
+static void what_was_never_called_used_nothing_that_is_known(void **state) {
+        struct fixture fixture;
+        (void)state;
+        set_up(&fixture, 4);
+        fixture.specs[0].failure = FAILURE_INVALID_JOB;
+        add_jobs(&fixture, 0, 1);
+        for (int k = 0; k < 10 && settled(&fixture) == NULL; k++)
+                step(&fixture, ITEMS);
+        struct usage nothing;
+        usage_init(&nothing);
+        assert_non_null(settled(&fixture));
+        assert_memory_equal(&settled(&fixture)->usage, &nothing, sizeof nothing);
+        tear_down(&fixture);
+}
+
 static void allocates_nothing_once_made(void **state) {
         (void)state;
         struct fixture fixture;
@@ -243,9 +302,14 @@ static void believes_no_absurd_numbers(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(has_room_for_so_many), cmocka_unit_test(goes_on_when_the_buffer_was_full),
-                cmocka_unit_test(counts_what_happened), cmocka_unit_test(allocates_nothing_once_made),
-                cmocka_unit_test(tells_who_is_inside),  cmocka_unit_test(believes_no_absurd_numbers),
+                cmocka_unit_test(has_room_for_so_many),
+                cmocka_unit_test(goes_on_when_the_buffer_was_full),
+                cmocka_unit_test(counts_what_happened),
+                cmocka_unit_test(lies_about_usage_cost_what_was_reserved),
+                cmocka_unit_test(what_was_never_called_used_nothing_that_is_known),
+                cmocka_unit_test(allocates_nothing_once_made),
+                cmocka_unit_test(tells_who_is_inside),
+                cmocka_unit_test(believes_no_absurd_numbers),
         };
         return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
 }

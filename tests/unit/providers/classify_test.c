@@ -91,6 +91,41 @@ static const struct row {
          "{\"error\":{\"message\":\"Rate limit reached\",\"type\":\"requests\",\"param\":null,"
          "\"code\":\"rate_limit_exceeded\"}}",
          VERDICT_THROTTLED, 360 * S},
+        {"openai rate limit by reset, with its limit", 429,
+         "x-ratelimit-limit-requests: 60\r\nx-ratelimit-remaining-requests: 0\r\n"
+         "x-ratelimit-reset-requests: 6m0s\r\n",
+         "{\"error\":{\"message\":\"Rate limit reached\",\"type\":\"requests\",\"param\":null,"
+         "\"code\":\"rate_limit_exceeded\"}}",
+         VERDICT_THROTTLED, 360 * S},
+        /* too many calls at a time */
+        {"concurrency by type", 429, "retry-after: 1\r\n",
+         "{\"error\":{\"message\":\"Limit 4.\",\"type\":\"concurrency\",\"param\":null,"
+         "\"code\":\"rate_limit_exceeded\"}}",
+         VERDICT_OVERLOADED, 1 * S},
+        {"concurrency by code", 429, "",
+         "{\"error\":{\"message\":\"x\",\"type\":\"rate_limit_error\","
+         "\"code\":\"Concurrent_request_limit_exceeded\"}}",
+         VERDICT_OVERLOADED, -1},
+        {"moonshot concurrency", 429, "",
+         "{\"error\":{\"message\":\"Your account org-x<ak-x> request reached max organization concurrency: "
+         "3, "
+         "please try again after 1 seconds\",\"type\":\"rate_limit_reached_error\"}}",
+         VERDICT_OVERLOADED, 1 * S},
+        {"moonshot requests per minute", 429, "",
+         "{\"error\":{\"message\":\"Your account org-x<ak-x> request reached max organization RPM: 3, "
+         "please try again after 1 seconds\",\"type\":\"rate_limit_reached_error\"}}",
+         VERDICT_THROTTLED, 1 * S},
+        {"parallel requests", 429, "retry-after: 2\r\n",
+         "{\"error\":{\"message\":\"Max parallel requests reached.\",\"type\":\"throttling_error\","
+         "\"code\":\"429\"}}",
+         VERDICT_OVERLOADED, 2 * S},
+        {"simultaneous", 429, "", "Too many simultaneous requests", VERDICT_OVERLOADED, -1},
+        {"concurrency, but no money", 429, "",
+         "{\"error\":{\"message\":\"concurrent\",\"type\":\"insufficient_quota\",\"code\":null}}",
+         VERDICT_PAUSE, -1},
+        {"concurrency is a matter of 429", 400, "",
+         "{\"error\":{\"message\":\"concurrency must be an integer\",\"type\":\"x\",\"code\":null}}",
+         VERDICT_REJECTED, -1},
         {"openai slow down", 429, "retry-after: 5\r\n",
          "{\"error\":{\"message\":\"Slow down.\",\"type\":\"rate_limit_error\",\"param\":null,"
          "\"code\":\"slow_down\"}}",
@@ -665,6 +700,40 @@ static void long_messages_are_cut_between_characters(void **state) {
         buffer_deinit(&body);
 }
 
+/* A limit of tokens that is used up blocks for the share of what the call used, or was expected to use. */
+static void used_up_tokens_block_for_their_share(void **state) {
+        static const char used[] =
+                "{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"Hi\"},"
+                "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1900,\"completion_tokens\":100,"
+                "\"prompt_tokens_details\":{\"cached_tokens\":500}}}";
+        static const struct {
+                int32_t status;
+                const char *body;
+                int64_t blocked_ns;
+        } shares[] = {
+                {200, used, 2 * S},
+                {400, "{\"error\":{\"message\":\"no\"}}", S / 2},
+                {200, "", S / 2},
+        };
+        struct job_spec job = job_of(KIND_CHAT, chat_body);
+
+        (void)state;
+        job.demand.input_tokens = 500;
+        for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
+                struct response response = {
+                        .status = shares[i].status,
+                        .headers =
+                                BYTES("x-ratelimit-limit-tokens: 60000\r\nx-ratelimit-remaining-tokens: 0\r\n"
+                                      "x-ratelimit-reset-tokens: 1m0s\r\n"),
+                        .body = bytes_of(shares[i].body)};
+                struct answer answer;
+
+                dialect_find(BYTES("openai"))->read(&job, &response, &answer);
+                assert_int_equal(answer.tokens_blocked_ns, shares[i].blocked_ns);
+                assert_int_equal(answer.requests_blocked_ns, 0);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(answers_are_classified),
@@ -672,6 +741,7 @@ int main(void) {
                 cmocka_unit_test(nesting_is_limited),
                 cmocka_unit_test(messages_are_fit_to_be_shown),
                 cmocka_unit_test(long_messages_are_cut_between_characters),
+                cmocka_unit_test(used_up_tokens_block_for_their_share),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,6 +143,42 @@ static const struct {
          "x-ratelimit-remaining-project-tokens: 0\r\nx-ratelimit-reset-project-tokens: 3s\r\n",
          -1, 0, 3 * S, RETRY_UNSAID},
         {"x-ratelimit-remaining-requests: 1\r\nx-ratelimit-reset-requests: 1s\r\n", -1, 0, 0, RETRY_UNSAID},
+        /* with the limit beside it the reset is that of the whole bucket: the share of one, rounded up */
+        {"x-ratelimit-limit-requests: 300\r\nx-ratelimit-remaining-requests: 0\r\n"
+         "x-ratelimit-reset-requests: 60s\r\n",
+         -1, 200 * MS, 0, RETRY_UNSAID},
+        {"x-ratelimit-limit-requests: 7\r\nx-ratelimit-remaining-requests: 0\r\n"
+         "x-ratelimit-reset-requests: 1s\r\n",
+         -1, 142857143, 0, RETRY_UNSAID},
+        {"x-ratelimit-limit-requests: 300\r\nx-ratelimit-remaining-requests: 1\r\n"
+         "x-ratelimit-reset-requests: 60s\r\n",
+         -1, 0, 0, RETRY_UNSAID},
+        {"anthropic-ratelimit-requests-limit: 50\r\nanthropic-ratelimit-requests-remaining: 0\r\n"
+         "anthropic-ratelimit-requests-reset: 2026-11-22T09:01:00Z\r\n",
+         -1, 1200 * MS, 0, RETRY_UNSAID},
+        {"x-ratelimit-limit-requests: 99999999999999999999\r\nx-ratelimit-remaining-requests: 0\r\n"
+         "x-ratelimit-reset-requests: 60s\r\n",
+         -1, 1, 0, RETRY_UNSAID},
+        {"x-ratelimit-limit-requests: 0\r\nx-ratelimit-remaining-requests: 0\r\n"
+         "x-ratelimit-reset-requests: 60s\r\n",
+         -1, 60 * S, 0, RETRY_UNSAID},
+        {"x-ratelimit-limit-requests: many\r\nx-ratelimit-remaining-requests: 0\r\n"
+         "x-ratelimit-reset-requests: 60s\r\n",
+         -1, 60 * S, 0, RETRY_UNSAID},
+        /* a fixed window has nothing before its end, whatever its limit */
+        {"X-RateLimit-Limit: 20\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1795338005\r\n", -1, 5 * S,
+         0, RETRY_UNSAID},
+        /* tokens: the share of as many as the call used, here 1,000 */
+        {"x-ratelimit-limit-tokens: 150000\r\nx-ratelimit-remaining-tokens: 0\r\n"
+         "x-ratelimit-reset-tokens: 60s\r\n",
+         -1, 0, 400 * MS, RETRY_UNSAID},
+        {"x-ratelimit-limit-tokens: 500\r\nx-ratelimit-remaining-tokens: 0\r\n"
+         "x-ratelimit-reset-tokens: 60s\r\n",
+         -1, 0, 60 * S, RETRY_UNSAID},
+        {"x-ratelimit-limit-tokens: 150000\r\nx-ratelimit-remaining-tokens: 0\r\n"
+         "x-ratelimit-reset-tokens: 60s\r\nx-ratelimit-limit-project-tokens: 60000\r\n"
+         "x-ratelimit-remaining-project-tokens: 0\r\nx-ratelimit-reset-project-tokens: 60s\r\n",
+         -1, 0, 1 * S, RETRY_UNSAID},
         /* Azure's zero and minus one; no reset; rubbish */
         {"x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: -1\r\n", -1, 0, 0, RETRY_UNSAID},
         {"x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 0\r\n", -1, 0, 0, RETRY_UNSAID},
@@ -175,13 +211,29 @@ static void headers_are_read(void **state) {
                 header_facts_read(bytes_of(header_rows[i].headers), NOW_MS, &facts);
                 if (facts.wait_ns != header_rows[i].wait_ns ||
                     facts.requests_blocked_ns != header_rows[i].requests_ns ||
-                    facts.tokens_blocked_ns != header_rows[i].tokens_ns ||
+                    tokens_blocked(&facts, 1000) != header_rows[i].tokens_ns ||
                     facts.retry != header_rows[i].retry)
                         fail_msg("row %zu: wait %lld, requests %lld, tokens %lld, retry %d\n%s", i,
                                  (long long)facts.wait_ns, (long long)facts.requests_blocked_ns,
-                                 (long long)facts.tokens_blocked_ns, (int)facts.retry,
+                                 (long long)tokens_blocked(&facts, 1000), (int)facts.retry,
                                  header_rows[i].headers);
         }
+}
+
+/* At least one, at most the whole limit, and no overflow. */
+static void shares_of_tokens_are_bounded(void **state) {
+        struct header_facts facts;
+
+        (void)state;
+        header_facts_read(BYTES("x-ratelimit-limit-tokens: 60000\r\nx-ratelimit-remaining-tokens: 0\r\n"
+                                "x-ratelimit-reset-tokens: 60s\r\n"),
+                          NOW_MS, &facts);
+        assert_int_equal(facts.reset_ns, 60 * S);
+        assert_int_equal(tokens_blocked(&facts, -1), MS);
+        assert_int_equal(tokens_blocked(&facts, 0), MS);
+        assert_int_equal(tokens_blocked(&facts, 30000), 30 * S);
+        assert_int_equal(tokens_blocked(&facts, 60001), 60 * S);
+        assert_int_equal(tokens_blocked(&facts, INT64_MAX), 60 * S);
 }
 
 static void content_type_is_kept(void **state) {
@@ -196,6 +248,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(formats_are_read),
                 cmocka_unit_test(headers_are_read),
+                cmocka_unit_test(shares_of_tokens_are_bounded),
                 cmocka_unit_test(content_type_is_kept),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -370,6 +370,35 @@ static void a_form_is_known_by_its_audio_not_its_boundary(void **state) {
         stop();
 }
 
+/* As many as OpenAI takes: a form with the pictures, or JSON that names them. */
+static void image_edits_come_as_a_form_or_as_json(void **state) {
+        static const char json[] = "Content-Type: application/json\r\n";
+        static const char picture[] = "--aaa\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n"
+                                      "--aaa\r\nContent-Disposition: form-data; name=\"image\"; "
+                                      "filename=\"a.png\"\r\n\r\nx\r\n--aaa--\r\n";
+        struct sim_server_options options = defaults();
+
+        (void)state;
+        start(&options);
+        assert_int_equal(ask("POST", "/v1/images/edits",
+                             "Content-Type: multipart/form-data; boundary=aaa\r\n", picture),
+                         0);
+        assert_non_null(strstr(heard, "200 OK"));
+        assert_non_null(strstr(heard, "\"b64_json\":"));
+        assert_int_equal(ask("POST", "/v1/images/edits", json,
+                             "{\"model\":\"m\",\"prompt\":\"p\",\"images\":[{\"file_id\":\"f\"}]}"),
+                         0);
+        assert_non_null(strstr(heard, "200 OK"));
+        assert_non_null(strstr(heard, "\"b64_json\":"));
+        assert_int_equal(ask("POST", "/v1/images/edits", json, "{\"model\":\"m\",\"prompt\":\"p\"}"), 0);
+        assert_non_null(strstr(heard, "400 Bad Request"));
+        assert_int_equal(ask("POST", "/v1/images/edits", json, "{\"model\":\"m\",\"images\":[1]}"), 0);
+        assert_non_null(strstr(heard, "400 Bad Request"));
+        assert_int_equal(ask("POST", "/v1/images/edits", json, ""), 0);
+        assert_non_null(strstr(heard, "400 Bad Request"));
+        stop();
+}
+
 static void a_port_in_use_is_said(void **state) {
         struct sim_server_options options = defaults();
         struct sim_server *second;
@@ -401,6 +430,7 @@ int main(void) {
                 cmocka_unit_test(broken_transport_is_broken),
                 cmocka_unit_test(a_script_fails_twice_and_then_answers),
                 cmocka_unit_test(a_form_is_known_by_its_audio_not_its_boundary),
+                cmocka_unit_test(image_edits_come_as_a_form_or_as_json),
                 cmocka_unit_test(a_port_in_use_is_said),
         };
 
