@@ -129,11 +129,12 @@ void conclude_without_answer(struct engine *engine, struct job *job, enum failur
 /*
  * The attempt ended without a result. What later attempts must know of it, that it was made and what it may
  * have cost, would be forgotten by a crash if it ended in the journal too: there it stays open until the next
- * one takes its place, or the job settles. Not for jobs that must not be repeated: a known failure must not
- * come back as an unknown outcome.
+ * one takes its place, or the job settles. (A drain is no crash: what cost nothing ends then.) Not for jobs
+ * that must not be repeated: a known failure must not come back as an unknown outcome.
  */
 static void end_attempt(struct engine *engine, struct job *job) {
-        bool counts = job->attempts > 0 || job->spent_picousd > 0 || job->spent_unknown;
+        bool counts =
+                job->spent_picousd > 0 || job->spent_unknown || (job->attempts > 0 && !engine->draining);
         if (job->spec->unknown == UNKNOWN_FAIL || !counts)
                 engine_command(engine, job, COMMAND_END, false);
 }

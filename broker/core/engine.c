@@ -218,6 +218,16 @@ static void clock_was_set(struct engine *engine) {
         }
 }
 
+/* Attempts that failed, surely at no cost, are open only to be counted; nobody stops in order to count. */
+static void end_failed(struct engine *engine) {
+        for (; engine->drained < engine->config.jobs_max && engine_out_room(engine, 2); engine->drained++) {
+                struct job *job = &engine->jobs[engine->drained];
+                bool waits = job->state == JOB_WAITING || job->state == JOB_SLEEPING;
+                if (waits && job->attempts > 0 && job->spent_picousd == 0 && !job->spent_unknown)
+                        engine_command(engine, job, COMMAND_END, false);
+        }
+}
+
 void engine_step(struct engine *engine, struct engine_time now, const struct event *events,
                  size_t events_count, struct commands *out) {
         CHECK(now.now_ns >= engine->time.now_ns);
@@ -236,6 +246,8 @@ void engine_step(struct engine *engine, struct engine_time now, const struct eve
         for (size_t i = 0; i < events_count; i++)
                 handle(engine, &events[i]);
         run_timers(engine);
+        if (engine->draining)
+                end_failed(engine);
         dispatch_open(engine);
         dispatch_call(engine);
         struct heap_entry entry;
@@ -266,6 +278,8 @@ void engine_hold(struct engine *engine, bool held) {
 }
 
 bool engine_quiet(const struct engine *engine) {
+        if (engine->draining && engine->drained < engine->config.jobs_max)
+                return false;
         return engine->states[JOB_SEEKING] + engine->states[JOB_OPENING] + engine->states[JOB_READY] +
                        engine->states[JOB_CALLING] + engine->states[JOB_SETTLING] ==
                0;

@@ -58,6 +58,7 @@ struct engine {
         struct engine_time time;
         int64_t wake_ns;
         bool draining, held;
+        uint32_t drained;     /* slots whose open attempts were looked at, while draining */
         struct commands *out; /* during a step */
         bool out_full;
 

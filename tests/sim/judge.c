@@ -183,9 +183,13 @@ static bool counts_as_attempt(enum verdict verdict) {
 }
 
 static void check_bounds(struct world *world, const struct call *call, const struct fact *fact) {
-        uint32_t most = world->config.attempts_max + fact->crashes_in_flight;
+        /*
+         * attempts that failed surely are forgotten by a drain: somebody who starts again wants them tried
+         * again
+         */
+        uint32_t most = world->config.attempts_max * (1 + world->drains) + fact->crashes_in_flight;
         if (call->job->unknown == UNKNOWN_FAIL) /* its known failures are not journaled */
-                most = world->config.attempts_max * (1 + fact->crashes_since);
+                most = world->config.attempts_max * (1 + fact->crashes_since + world->drains);
         if (fact->calls > most)
                 judge_broken(world, "%u calls for one job; %u attempts, %u crashes under way", fact->calls,
                              world->config.attempts_max, fact->crashes_in_flight);

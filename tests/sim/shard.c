@@ -205,6 +205,7 @@ static enum end live(struct world *world) {
                 if (!world->drained && world->crashes_left > 0 && prng_below(&world->prng, 2000) == 0) {
                         world->crashes_left--;
                         world->drained = true;
+                        world->drains++;
                         engine_drain(world->engine);
                 }
                 turn(world);

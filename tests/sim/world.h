@@ -177,6 +177,7 @@ struct world {
         struct intent *intents;
         uint32_t intents_count;
         bool held, drained;
+        uint32_t drains; /* lives that were drained, or crashed while they were */
         uint32_t life, steps, crash_at;
         int64_t full_from_ns, full_until_ns;
 
