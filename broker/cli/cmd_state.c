@@ -53,6 +53,8 @@ static error_t parse(int key, char *value, struct argp_state *state) {
         }
 }
 
+enum { UNKNOWN_SHOWN_MAX = 20 };
+
 static const struct argp_child children[] = {{&options_argp, 0, "Common options:", 10}, {0}};
 static const struct argp argp = {
         NULL,
@@ -87,16 +89,20 @@ static void print_money(const char *name, bool known, int64_t picousd) {
         struct buffer text;
         buffer_init(&text, 64);
         money_append(&text, known ? picousd : 0);
-        printf("%s%.*s", name, known ? (int)text.size : 7, known ? text.data : "unknown");
+        if (known)
+                printf("%s$%.*s", name, (int)text.size, text.data);
+        else
+                printf(", unknown cost");
         buffer_deinit(&text);
 }
 
 static struct error *show_unknown(void *userdata, const struct begun *begun) {
         uint64_t *count = userdata;
-        ++*count;
+        if (++*count > UNKNOWN_SHOWN_MAX)
+                return NULL;
         printf("unknown outcome: bf_%016llx%016llx, attempt %u on %s", (unsigned long long)begun->key.hi,
                (unsigned long long)begun->key.lo, begun->attempt, begun->endpoint);
-        print_money(", at most $", begun->exposure_picousd >= 0, begun->exposure_picousd);
+        print_money(", at most ", begun->exposure_picousd >= 0, begun->exposure_picousd);
         printf("\n");
         return NULL;
 }
@@ -104,7 +110,11 @@ static struct error *show_unknown(void *userdata, const struct begun *begun) {
 static struct error *show_all(struct store *store) {
         uint64_t unknown = 0;
         struct error *error = store_each_source(store, show_source, NULL);
-        return error ? error : store_each_unknown(store, show_unknown, &unknown);
+        if (!error)
+                error = store_each_unknown(store, show_unknown, &unknown);
+        if (!error && unknown > UNKNOWN_SHOWN_MAX)
+                printf("and %llu more\n", (unsigned long long)(unknown - UNKNOWN_SHOWN_MAX));
+        return error;
 }
 
 static struct error *show_job(struct store *store, const char *id) {
@@ -127,7 +137,7 @@ static struct error *show_job(struct store *store, const char *id) {
         printf("%s: %s, status %d, %u attempts", id,
                settled->failure ? failure_text(settled->failure) : "done", settled->status,
                settled->attempts);
-        print_money(settled->cost_is_estimate ? ", at most $" : ", $", settled->cost_known,
+        print_money(settled->cost_is_estimate ? ", at most " : ", ", settled->cost_known,
                     settled->cost_picousd);
         printf(", in %s at byte %llu, %u bytes long\n", settled->sink ? "the errors file" : "the results",
                (unsigned long long)settled->offset, settled->size);

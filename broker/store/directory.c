@@ -141,10 +141,10 @@ struct error *directory_check(const char *directory, bool *out_exists) {
         snprintf(path, sizeof(path), "%s/CURRENT", directory);
         bool exists = access(path, F_OK) == 0;
         if (!exists && errno != ENOENT)
-                return error_errno(errno, "cannot look into the state directory %s", directory);
+                return error_errno(errno, "it cannot be read");
         DIR *entries = opendir(directory);
         if (!entries)
-                return error_errno(errno, "cannot look into the state directory %s", directory);
+                return error_errno(errno, "it cannot be read");
         struct error *error = check_files(directory, entries, exists);
         closedir(entries);
         if (!error)

@@ -15,14 +15,22 @@
 
 enum { FINDINGS_MAX = 100, DELETES_AT_A_TIME = 1000 };
 
+static struct error *count_source(void *userdata, const char *name, const struct source_state *state) {
+        (void)name;
+        (void)state;
+        ++*(uint64_t *)userdata;
+        return NULL;
+}
+
 struct error *store_stats(struct store *store, struct store_stats *out_stats) {
         struct store_stats stats = {
                 .settled = db_estimate(&store->db, FAMILY_SETTLED),
                 .unknown = atomic_load(&store->journal.unknown_live),
                 .bodies = db_estimate(&store->db, FAMILY_BODIES),
         };
-        uint64_t meta = db_estimate(&store->db, FAMILY_META);
-        stats.sources = meta > 0 ? meta - 1 : 0; /* one is the format */
+        struct error *error = store_each_source(store, count_source, &stats.sources);
+        if (error)
+                return error;
         db_usage(&store->db, &stats.disk_bytes, &stats.memory_bytes);
         *out_stats = stats;
         return NULL;
