@@ -195,7 +195,7 @@ static struct error *add_named_target(struct calls *calls, const struct call *ca
                                  NAMED_TARGETS_MAX);
         if (!calls->named)
                 calls->named = calloc(NAMED_TARGETS_MAX, sizeof(*calls->named));
-        char *copy = calls->named ? strndup(model.data, model.size) : NULL;
+        char *copy = calls->named ? bytes_dup(model) : NULL;
         if (!copy)
                 return error_new(ERROR_MEMORY, "no memory for an HTTP target");
         struct error *error = make_target(calls, call, out_target);

@@ -40,7 +40,6 @@ enum shard_end {
 struct shard_progress {
         struct engine_stats stats;
         uint64_t bytes_read, bytes_total; /* of the source; 0 when not known */
-        uint64_t lines_read;
         uint32_t calls_in_flight;
         char last_error[ANSWER_MESSAGE_MAX]; /* of a provider; while nothing has succeeded */
         enum trouble trouble;
