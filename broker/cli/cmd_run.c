@@ -144,6 +144,23 @@ static void name_batch(struct run *run) {
         snprintf(run->batch, sizeof(run->batch), "%s", basename(path));
 }
 
+/* Settings that are known, but that a run cannot honour: better refused than passed over. */
+static struct error *check_supported(const struct config *config) {
+        const struct settings *settings = &config->settings;
+        if (strcmp(settings->results_encoding, "json") != 0)
+                return error_new(ERROR_USAGE, "results.encoding: run writes json, not %s",
+                                 settings->results_encoding);
+        if (strcmp(settings->on_duplicate, "drop") != 0)
+                return error_new(ERROR_USAGE,
+                                 "idempotency.on_duplicate: run can only drop duplicates; set it to drop");
+        if (settings->shards > 1)
+                return error_new(ERROR_USAGE, "shards: run works with one in this version; set it to 0 or 1");
+        if (config->fetch_s3)
+                return error_new(ERROR_USAGE,
+                                 "fetch.allow: s3 cannot be fetched from in this version; remove it");
+        return NULL;
+}
+
 static struct error *prepare_config(struct run *run) {
         char in_flight[64];
         if (run->in_flight > 0 && run->options.sets_count < SETS_MAX) {
@@ -152,6 +169,8 @@ static struct error *prepare_config(struct run *run) {
                 run->options.sets[run->options.sets_count++] = in_flight;
         }
         struct error *error = options_load(&run->options, &run->config);
+        if (!error)
+                error = check_supported(run->config);
         if (error)
                 return error;
         const struct catalog *catalog = &run->config->catalog;

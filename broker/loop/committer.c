@@ -32,7 +32,8 @@ struct committer {
         struct intents pending;
         struct source_state state;
         bool state_pending, stopping, busy;
-        bool waiting; /* for work: then a signal is worth its price */
+        bool pipe_gone; /* the thread's own: lines for pipes stay in the store */
+        bool waiting;   /* for work: then a signal is worth its price */
         struct completion *completions;
         size_t completions_count, completions_capacity;
         enum trouble trouble;
@@ -193,14 +194,25 @@ static struct error *append(struct committer *committer, bool files) {
         return NULL;
 }
 
+/* A pipe that failed takes nothing more. What it should have got is durable already. */
+static void give_up_pipe(struct committer *committer, struct error *error) {
+        if (!error)
+                return;
+        committer->pipe_gone = true;
+        set_trouble(committer, TROUBLE_PIPE, error->message);
+        error_free(error);
+}
+
 static struct error *commit_once(struct committer *committer) {
         struct error *error = check_lines(committer);
         if (!error)
                 error = append(committer, true);
         if (!error && store_batch_count(committer->batch) > 0)
                 error = store_write(committer->options.store, committer->batch);
-        if (!error)
-                error = append(committer, false);
+        if (!error && !committer->pipe_gone)
+                give_up_pipe(committer, append(committer, false));
+        if (committer->pipe_gone)
+                committer->published_count = 0; /* nothing to drop: the lines in the store are all there is */
         return error;
 }
 
@@ -232,7 +244,7 @@ static bool commit(struct committer *committer) {
                 pthread_mutex_unlock(&committer->mutex);
         }
         pthread_mutex_lock(&committer->mutex);
-        bool troubled = committer->trouble != TROUBLE_NONE;
+        bool troubled = committer->trouble == TROUBLE_FULL;
         pthread_mutex_unlock(&committer->mutex);
         if (troubled)
                 set_trouble(committer, TROUBLE_NONE, "");

@@ -68,6 +68,11 @@ size_t committer_take(struct committer *committer, struct completion *out_comple
 /* Everything that was handed over is durable and every completion was taken. */
 bool committer_idle(struct committer *committer);
 
-enum trouble { TROUBLE_NONE, TROUBLE_FULL /* waiting for space */, TROUBLE_FAILED };
+enum trouble {
+        TROUBLE_NONE,
+        TROUBLE_FULL, /* waiting for space */
+        TROUBLE_PIPE, /* a pipe takes no more; results are still made durable, and come out the next time */
+        TROUBLE_FAILED,
+};
 /* The sentence is copied; it is empty without trouble. */
 enum trouble committer_trouble(struct committer *committer, char *out_message, size_t message_size);

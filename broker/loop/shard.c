@@ -435,6 +435,8 @@ static struct error *watch_trouble(struct shard *shard) {
                 engine_hold(shard->engine, hold);
         }
         shard->trouble = trouble;
+        if (trouble == TROUBLE_PIPE && !shard->error)
+                shard->error = error_new(ERROR_IO, "%s", message);
         pthread_mutex_lock(&shard->mutex);
         shard->progress.trouble = trouble;
         if (trouble != TROUBLE_NONE)

@@ -325,7 +325,7 @@ def reader_gone():
         second = [json.loads(line)["custom_id"] for line in out.splitlines()]
         seen = {json.loads(line)["custom_id"] for line in taken} | set(second)
         assert len(second) == len(set(second)), "a line came twice in one run"
-        assert sim.stats()["answered_repeated"] <= 16
+        assert sim.stats()["answered_repeated"] == 0, "an answer was bought again"
         missing = set(ferry.names(jobs)) - seen
         print(f"  {len(missing)} lines were on their way in the pipe when its reader went away")
 

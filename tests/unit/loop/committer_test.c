@@ -375,7 +375,7 @@ static void test_broken_pipe(void **state) {
         fixture->pipe_fd = -1;
         struct intent intent = succeeding(fixture, 0);
         submit(fixture, &intent, 1);
-        wait_for_trouble(fixture, TROUBLE_FAILED, message);
+        wait_for_trouble(fixture, TROUBLE_PIPE, message);
         assert_non_null(strstr(message, "results.jsonl"));
         fixture->committer = committer_free(fixture->committer);
         expect_history(fixture, "write written append "); /* and no more */
