@@ -445,7 +445,7 @@ static int run_with_config(struct run *run) {
                 return options_fail(error);
         tell_start(run);
         struct progress progress;
-        progress_init(&progress, run->options.quiet, run->files.state.sequence);
+        progress_init(&progress, run->options.quiet);
         error = run_jobs(run, &progress);
         int code;
         if (error) {

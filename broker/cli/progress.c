@@ -13,8 +13,8 @@
 #define SAMPLE_NS (500 * NS_PER_MS)
 enum { BAR_CELLS = 24, TEXT_MAX = 4096 };
 
-void progress_init(struct progress *progress, bool quiet, uint64_t already) {
-        *progress = (struct progress){.quiet = quiet, .already = already};
+void progress_init(struct progress *progress, bool quiet) {
+        *progress = (struct progress){.quiet = quiet};
         progress->terminal = isatty(STDERR_FILENO) == 1;
         progress->started_ns = progress->said_ns = clock_now_ns();
 }

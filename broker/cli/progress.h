@@ -10,14 +10,13 @@ enum { RATE_SAMPLES = 16 };
 struct progress {
         bool terminal, quiet, bar_shown;
         int64_t started_ns, said_ns;
-        uint64_t already; /* lines that earlier runs had settled */
         int64_t sample_ns[RATE_SAMPLES];
         uint64_t sample_jobs[RATE_SAMPLES];
         size_t samples;
         enum trouble trouble;
 };
 
-void progress_init(struct progress *progress, bool quiet, uint64_t already);
+void progress_init(struct progress *progress, bool quiet);
 /* Call it a few times a second. */
 void progress_show(struct progress *progress, const struct shard_progress *now);
 /* Removes the bar, so that other text can be written. */

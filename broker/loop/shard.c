@@ -20,6 +20,7 @@ enum {
         TURN_LINES_MAX = 256,
         TURN_EVENTS_MAX = TURN_ANSWERS_MAX + TURN_COMPLETIONS_MAX + 2 * TURN_LINES_MAX + 2,
         TURN_COMMANDS_MAX = 2 * TURN_EVENTS_MAX + 4096,
+        TRACE_TEXT_MAX = 64 << 10,
         INTENTS_MAX = 2 * TURN_COMMANDS_MAX, /* an OPEN may end an attempt too */
 };
 #define PROGRESS_NS       (50 * NS_PER_MS)
@@ -554,14 +555,27 @@ static struct error *finish(struct shard *shard, enum shard_end end) {
         return error ? error : watch_trouble(shard); /* idle it is too when the last commit has failed */
 }
 
+/* For a failed CHECK(): what the engine did last, ids and states only. */
+static void print_trace(void *userdata) {
+        const struct shard *shard = userdata;
+        struct buffer text;
+        buffer_init(&text, TRACE_TEXT_MAX);
+        engine_trace(shard->engine, &text);
+        ssize_t ignored = write(STDERR_FILENO, text.data, text.size);
+        (void)ignored;
+        buffer_deinit(&text);
+}
+
 enum shard_end shard_run(struct shard *shard, struct error **out_error) {
         enum shard_end end = SHARD_FAILED;
         struct error *error;
+        check_set_hook(print_trace, shard);
         while (!(error = turn(shard)) && !ended(shard, &end))
                 wait_for_events(shard);
         if (!error)
                 error = finish(shard, end);
         publish_progress(shard, clock_now_ns(), true);
+        check_set_hook(NULL, NULL);
         if (shard->error) { /* it came first */
                 error_free(error);
                 error = shard->error;

@@ -38,8 +38,7 @@ struct settled {
         int64_t cost_picousd;
         int64_t settled_unix_ms;
         uint8_t fingerprint[32];
-        bool fingerprint_known; /* false only for results adopted from the tail of an output whose attempt was
-                                   not journaled */
+        bool fingerprint_known; /* false: the row was written without one, and any fingerprint matches */
         uint32_t sink;          /* which output: 0 results, 1 errors */
         uint64_t offset;        /* of the line there */
         uint32_t size;
