@@ -1,41 +1,30 @@
 #include "broker/cli/cmd_run.h"
 
 #include "broker/base/time.h"
+#include "broker/cli/assemble.h"
+#include "broker/cli/interrupts.h"
 #include "broker/cli/options.h"
 #include "broker/cli/progress.h"
 #include "broker/cli/run_files.h"
 #include "broker/cli/say.h"
 #include "broker/cli/scan.h"
+#include "broker/loop/line_intake.h"
 
 #include <argp.h>
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
-#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum { KEY_ERRORS = 512, KEY_IN_FLIGHT, KEY_LIMIT, KEY_DRY_RUN, KEY_STRICT };
 enum {
         SHOW_MS = 200, /* between looks at the progress */
-        OPEN_AHEAD =
-                256, /* attempts journaled before they can be sent; unknown after a crash, so not too many */
-        JOBS_AHEAD = 4096, /* jobs in memory beyond those in flight and a quarter more */
-        FDS_SPARE = 512,   /* descriptors beyond one per call: RocksDB, files, event loops */
 };
-/*
- * Between commits: what makes a batch of a busy run's results. Attempts are opened ahead, so no call waits
- * for it.
- */
-#define COMMIT_SPACING_NS (10 * NS_PER_MS)
-
 struct run {
         struct options options;
         const char *input, *output, *errors;
@@ -43,9 +32,9 @@ struct run {
         bool dry_run, strict;
         struct config *config;
         struct run_files files;
-        const struct dialect *dialects[CATALOG_PROVIDERS_MAX];
+        struct line_intake intake;
+        struct assembly assembly;
         char batch[NAME_MAX + 1];
-        char file_root[PATH_MAX];
         struct shard *shard;
         enum shard_end end;
         struct error *error;
@@ -173,56 +162,7 @@ static struct error *prepare_config(struct run *run) {
                 error = check_supported(run->config);
         if (error)
                 return error;
-        const struct catalog *catalog = &run->config->catalog;
-        if (catalog->endpoints_count == 0)
-                return error_new(
-                        ERROR_USAGE,
-                        "no provider is configured: give --base-url URL (its key in OPENAI_API_KEY or "
-                        "--api-key-env NAME), or a configuration with -c FILE; `batchferry sim` is one to "
-                        "try");
-        for (uint32_t i = 0; i < catalog->providers_count; i++) {
-                run->dialects[i] = dialect_find(bytes_of(catalog->providers[i].dialect));
-                if (!run->dialects[i])
-                        return error_new(ERROR_USAGE, "provider %s: there is no dialect \"%s\"",
-                                         catalog->providers[i].name, catalog->providers[i].dialect);
-        }
-        return NULL;
-}
-
-static struct job_decoder_options decoder_options(const struct run *run) {
-        return (struct job_decoder_options){.batch = run->batch,
-                                            .job_bytes_max = (size_t)run->config->settings.job_bytes,
-                                            .prefs_default = &run->config->prefs};
-}
-
-/* file: URLs are absolute, so a directory named from here must be too. */
-static void name_file_root(struct run *run) {
-        const char *named = run->config->settings.fetch_file_root;
-        if (*named == '/' || !realpath(named, run->file_root))
-                snprintf(run->file_root, sizeof(run->file_root), "%s", named);
-}
-
-static struct calls_options calls_options(const struct run *run) {
-        const struct settings *settings = &run->config->settings;
-        return (struct calls_options){
-                .dialects = run->dialects,
-                .keys = run->config->keys,
-                .http = {.calls_max = (uint32_t)settings->in_flight,
-                         .connect_timeout_ns = settings->timeout_connect,
-                         .low_speed_ns = settings->timeout_low_speed,
-                         .ca_file = settings->ca_file[0] ? settings->ca_file : NULL,
-                         .http2 = settings->http2},
-                .fetch = {.allow_https = run->config->fetch_https,
-                          .allow_http = run->config->fetch_http,
-                          .allow_file = run->config->fetch_file,
-                          .file_root = run->file_root,
-                          .allow_private_addresses = strcmp(settings->fetch_private_addresses, "allow") == 0,
-                          .bytes_max = settings->fetch_bytes,
-                          .timeout_ns = settings->timeout_total,
-                          .connect_timeout_ns = settings->timeout_connect,
-                          .fetches_max = 64},
-                .response_max = (size_t)settings->response_bytes,
-        };
+        return assemble(run->config, &run->assembly);
 }
 
 static struct shard_options shard_options(struct run *run) {
@@ -230,24 +170,14 @@ static struct shard_options shard_options(struct run *run) {
         uint32_t in_flight = (uint32_t)settings->in_flight;
         struct shard_options options = {
                 .catalog = &run->config->catalog,
-                .engine = {.jobs_max = in_flight + in_flight / 4 + JOBS_AHEAD,
-                           .in_flight_max = in_flight,
-                           .open_ahead = OPEN_AHEAD,
-                           .attempts_max = (uint32_t)settings->retry_attempts,
-                           .backoff_base_ns = settings->retry_base,
-                           .backoff_cap_ns = settings->retry_cap,
-                           .retry_share = settings->retry_budget,
-                           .call_timeout_ns = settings->timeout_total,
-                           .seed = (uint64_t)clock_now_unix_ms()},
-                .calls = calls_options(run),
+                .engine = assemble_engine(&run->assembly, in_flight, 1),
+                .calls = assemble_calls(&run->assembly, in_flight),
                 .committer = {.store = run->files.store,
                               .source_name = run->files.source_name,
-                              .spacing_ns = COMMIT_SPACING_NS,
+                              .spacing_ns = ASSEMBLE_COMMIT_SPACING_NS,
                               .patience_ns = settings->disk_patience},
-                .decoder = decoder_options(run),
-                .source = run->files.source,
-                .state = &run->files.state,
-                .jobs_limit = run->limit ? run->limit : UINT64_MAX,
+                .intake_ops = &line_intake_ops,
+                .intake = &run->intake,
                 .memory_max = (size_t)settings->memory,
         };
         for (int i = 0; i < SINKS_COUNT; i++)
@@ -255,56 +185,10 @@ static struct shard_options shard_options(struct run *run) {
         return options;
 }
 
-static void raise_descriptors(const struct run *run) {
-        struct rlimit limit;
-        rlim_t wanted = (rlim_t)run->config->settings.in_flight + FDS_SPARE;
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return;
-        if (limit.rlim_cur < wanted) {
-                limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-                setrlimit(RLIMIT_NOFILE, &limit);
-        }
-        if (limit.rlim_cur < wanted)
-                say(LOG_LEVEL_WARNING,
-                    "the system allows %llu open files, which is less than %lld calls need; "
-                    "some will wait (ulimit -n)",
-                    (unsigned long long)limit.rlim_cur, (long long)run->config->settings.in_flight);
-}
-
 static void *run_shard(void *userdata) {
         struct run *run = userdata;
         run->end = shard_run(run->shard, &run->error);
         atomic_store(&run->ended, true);
-        return NULL;
-}
-
-/* Signals may come to any thread, RocksDB's too; so a handler counts them here and attend() reads. */
-static int interrupt_fd = -1;
-static volatile sig_atomic_t attended;
-
-/* Before the first call there is nothing to finish, and the state is as safe as after any crash. */
-static void interrupt(int number) {
-        static const char text[] = "\nbatchferry: interrupted; run the same command again to go on\n";
-        uint64_t one = 1;
-        int code = errno;
-        ssize_t ignored = attended ? write(interrupt_fd, &one, sizeof(one))
-                                   : write(STDERR_FILENO, text, sizeof(text) - 1);
-        (void)ignored, (void)number;
-        if (!attended)
-                _exit(EXIT_INTERRUPTED);
-        errno = code;
-}
-
-static struct error *catch_signals(void) {
-        static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-        interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (interrupt_fd < 0)
-                return error_errno(errno, "cannot wait for signals");
-        for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
-                struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART}, before;
-                if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) /* nohup */
-                        sigaction(numbers[i], &action, NULL);
-        }
         return NULL;
 }
 
@@ -324,9 +208,8 @@ static void attend(struct run *run, struct progress *progress) {
         uint64_t interrupts = 0, more;
         struct shard_progress now;
         while (!atomic_load(&run->ended)) {
-                struct pollfd poll_fd = {.fd = interrupt_fd, .events = POLLIN};
                 int wait_ms = progress->started_ns + NS_PER_S > clock_now_ns() ? SHOW_MS / 10 : SHOW_MS;
-                if (poll(&poll_fd, 1, wait_ms) > 0 && read(interrupt_fd, &more, sizeof(more)) > 0) {
+                if ((more = interrupts_wait(wait_ms)) > 0) {
                         on_interrupts(run, progress, interrupts, interrupts + more);
                         interrupts += more;
                 }
@@ -335,13 +218,25 @@ static void attend(struct run *run, struct progress *progress) {
         }
 }
 
+static struct error *open_intake(struct run *run) {
+        run->intake = (struct line_intake){.source = run->files.source,
+                                           .jobs_limit = run->limit ? run->limit : UINT64_MAX,
+                                           .state = run->files.state,
+                                           .handed = run->files.state};
+        run->intake.state.finished = false; /* the input may have grown */
+        struct job_decoder_options options = assemble_decoder(&run->assembly, run->batch);
+        return job_decoder_new(&options, &run->intake.decoder);
+}
+
 static struct error *run_jobs(struct run *run, struct progress *progress) {
         struct shard_options options = shard_options(run);
-        struct error *error = shard_new(&options, &run->shard);
+        struct error *error = open_intake(run);
+        if (!error)
+                error = shard_new(&options, &run->shard);
         if (error)
                 return error;
         pthread_t thread;
-        attended = 1;
+        interrupts_attend();
         int code = pthread_create(&thread, NULL, run_shard, run);
         if (code)
                 return error_errno(code, "cannot start");
@@ -387,7 +282,6 @@ static int tell_end(struct run *run, struct progress *progress) {
         shard_get_progress(run->shard, &now);
         switch (run->end) {
         case SHARD_FINISHED:
-        case SHARD_LIMITED:
                 return count_failed(stats) > 0 ? EXIT_JOBS_FAILED : EXIT_WELL;
         case SHARD_INTERRUPTED:
                 say(LOG_LEVEL_INFO, "interrupted; run the same command again to go on");
@@ -406,7 +300,7 @@ static int tell_end(struct run *run, struct progress *progress) {
 static int scan_first(struct run *run) {
         struct scan_options options = {.input = run->input,
                                        .config = run->config,
-                                       .decoder = decoder_options(run),
+                                       .decoder = assemble_decoder(&run->assembly, run->batch),
                                        .report = run->dry_run};
         uint64_t jobs, bad;
         if (strcmp(run->input, "-") == 0 && run->strict && !run->dry_run)
@@ -425,7 +319,7 @@ static int scan_first(struct run *run) {
 
 static int run_with_config(struct run *run) {
         say_init(run->config, run->options.quiet, run->options.verbose);
-        struct error *error = catch_signals();
+        struct error *error = interrupts_open();
         if (error)
                 return options_fail(error);
         if (run->strict || run->dry_run) {
@@ -433,8 +327,7 @@ static int run_with_config(struct run *run) {
                 if (code != EXIT_WELL || run->dry_run)
                         return code;
         }
-        raise_descriptors(run);
-        name_file_root(run);
+        assemble_descriptors(&run->assembly);
         struct run_files_options options = {.state = run->config->settings.state,
                                             .input = run->input,
                                             .output = run->output,
@@ -455,6 +348,7 @@ static int run_with_config(struct run *run) {
                 code = tell_end(run, &progress);
         }
         shard_free(run->shard);
+        job_decoder_free(run->intake.decoder);
         run_files_close(&run->files);
         return code;
 }

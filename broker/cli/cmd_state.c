@@ -61,7 +61,7 @@ static const struct argp argp = {
         parse,
         "show [ID] | stats | verify",
         "Looks at the durable state, without changing it.\v"
-        "show      the inputs, how far each is settled, and the attempts of unknown outcome\n"
+        "show      the inputs and partitions, how far each is settled, and the attempts of unknown outcome\n"
         "show ID   what is known of a job; ID is a result's \"id\", bf_...\n"
         "stats     how much is in it\n"
         "verify    reads everything, checks checksums and that all parts agree; exit code 1 if not",
@@ -107,9 +107,29 @@ static struct error *show_unknown(void *userdata, const struct begun *begun) {
         return NULL;
 }
 
+static struct error *show_partition(void *userdata, uint32_t partition, const struct partition_stats *stats) {
+        struct buffer text;
+        (void)userdata;
+        printf("partition %u: about %llu jobs settled, %llu parked, %llu answers unpublished", partition,
+               (unsigned long long)stats->settled, (unsigned long long)stats->parked,
+               (unsigned long long)stats->answers);
+        if (stats->has_state) {
+                buffer_init(&text, 256);
+                rfc3339_append(&text, stats->state.updated_unix_ms);
+                printf(", state topic read to offset %llu, %.*s\n",
+                       (unsigned long long)stats->state.changelog_offset, (int)text.size, text.data);
+                buffer_deinit(&text);
+        } else {
+                printf(", the state topic has not been read\n");
+        }
+        return NULL;
+}
+
 static struct error *show_all(struct store *store) {
         uint64_t unknown = 0;
         struct error *error = store_each_source(store, show_source, NULL);
+        if (!error)
+                error = store_each_partition(store, show_partition, NULL);
         if (!error)
                 error = store_each_unknown(store, show_unknown, &unknown);
         if (!error && unknown > UNKNOWN_SHOWN_MAX)
@@ -117,40 +137,85 @@ static struct error *show_all(struct store *store) {
         return error;
 }
 
-static struct error *show_job(struct store *store, const char *id) {
+/* One job, in one partition or among those of files. */
+struct sought {
+        struct store *store;
+        const char *id;
         struct key128 key;
-        if (!parse_id(id, &key))
-                return error_new(
-                        ERROR_USAGE,
-                        "\"%s\" is no id: a result's id looks like bf_0123456789abcdef0123456789abcdef", id);
+        uint64_t found;
+};
+
+static void print_settled(const char *id, uint32_t partition, const struct settled *settled,
+                          const char *what) {
+        printf("%s: ", id);
+        if (partition != STORE_NO_PARTITION)
+                printf("partition %u, offset %llu, ", partition, (unsigned long long)settled->offset);
+        printf("%s%s, status %d, %u attempts", settled->failure ? failure_text(settled->failure) : "done",
+               what, settled->status, settled->attempts);
+        print_money(settled->cost_is_estimate ? ", at most " : ", ", settled->cost_known,
+                    settled->cost_picousd);
+        if (partition == STORE_NO_PARTITION)
+                printf(", in %s at byte %llu, %u bytes long",
+                       settled->sink ? "the errors file" : "the results", (unsigned long long)settled->offset,
+                       settled->size);
+        printf("\n");
+}
+
+static struct error *show_job_in(struct sought *sought, uint32_t partition) {
         struct store_record record;
-        struct error *error = store_look_up(store, key, &record);
-        if (error)
+        struct error *error = store_look_up(sought->store, partition, sought->key, &record);
+        if (error || record.found == STORE_NONE)
                 return error;
-        if (record.found == STORE_NONE)
-                return error_new(ERROR_INPUT, "nothing is known of %s", id);
-        if (record.found == STORE_UNKNOWN) {
+        sought->found++;
+        if (record.found == STORE_SETTLED)
+                print_settled(sought->id, partition, &record.settled, "");
+        if (record.found == STORE_PARKED) {
+                struct buffer text;
+                buffer_init(&text, 256);
+                rfc3339_append(&text, record.due_unix_ms);
+                printf("%s: partition %u, parked until %.*s\n", sought->id, partition, (int)text.size,
+                       text.data);
+                buffer_deinit(&text);
+        }
+        if (record.answered)
+                print_settled(sought->id, partition, &record.settled, ", not yet published");
+        if (record.attempted) {
                 uint64_t count = 0;
                 return show_unknown(&count, &record.begun);
         }
-        const struct settled *settled = &record.settled;
-        printf("%s: %s, status %d, %u attempts", id,
-               settled->failure ? failure_text(settled->failure) : "done", settled->status,
-               settled->attempts);
-        print_money(settled->cost_is_estimate ? ", at most " : ", ", settled->cost_known,
-                    settled->cost_picousd);
-        printf(", in %s at byte %llu, %u bytes long\n", settled->sink ? "the errors file" : "the results",
-               (unsigned long long)settled->offset, settled->size);
         return NULL;
+}
+
+static struct error *note_partition(void *userdata, uint32_t partition, const struct partition_stats *stats) {
+        (void)stats;
+        return show_job_in(userdata, partition);
+}
+
+static struct error *show_job(struct store *store, const char *id) {
+        struct sought sought = {.store = store, .id = id};
+        if (!parse_id(id, &sought.key))
+                return error_new(
+                        ERROR_USAGE,
+                        "\"%s\" is no id: a result's id looks like bf_0123456789abcdef0123456789abcdef", id);
+        struct error *error = show_job_in(&sought, STORE_NO_PARTITION);
+        if (!error)
+                error = store_each_partition(store, note_partition, &sought);
+        if (!error && sought.found == 0)
+                return error_new(ERROR_INPUT, "nothing is known of %s", id);
+        return error;
 }
 
 static void print_stats(const struct store_stats *stats, bool counted) {
         printf("settled jobs      %s%llu\nunknown outcomes  %llu\nunpublished       %llu\ninputs            "
-               "%llu\non disk           %llu bytes\nin memory         %llu bytes\n",
+               "%llu\n",
                counted ? "" : "about ", (unsigned long long)stats->settled,
-               (unsigned long long)stats->unknown, (unsigned long long)stats->bodies,
-               (unsigned long long)stats->sources, (unsigned long long)stats->disk_bytes,
-               (unsigned long long)stats->memory_bytes);
+               (unsigned long long)stats->unknown, (unsigned long long)(stats->bodies + stats->answers),
+               (unsigned long long)stats->sources);
+        if (stats->partitions > 0)
+                printf("partitions        %llu\nparked jobs       %llu\n",
+                       (unsigned long long)stats->partitions, (unsigned long long)stats->parked);
+        printf("on disk           %llu bytes\nin memory         %llu bytes\n",
+               (unsigned long long)stats->disk_bytes, (unsigned long long)stats->memory_bytes);
 }
 
 static struct error *verify(struct store *store, int *out_code) {

@@ -1,8 +1,13 @@
 /* The command line: picks the command; each has a file of its own. */
+#include "broker/cli/cmd_collect.h"
 #include "broker/cli/cmd_config.h"
+#include "broker/cli/cmd_dead_letters.h"
 #include "broker/cli/cmd_run.h"
 #include "broker/cli/cmd_sim.h"
 #include "broker/cli/cmd_state.h"
+#include "broker/cli/cmd_submit.h"
+#include "broker/cli/cmd_topics.h"
+#include "broker/cli/cmd_worker.h"
 #include "broker/cli/options.h"
 
 #include <signal.h>
@@ -14,6 +19,12 @@ static const struct command {
         int (*main)(int argc, char **argv);
 } commands[] = {
         {"run", "run a file of inference jobs: JSONL in, JSONL out, exactly once", cmd_run},
+        {"submit", "publish a file of jobs to the jobs topic", cmd_submit},
+        {"collect", "read results from the results topic into a file", cmd_collect},
+        {"dead-letters", "jobs that were set aside: list, show, redrive", cmd_dead_letters},
+        {"topics", "create the topics with the right settings, or check those there are", cmd_topics},
+        {"worker", "take jobs from Kafka and publish results, exactly once; any number share the work",
+         cmd_worker},
         {"state", "look at the durable state: show, stats, verify", cmd_state},
         {"config", "check or print the configuration", cmd_config},
         {"sim", "a provider simulator: OpenAI-compatible, with chosen latency, limits, prices and faults",
@@ -25,7 +36,7 @@ static void help(FILE *stream) {
                 "Usage: batchferry COMMAND [OPTION...]\n"
                 "A broker for batch inference: every job is done once, paid once, and accounted for.\n\n");
         for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-                fprintf(stream, "  %-8s %s\n", commands[i].name, commands[i].help);
+                fprintf(stream, "  %-12s %s\n", commands[i].name, commands[i].help);
         fprintf(stream, "\nTry it:   batchferry run jobs.jsonl -o results.jsonl --base-url "
                         "https://api.openai.com/v1\n"
                         "More:     batchferry COMMAND --help\n"

@@ -29,12 +29,13 @@ static bool adopt(void *userdata, struct bytes line, uint64_t offset) {
         if (adoption->error || !result_read_head(line, &head))
                 return false;
         struct store_record record;
-        adoption->error = store_look_up(adoption->files->store, head.key, &record);
+        adoption->error = store_look_up(adoption->files->store, STORE_NO_PARTITION, head.key, &record);
         if (adoption->error)
                 return false;
         if (record.found == STORE_SETTLED)
                 return true;
         struct settled settled = {
+                .partition = STORE_NO_PARTITION,
                 .failure = head.failure,
                 .status = head.status,
                 .attempts = head.attempts,
@@ -125,7 +126,7 @@ struct republish {
 static struct error *republish(void *userdata, struct key128 key, struct bytes body) {
         struct republish *republish = userdata;
         struct store_record record;
-        struct error *error = store_look_up(republish->files->store, key, &record);
+        struct error *error = store_look_up(republish->files->store, STORE_NO_PARTITION, key, &record);
         if (error)
                 return error;
         uint32_t index = record.found == STORE_SETTLED ? record.settled.sink : SINK_RESULTS;

@@ -19,15 +19,24 @@ static bool same_job(const struct job_spec *a, const struct job_spec *b) {
         return memcmp(a->fingerprint, b->fingerprint, sizeof(a->fingerprint)) == 0;
 }
 
-static void forget_unadmitted(struct engine *engine, struct job_spec *spec) {
-        engine->stats.duplicates++;
-        struct command *command = &engine->out->items[engine->out->count++];
-        *command = (struct command){.kind = COMMAND_FORGET, .job = spec, .duplicate = true};
+/* The job inside that has the key; NULL when there is none. */
+static struct job_spec *holder_of(const struct engine *engine, struct key128 key) {
+        uint32_t slot;
+        return map_get(&engine->by_key, key, &slot) ? engine->jobs[slot].spec : NULL;
 }
 
-static void forget(struct engine *engine, struct job *job) {
+static void forget_unadmitted(struct engine *engine, struct job_spec *spec, struct key128 key) {
         engine->stats.duplicates++;
-        engine_command(engine, job, COMMAND_FORGET, false)->duplicate = true;
+        struct command *command = &engine->out->items[engine->out->count++];
+        *command = (struct command){
+                .kind = COMMAND_FORGET, .job = spec, .duplicate = true, .twin = holder_of(engine, key)};
+}
+
+static void forget(struct engine *engine, struct job *job, struct job_spec *twin) {
+        engine->stats.duplicates++;
+        struct command *command = engine_command(engine, job, COMMAND_FORGET, false);
+        command->duplicate = true;
+        command->twin = twin;
         conclude_release(engine, job);
 }
 
@@ -60,7 +69,7 @@ void admit_job(struct engine *engine, struct job_spec *spec) {
         struct job *job = LIST_ENTRY(engine->free_jobs.next, struct job, link);
         bool known = map_get(&engine->by_key, spec->key, &slot);
         if (known && same_job(engine->jobs[slot].spec, spec)) {
-                forget_unadmitted(engine, spec);
+                forget_unadmitted(engine, spec, spec->key);
                 return;
         }
         list_unlink(&job->link);
@@ -72,7 +81,7 @@ void admit_job(struct engine *engine, struct job_spec *spec) {
         job->contested = known && engine->jobs[slot].state == JOB_SEEKING;
         if (known && !become_conflict(engine, job)) {
                 list_append(&engine->free_jobs, &job->link);
-                forget_unadmitted(engine, spec);
+                forget_unadmitted(engine, spec, spec->alias);
                 return;
         }
         CHECK(map_put(&engine->by_key, job->key, engine_slot(engine, job)));
@@ -103,6 +112,17 @@ static void admit_unknown(struct job *job, const struct known_job *known) {
         job->outcome.cost_is_estimate = true;
 }
 
+/* Its result was bought and made durable before: all that is left is to publish it. */
+static void admit_answered(struct engine *engine, struct job *job, const struct known_job *known) {
+        job->attempts = known->attempts;
+        job->outcome.journaled = true;
+        job->outcome.status = known->status;
+        job->outcome.cost_known = known->cost_known;
+        job->outcome.cost_is_estimate = known->cost_is_estimate;
+        job->outcome.cost_picousd = known->cost_picousd;
+        conclude_journaled(engine, job, known->failure);
+}
+
 static enum failure refusal(const struct engine *engine, const struct job *job,
                             const struct known_job *known) {
         if (job->conflict)
@@ -123,7 +143,7 @@ static void rename_conflict(struct engine *engine, struct job *job) {
         map_remove(&engine->by_key, job->key);
         if (!become_conflict(engine, job)) {
                 job->key = job->spec->key; /* the alias stays the other one's */
-                forget(engine, job);
+                forget(engine, job, holder_of(engine, job->spec->alias));
                 return;
         }
         CHECK(map_put(&engine->by_key, job->key, engine_slot(engine, job)));
@@ -139,7 +159,7 @@ static bool contest(struct engine *engine, struct job *job) {
         if (map_get(&engine->by_key, job->spec->key, &holder)) {
                 const struct job *other = &engine->jobs[holder];
                 if (same_job(other->spec, job->spec))
-                        forget(engine, job);
+                        forget(engine, job, other->spec);
                 else if (other->state == JOB_SEEKING)
                         look_up(engine, job);
                 else
@@ -155,8 +175,9 @@ static bool contest(struct engine *engine, struct job *job) {
 }
 
 void admit_looked_up(struct engine *engine, struct job *job, const struct known_job *known) {
-        if (known->known == KNOWN_SETTLED && (known->same_fingerprint || job->conflict)) {
-                forget(engine, job);
+        bool done = known->known == KNOWN_SETTLED || known->known == KNOWN_PARKED;
+        if (done && (known->same_fingerprint || job->conflict)) {
+                forget(engine, job, NULL);
                 return;
         }
         if (known->known != KNOWN_NOTHING && !known->same_fingerprint && !job->conflict) {
@@ -165,6 +186,10 @@ void admit_looked_up(struct engine *engine, struct job *job, const struct known_
         }
         if (job->contested && contest(engine, job))
                 return;
+        if (known->known == KNOWN_ANSWERED) {
+                admit_answered(engine, job, known);
+                return;
+        }
         if (known->known == KNOWN_UNKNOWN)
                 admit_unknown(job, known);
         enum failure failure = refusal(engine, job, known);

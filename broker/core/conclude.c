@@ -106,6 +106,10 @@ static void settle(struct engine *engine, struct job *job, enum failure failure)
         command->outcome = &job->outcome;
 }
 
+void conclude_journaled(struct engine *engine, struct job *job, enum failure failure) {
+        settle(engine, job, failure);
+}
+
 /* The sentence for a failure without an answer. */
 static void give_reason(struct job *job, enum failure failure) {
         const struct bytes said = job->spec->failure_message;
@@ -156,7 +160,8 @@ static void bump(struct engine *engine, uint32_t endpoint) {
                 engine->epoch++;
 }
 
-void conclude_unsent(struct engine *engine, struct job *job) {
+/* Of an attempt that is opened: what it would have taken of its gates. */
+static void give_back(struct engine *engine, struct job *job) {
         struct gate *gates[] = {&engine->endpoints[job->endpoint].gate,
                                 engine_provider(engine, job->endpoint)};
         for (size_t i = 0; i < 2; i++) {
@@ -165,9 +170,29 @@ void conclude_unsent(struct engine *engine, struct job *job) {
         }
         engine->opened--;
         bump(engine, job->endpoint);
+}
+
+void conclude_unsent(struct engine *engine, struct job *job) {
+        give_back(engine, job);
         list_unlink(&job->link);
         wait_again(engine, job);
         engine_wake_at(engine, engine->time.now_ns); /* this turn's look at the classes may be over */
+}
+
+void conclude_revoked(struct engine *engine, struct job *job) {
+        bool free_of_cost = job->attempts > 0 && job->spent_picousd == 0 && !job->spent_unknown;
+        bool open = job->spec->unknown == UNKNOWN_RETRY && !engine->draining; /* see end_attempt() */
+        if (job->state == JOB_READY) {
+                give_back(engine, job);
+                list_unlink(&job->link);
+        } else if (job->state == JOB_WAITING) {
+                classes_dequeue(engine, job);
+        }
+        /* what may have cost something stays known here, should the job come back */
+        if (job->state == JOB_READY || (job->state != JOB_SEEKING && free_of_cost && open))
+                engine_command(engine, job, COMMAND_END, false);
+        engine_command(engine, job, COMMAND_FORGET, false)->revoked = true;
+        conclude_release(engine, job);
 }
 
 static void sleep_for(struct engine *engine, struct job *job, int64_t ns) {

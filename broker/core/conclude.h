@@ -9,6 +9,10 @@ void conclude_answer(struct engine *engine, struct job *job, const struct answer
 void conclude_without_answer(struct engine *engine, struct job *job, enum failure failure);
 /* Ends the unsent attempt of a READY job, which then waits (or ends, by what the caller does next). */
 void conclude_unsent(struct engine *engine, struct job *job);
+/* Settles a job whose result stands in the store already. */
+void conclude_journaled(struct engine *engine, struct job *job, enum failure failure);
+/* Gives a job up that is neither being called nor settled, nor waits for the journal. */
+void conclude_revoked(struct engine *engine, struct job *job);
 void conclude_settled(struct engine *engine, struct job *job);
 /* Frees the slot; the caller has told the shard to forget the job. */
 void conclude_release(struct engine *engine, struct job *job);

@@ -19,9 +19,10 @@ static int64_t believed(int64_t tokens) {
 
 /* The tighter limit of tokens per minute; 0: none. */
 static int64_t tokens_limit(const struct engine *engine, uint32_t endpoint) {
-        int64_t own = engine->endpoints[endpoint].gate.tokens.limit;
-        int64_t shared = engine_provider(engine, endpoint)->tokens.limit;
-        return own == 0 || (shared > 0 && shared < own) ? shared : own;
+        const struct limiter *own = &engine->endpoints[endpoint].gate.tokens;
+        const struct limiter *shared = &engine_provider(engine, endpoint)->tokens;
+        return own->whole == 0 || (shared->whole > 0 && shared->limit < own->limit) ? shared->limit
+                                                                                    : own->limit;
 }
 
 /*

@@ -152,6 +152,15 @@ static void opened(struct engine *engine, struct job *job) {
         if (!list_linked(&state->ready_link))
                 list_append(&engine->ready_endpoints, &state->ready_link);
         list_append(&state->ready, &job->link);
+        if (job->revoked)
+                conclude_revoked(engine, job);
+}
+
+static void looked_up(struct engine *engine, struct job *job, const struct known_job *known) {
+        if (job->revoked)
+                conclude_revoked(engine, job);
+        else
+                admit_looked_up(engine, job, known);
 }
 
 static void handle(struct engine *engine, const struct event *event) {
@@ -164,7 +173,7 @@ static void handle(struct engine *engine, const struct event *event) {
         if (job->generation != event->handle.generation)
                 return; /* late or doubled */
         if (event->kind == EVENT_LOOKED_UP && job->state == JOB_SEEKING)
-                admit_looked_up(engine, job, &event->known);
+                looked_up(engine, job, &event->known);
         else if (event->kind == EVENT_OPENED && job->state == JOB_OPENING)
                 opened(engine, job);
         else if (event->kind == EVENT_ANSWER && job->state == JOB_CALLING)
@@ -269,6 +278,107 @@ uint32_t engine_room(const struct engine *engine) {
         return engine->config.jobs_max - engine->inside;
 }
 
+static void revoke(struct engine *engine, struct job *job) {
+        switch (job->state) {
+        case JOB_FREE:
+        case JOB_CALLING:
+        case JOB_SETTLING:
+                return;
+        case JOB_SEEKING:
+        case JOB_OPENING:
+                job->revoked = true;
+                return;
+        case JOB_WAITING:
+        case JOB_SLEEPING:
+        case JOB_READY:
+                conclude_revoked(engine, job);
+                return;
+        case JOB_STATES_COUNT:
+                break;
+        }
+        CHECK(false);
+}
+
+bool engine_revoke(struct engine *engine, struct engine_time now,
+                   bool (*gone)(void *userdata, const struct job_spec *job), void *userdata,
+                   struct commands *out) {
+        CHECK(now.now_ns >= engine->time.now_ns);
+        engine->time = now;
+        engine->out = out;
+        uint32_t slot = 0;
+        for (; slot < engine->config.jobs_max && engine_out_room(engine, 2); slot++) {
+                struct job *job = &engine->jobs[slot];
+                if (job->state != JOB_FREE && gone(userdata, job->spec))
+                        revoke(engine, job);
+        }
+        engine->out = NULL;
+        engine->wake_ns = now.now_ns; /* what they held is free for others */
+        return slot == engine->config.jobs_max;
+}
+
+static int64_t idle_until_ns(const struct engine *engine, const struct job *job) {
+        if (job->state == JOB_SLEEPING)
+                return job->wake_ns;
+        return job->state == JOB_WAITING ? engine->classes[job->job_class].blocked_until_ns : 0;
+}
+
+void engine_each_idle(const struct engine *engine, int64_t longer_than_ns,
+                      void (*each)(void *userdata, struct job_spec *job, int64_t until_ns), void *userdata) {
+        for (uint32_t slot = 0; slot < engine->config.jobs_max; slot++) {
+                const struct job *job = &engine->jobs[slot];
+                int64_t until_ns = idle_until_ns(engine, job);
+                if (until_ns - longer_than_ns > engine->time.now_ns)
+                        each(userdata, job->spec, until_ns);
+        }
+}
+
+/* Part i of `whole` of a limit: whole numbers whose sum is the limit. */
+static int64_t share_of(int64_t limit, uint32_t part, uint32_t whole) {
+        int64_t each = limit / whole, rest = limit % whole;
+        return each + rest * (part + 1) / whole - rest * part / whole;
+}
+
+struct share {
+        int64_t by_kind[3];
+};
+
+static struct share share_sum(int64_t limit, const struct limit_part *parts, size_t count, uint32_t whole) {
+        struct share share = {{0}};
+        for (size_t i = 0; i < count; i++)
+                share.by_kind[parts[i].kind] += share_of(limit, parts[i].part, whole);
+        return share;
+}
+
+static void gate_share(struct gate *gate, const struct limits_spec *limits, const struct limit_part *parts,
+                       size_t count, uint32_t whole, int64_t now_ns) {
+        struct share share = share_sum(gate->requests.whole, parts, count, whole);
+        limiter_share(&gate->requests, share.by_kind[PART_KEPT], share.by_kind[PART_FRESH],
+                      share.by_kind[PART_USED], now_ns);
+        share = share_sum(gate->tokens.whole, parts, count, whole);
+        limiter_share(&gate->tokens, share.by_kind[PART_KEPT], share.by_kind[PART_FRESH],
+                      share.by_kind[PART_USED], now_ns);
+        if (limits->concurrency > 0) {
+                share = share_sum(limits->concurrency, parts, count, whole);
+                gate->concurrency =
+                        share.by_kind[PART_KEPT] + share.by_kind[PART_FRESH] + share.by_kind[PART_USED];
+        }
+        gate->epoch++;
+}
+
+void engine_share(struct engine *engine, struct engine_time now, const struct limit_part *parts, size_t count,
+                  uint32_t whole) {
+        const struct catalog *catalog = engine->catalog;
+        CHECK(now.now_ns >= engine->time.now_ns && whole > 0 && count <= whole);
+        engine->time = now;
+        for (uint32_t i = 0; i < catalog->providers_count; i++)
+                gate_share(&engine->providers[i], &catalog->providers[i].limits, parts, count, whole,
+                           now.now_ns);
+        for (uint32_t i = 0; i < catalog->endpoints_count; i++)
+                gate_share(&engine->endpoints[i].gate, &catalog->endpoints[i].limits, parts, count, whole,
+                           now.now_ns);
+        engine->wake_ns = now.now_ns;
+}
+
 void engine_drain(struct engine *engine) {
         engine->draining = true;
 }
@@ -349,6 +459,17 @@ const struct engine_stats *engine_stats(const struct engine *engine) {
 const struct endpoint_stats *engine_endpoint_stats(const struct engine *engine, uint32_t endpoint) {
         CHECK(endpoint < engine->catalog->endpoints_count);
         return &engine->endpoints[endpoint].stats;
+}
+
+uint32_t engine_state_count(const struct engine *engine, uint32_t state) {
+        CHECK(state < JOB_STATES_COUNT);
+        return engine->states[state];
+}
+
+bool engine_endpoint_open(const struct engine *engine, uint32_t endpoint) {
+        CHECK(endpoint < engine->catalog->endpoints_count);
+        const struct health *health = &engine->endpoints[endpoint].health;
+        return health->state != BREAKER_CLOSED || health->paused_until_ns > engine->time.now_ns;
 }
 
 void engine_trace(const struct engine *engine, struct buffer *out_text) {

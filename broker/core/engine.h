@@ -38,13 +38,23 @@ struct engine_config {
 };
 
 /* What the store knows of a key. */
-enum known { KNOWN_NOTHING, KNOWN_SETTLED, KNOWN_UNKNOWN };
+enum known {
+        KNOWN_NOTHING,
+        KNOWN_SETTLED,
+        KNOWN_UNKNOWN,  /* an attempt was under way when the process died */
+        KNOWN_ANSWERED, /* its result is durable here, but not published: it needs no call */
+        KNOWN_PARKED,   /* it waits in the store and will come back by itself */
+};
 
 struct known_job {
         enum known known;
         bool same_fingerprint;
-        uint32_t attempts;        /* KNOWN_UNKNOWN: the attempt that was under way when the process died */
-        int64_t exposure_picousd; /* what the job may have cost up to and with it; SPEND_UNKNOWN */
+        uint32_t attempts;        /* UNKNOWN: with that attempt; ANSWERED */
+        int64_t exposure_picousd; /* UNKNOWN: what the job may have cost up to and with it; SPEND_UNKNOWN */
+        enum failure failure;     /* ANSWERED, as all that follows */
+        int32_t status;
+        bool cost_known, cost_is_estimate;
+        int64_t cost_picousd;
 };
 
 enum event_kind { EVENT_JOB, EVENT_LOOKED_UP, EVENT_OPENED, EVENT_ANSWER, EVENT_SETTLED };
@@ -64,7 +74,8 @@ enum command_kind {
         COMMAND_CALL,    /* send it; answer ANSWER */
         COMMAND_END,     /* the open attempt ended without a result, or was never sent; no answer */
         COMMAND_SETTLE,  /* write result line and settled row under `key`; answer SETTLED when durable */
-        COMMAND_FORGET,  /* done with `job`; duplicate: it was known already. The handle is dead */
+        /* done with `job`: settled, known already (duplicate), or given up (revoked). The handle is dead */
+        COMMAND_FORGET,
 };
 
 struct command {
@@ -79,7 +90,8 @@ struct command {
         int64_t exposure_picousd;
         int64_t timeout_ns;            /* CALL */
         const struct outcome *outcome; /* SETTLE; valid until SETTLED is given */
-        bool duplicate;                /* FORGET */
+        bool duplicate, revoked;       /* FORGET */
+        struct job_spec *twin;         /* FORGET, duplicate: the job inside that it repeats; else NULL */
 };
 
 struct commands {
@@ -108,6 +120,36 @@ int64_t engine_wake_ns(const struct engine *engine);
 void engine_drain(struct engine *engine);
 /* While held (a full disk), nothing is opened or called; answers are still taken. */
 void engine_hold(struct engine *engine, bool held);
+/*
+ * Gives up the jobs for which `gone` says so (their partition has gone elsewhere): FORGET with `revoked`, now
+ * or when the answer to their look-up or journal write has come. Not those being called, whose answers still
+ * count, nor those being settled; a call that fails may be repeated unless this is called again, which is
+ * cheap enough for every turn. false: `out` was full, call again.
+ */
+bool engine_revoke(struct engine *engine, struct engine_time now,
+                   bool (*gone)(void *userdata, const struct job_spec *job), void *userdata,
+                   struct commands *out);
+/*
+ * Gives every job that is sure to do nothing for longer than that, with the time when it may go on: asleep,
+ * or in a class for which no endpoint has room before. INT64_MAX: nobody knows.
+ */
+void engine_each_idle(const struct engine *engine, int64_t longer_than_ns,
+                      void (*each)(void *userdata, struct job_spec *job, int64_t until_ns), void *userdata);
+/*
+ * Every limit of the catalog is divided into `whole` parts, one per partition of the jobs, and this engine
+ * may use these (in order of part, without repeats). Without this call it has all of every limit. The sum
+ * over all engines stays under the limit in every window while parts move: what a lost part has used goes
+ * with it, and a new one counts as used up for a window, unless nobody had it within the last one (fresh). A
+ * limit smaller than `whole` gives some parts nothing. A job that takes more than the parts together, but not
+ * more than the limit, waits.
+ */
+enum part_kind { PART_KEPT, PART_FRESH, PART_USED };
+struct limit_part {
+        uint32_t part;
+        enum part_kind kind;
+};
+void engine_share(struct engine *engine, struct engine_time now, const struct limit_part *parts, size_t count,
+                  uint32_t whole);
 /*
  * Nothing is on the way: no look-up, journal write, call or settlement. With engine_drain(): the shard may
  * stop.
@@ -144,5 +186,9 @@ struct engine_stats {
 };
 const struct engine_stats *engine_stats(const struct engine *engine);
 const struct endpoint_stats *engine_endpoint_stats(const struct engine *engine, uint32_t endpoint);
+/* Jobs in a state (broker/core/job.h). */
+uint32_t engine_state_count(const struct engine *engine, uint32_t state);
+/* Its breaker keeps calls away, or it is paused. */
+bool engine_endpoint_open(const struct engine *engine, uint32_t endpoint);
 /* The last state changes, a line each, oldest first: ids and states only, for a failed CHECK(). */
 void engine_trace(const struct engine *engine, struct buffer *out_text);

@@ -26,6 +26,7 @@ struct job {
         bool contested; /* a conflict only because another job of that key was inside */
         bool pinned;    /* no fallbacks: `place` was asked first, and no other will be */
         bool early;     /* SLEEPING because of not_before */
+        bool revoked;   /* SEEKING, OPENING: given up as soon as the answer is there */
         uint32_t job_class;
         uint32_t refused; /* bit per place of the class's route set: will not do this job */
         uint32_t tried;   /* bit per place: failed since the last back-off */

@@ -23,8 +23,9 @@ struct job_spec {
         struct key128 class_key; /* jobs with equal kind, models, wishes and priority */
         uint8_t fingerprint[32]; /* SHA-256 over url and canonical body */
 
-        uint64_t sequence; /* place in the source, counted from 0 without gaps */
-        uint64_t line;     /* 1-based line number; 0 when the source has none */
+        uint64_t sequence;  /* place in the source: counted from 0 without gaps; of a record, its offset */
+        uint64_t line;      /* 1-based line number; 0 when the source has none */
+        uint32_t partition; /* of a record, else 0 */
 
         enum failure failure;         /* FAILURE_NONE for a job */
         struct bytes failure_field;   /* "body.model"; may be empty */
@@ -33,6 +34,12 @@ struct job_spec {
         struct bytes custom_id; /* may be empty when `failure` */
         struct bytes workspace, batch;
         struct bytes metadata; /* JSON object text, or empty */
+        /*
+         * What makes two jobs of a workspace one: 1 to 1024 bytes of any value for a record that is a job,
+         * whichever of its parts named it. Of a line only what it says itself, else empty.
+         */
+        struct bytes idempotency;
+        struct bytes traceparent, tracestate; /* W3C trace context of a record, or empty */
         int32_t priority;
         int64_t not_before_unix_ms, deadline_unix_ms; /* 0: none */
         enum unknown_policy unknown;
@@ -46,4 +53,5 @@ struct job_spec {
         struct bytes file_url;        /* unescaped */
         struct bytes response_format; /* of audio; empty when not said */
         uint32_t memory_bytes;        /* of the whole piece */
+        void *origin;                 /* what the intake must remember of it; the intake's, NULL for a line */
 };

@@ -27,6 +27,7 @@ struct decision {
 struct outcome {
         enum failure failure; /* FAILURE_NONE: a result */
         bool has_answer;      /* a last answer of a provider stands in `response` */
+        bool journaled;       /* the result stands in the store already: nothing but that is known here */
         int32_t status;
         uint32_t attempts; /* calls that were, or may have been, made */
         bool cost_known, cost_is_estimate, list_cost_known;

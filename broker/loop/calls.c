@@ -50,6 +50,7 @@ struct calls {
         int64_t *latency_ns;    /* per endpoint, smoothed: which calls are slow */
         bool *slow;             /* per endpoint */
         struct request request; /* scratch */
+        struct buffer trace;    /* scratch */
         struct http_done *done; /* scratch */
         struct called *at_once; /* calls that ended before they were sent */
         size_t at_once_count;
@@ -57,7 +58,11 @@ struct calls {
         size_t reply_bytes;
 };
 
-enum { POLL_MAX = 256, KEY_BYTES_MIN = 8 /* shorter ones are words */ };
+enum {
+        POLL_MAX = 256,
+        KEY_BYTES_MIN = 8, /* shorter ones are words */
+        TRACE_BYTES_MAX = 2048,
+};
 
 struct calls *calls_close(struct calls *calls) {
         if (!calls)
@@ -74,6 +79,7 @@ struct calls *calls_close(struct calls *calls) {
                 free(call->parts);
         }
         buffer_deinit(&calls->request.body);
+        buffer_deinit(&calls->trace);
         free(calls->slots);
         free(calls->targets);
         for (size_t i = 0; i < calls->named_count; i++)
@@ -100,6 +106,7 @@ struct error *calls_open(const struct calls_options *options, struct calls **out
         calls->done = calloc(POLL_MAX, sizeof(*calls->done));
         calls->at_once = calloc(options->slots, sizeof(*calls->at_once));
         buffer_init(&calls->request.body, SIZE_MAX / 4);
+        buffer_init(&calls->trace, TRACE_BYTES_MAX);
         if (!calls->slots || !calls->targets || !calls->latency_ns || !calls->slow || !calls->done ||
             !calls->at_once) {
                 calls_close(calls);
@@ -274,6 +281,25 @@ static bool is_slow(struct calls *calls, uint32_t endpoint) {
         return calls->slow[endpoint];
 }
 
+/* The trace context of the job goes on to the provider (W3C Trace Context). */
+static uint32_t trace_headers(struct calls *calls, const struct job_spec *job, const char *out_headers[2]) {
+        struct buffer *text = &calls->trace;
+        buffer_clear(text);
+        if (job->traceparent.size == 0)
+                return 0;
+        buffer_printf(text, "traceparent: %.*s", (int)job->traceparent.size, job->traceparent.data);
+        buffer_append_char(text, '\0');
+        size_t state = text->size;
+        if (job->tracestate.size > 0)
+                buffer_printf(text, "tracestate: %.*s", (int)job->tracestate.size, job->tracestate.data);
+        buffer_append_char(text, '\0');
+        if (text->failed)
+                return 0; /* the call matters more */
+        out_headers[0] = text->data;
+        out_headers[1] = text->data + state;
+        return job->tracestate.size > 0 ? 2 : 1;
+}
+
 static void send_call(struct calls *calls, struct call *call) {
         const struct endpoint *endpoint = &calls->options.catalog->endpoints[call->endpoint];
         const struct dialect *dialect = calls->options.dialects[endpoint->provider];
@@ -298,6 +324,9 @@ static void send_call(struct calls *calls, struct call *call) {
                 end_at_once(calls, call, VERDICT_INPUT_RETRY, FAILURE_INTERNAL, "no memory for the request");
                 return;
         }
+        const char *headers[2];
+        http_call.headers = headers;
+        http_call.headers_count = trace_headers(calls, call->job, headers);
         struct error *error = target_for(calls, call, &http_call.target);
         enum verdict verdict = error ? VERDICT_OTHER_MODEL : VERDICT_NOT_SENT;
         if (!error)

@@ -2,6 +2,8 @@
 
 #include "broker/base/check.h"
 #include "broker/base/time.h"
+#include "broker/loop/dead_letter.h"
+#include "broker/loop/publisher.h"
 #include "broker/loop/reply.h"
 #include "broker/wire/result.h"
 #include "workers/providers/dialect.h"
@@ -36,14 +38,19 @@ struct committer {
         bool waiting;   /* for work: then a signal is worth its price */
         struct completion *completions;
         size_t completions_count, completions_capacity;
+        size_t promised; /* completions that are still to come */
         enum trouble trouble;
         char message[TROUBLE_MESSAGE_MAX];
+        struct committer_stats stats;
         /* the thread's own */
         struct intents working;
         struct store_batch *batch;
         struct buffer lines[SINKS_COUNT], scratch;
         struct key128 *published; /* bodies that a pipe has taken; dropped with the next batch */
         size_t published_count, published_capacity;
+        struct publisher *publisher; /* NULL: lines go to the sinks */
+        struct publication *outgoing;
+        size_t outgoing_count, outgoing_capacity;
         int64_t started_ns;
 };
 
@@ -76,11 +83,8 @@ static uint32_t sink_for(const struct committer *committer, const struct intent 
         return failed && committer->options.sinks[SINK_ERRORS] ? SINK_ERRORS : SINK_RESULTS;
 }
 
-/* Renders the line behind those of its sink; gives its offset and size there. */
-static void render(struct committer *committer, const struct intent *intent, uint32_t sink,
-                   uint64_t *out_offset, uint32_t *out_size) {
-        struct buffer *lines = &committer->lines[sink];
-        size_t before = lines->size;
+/* Renders the result behind what stands in `out`, as a line or as a value. */
+static void render(struct committer *committer, const struct intent *intent, bool line, struct buffer *out) {
         struct bytes body = {NULL, 0}, request_id = {NULL, 0};
         buffer_clear(&committer->scratch);
         if (intent->outcome->has_answer && intent->reply.dialect) {
@@ -97,15 +101,17 @@ static void render(struct committer *committer, const struct intent *intent, uin
                                        .catalog = committer->options.catalog,
                                        .request_id = request_id,
                                        .body_json = body};
-        result_append(lines, &source);
-        lines->failed = lines->failed || committer->scratch.failed;
-        *out_offset = sink_bytes(committer->options.sinks[sink]) + before;
-        *out_size = (uint32_t)(lines->size - before);
+        if (line)
+                result_append(out, &source);
+        else
+                result_append_value(out, &source);
+        out->failed = out->failed || committer->scratch.failed;
 }
 
 static void settled_from(const struct intent *intent, struct settled *out_settled) {
         const struct outcome *outcome = intent->outcome;
         *out_settled = (struct settled){
+                .partition = STORE_NO_PARTITION,
                 .failure = outcome->failure,
                 .status = outcome->status,
                 .attempts = outcome->attempts,
@@ -122,11 +128,14 @@ static void stage_settle(struct committer *committer, struct intent *intent) {
         struct settled settled;
         settled_from(intent, &settled);
         settled.sink = sink_for(committer, intent);
-        render(committer, intent, settled.sink, &settled.offset, &settled.size);
+        struct buffer *lines = &committer->lines[settled.sink];
+        size_t before = lines->size;
+        render(committer, intent, true, lines);
+        settled.offset = sink_bytes(committer->options.sinks[settled.sink]) + before;
+        settled.size = (uint32_t)(lines->size - before);
         store_batch_settle(committer->batch, intent->key, &settled, intent->begun);
         if (sink_is_file(committer->options.sinks[settled.sink]))
                 return;
-        struct buffer *lines = &committer->lines[settled.sink];
         store_batch_body(committer->batch, intent->key,
                          (struct bytes){lines->data + lines->size - settled.size, settled.size});
         if (grow((void **)&committer->published, &committer->published_capacity,
@@ -134,27 +143,105 @@ static void stage_settle(struct committer *committer, struct intent *intent) {
                 committer->published[committer->published_count++] = intent->key;
 }
 
-static void stage(struct committer *committer) {
+/* The result as bought before stands in the store. */
+static struct error *fetch_answer(struct committer *committer, struct publication *publication) {
+        bool dead_letter, found;
+        struct error *error =
+                store_get_answer(committer->options.store, publication->partition, publication->key,
+                                 &publication->settled, &dead_letter, &publication->value, &found);
+        if (!error && !found)
+                error = error_new(ERROR_CORRUPT,
+                                  "an answer in the store has gone; run `batchferry state verify`");
+        return error;
+}
+
+/*
+ * A result on its way to the topics: what was bought becomes durable here first. What cost nothing need not:
+ * it would come out the same again.
+ */
+static struct error *stage_answer(struct committer *committer, const struct intent *intent,
+                                  struct publication *out_publication) {
+        const struct origin *origin = intent->job->origin;
+        *out_publication = (struct publication){.kind = PUBLICATION_RESULT,
+                                                .partition = origin->partition,
+                                                .epoch = origin->epoch,
+                                                .offset = origin->record.offset,
+                                                .handle = intent->handle,
+                                                .key = intent->key,
+                                                .begun = intent->begun,
+                                                .job = intent->job,
+                                                .outcome = intent->outcome,
+                                                .reply = intent->reply};
+        buffer_init(&out_publication->value, LINES_MAX);
+        if (intent->outcome->journaled) {
+                return fetch_answer(committer, out_publication);
+        }
+        settled_from(intent, &out_publication->settled);
+        out_publication->settled.partition = origin->partition;
+        out_publication->settled.offset = origin->record.offset;
+        if (dead_letter_is(intent->job, intent->outcome)) {
+                out_publication->kind = PUBLICATION_DEAD_LETTER;
+                return NULL;
+        }
+        render(committer, intent, false, &out_publication->value);
+        if (out_publication->value.failed)
+                return error_new(ERROR_MEMORY, "no memory for a result");
+        if (intent->outcome->attempts == 0)
+                return NULL;
+        struct answer_row row = {.key = intent->key,
+                                 .settled = out_publication->settled,
+                                 .value = buffer_view(&out_publication->value)};
+        store_batch_answer(committer->batch, &row, intent->begun);
+        out_publication->begun = (struct begun_id){0};
+        return NULL;
+}
+
+static struct error *stage_publication(struct committer *committer, struct intent *intent) {
+        if (!grow((void **)&committer->outgoing, &committer->outgoing_capacity, committer->outgoing_count + 1,
+                  sizeof(struct publication)))
+                return error_new(ERROR_MEMORY, "no memory for a batch of results");
+        struct publication *publication = &committer->outgoing[committer->outgoing_count++];
+        if (intent->kind == INTENT_PUBLISH) {
+                *publication = *intent->publication;
+                free(intent->publication);
+                intent->publication = NULL;
+                return NULL;
+        }
+        struct error *error = stage_answer(committer, intent, publication);
+        intent->reply = (struct reply){0}; /* goes on with it */
+        return error;
+}
+
+static struct error *stage_one(struct committer *committer, struct intent *intent) {
+        switch (intent->kind) {
+        case INTENT_OPEN:
+                intent->begun = store_batch_begin(committer->batch, &intent->open);
+                return NULL;
+        case INTENT_END:
+                store_batch_end(committer->batch, intent->begun);
+                return NULL;
+        case INTENT_SETTLE:
+                if (committer->publisher)
+                        return stage_publication(committer, intent);
+                stage_settle(committer, intent);
+                return NULL;
+        case INTENT_PUBLISH:
+                return stage_publication(committer, intent);
+        }
+        CHECK(false);
+}
+
+static struct error *stage(struct committer *committer) {
+        struct error *error = NULL;
         store_batch_clear(committer->batch);
         for (size_t i = 0; i < committer->published_count; i++)
                 store_batch_body_drop(committer->batch, committer->published[i]);
         committer->published_count = 0;
         for (size_t i = 0; i < SINKS_COUNT; i++)
                 buffer_clear(&committer->lines[i]);
-        for (size_t i = 0; i < committer->working.count; i++) {
-                struct intent *intent = &committer->working.items[i];
-                switch (intent->kind) {
-                case INTENT_OPEN:
-                        intent->begun = store_batch_begin(committer->batch, &intent->open);
-                        break;
-                case INTENT_END:
-                        store_batch_end(committer->batch, intent->begun);
-                        break;
-                case INTENT_SETTLE:
-                        stage_settle(committer, intent);
-                        break;
-                }
-        }
+        for (size_t i = 0; i < committer->working.count && !error; i++)
+                error = stage_one(committer, &committer->working.items[i]);
+        return error;
 }
 
 static void stage_state(struct committer *committer, struct source_state *state) {
@@ -203,12 +290,23 @@ static void give_up_pipe(struct committer *committer, struct error *error) {
         error_free(error);
 }
 
+static struct error *write_batch(struct committer *committer) {
+        int64_t started_ns = clock_now_ns();
+        struct error *error = store_write(committer->options.store, committer->batch);
+        if (error)
+                return error;
+        pthread_mutex_lock(&committer->mutex);
+        histogram_observe(&committer->stats.writes, clock_now_ns() - started_ns);
+        pthread_mutex_unlock(&committer->mutex);
+        return NULL;
+}
+
 static struct error *commit_once(struct committer *committer) {
         struct error *error = check_lines(committer);
         if (!error)
                 error = append(committer, true);
         if (!error && store_batch_count(committer->batch) > 0)
-                error = store_write(committer->options.store, committer->batch);
+                error = write_batch(committer);
         if (!error && !committer->pipe_gone)
                 give_up_pipe(committer, append(committer, false));
         if (committer->pipe_gone)
@@ -244,7 +342,7 @@ static bool commit(struct committer *committer) {
                 pthread_mutex_unlock(&committer->mutex);
         }
         pthread_mutex_lock(&committer->mutex);
-        bool troubled = committer->trouble == TROUBLE_FULL;
+        bool troubled = committer->trouble == TROUBLE_FULL; /* not what the publisher has met meanwhile */
         pthread_mutex_unlock(&committer->mutex);
         if (troubled)
                 set_trouble(committer, TROUBLE_NONE, "");
@@ -252,20 +350,49 @@ static bool commit(struct committer *committer) {
 }
 
 /* Under the mutex. Room was made by committer_submit(). */
+static void tell(struct committer *committer, const struct completion *completion) {
+        CHECK(committer->completions_count < committer->completions_capacity && committer->promised > 0);
+        committer->completions[committer->completions_count++] = *completion;
+        committer->promised--;
+}
+
+/* Under the mutex. */
 static void complete(struct committer *committer) {
         for (size_t i = 0; i < committer->working.count; i++) {
                 struct intent *intent = &committer->working.items[i];
-                if (intent->kind == INTENT_END)
+                bool told = intent->kind == INTENT_OPEN ||
+                            (intent->kind == INTENT_SETTLE && !committer->publisher);
+                if (!told)
                         continue;
-                CHECK(committer->completions_count < committer->completions_capacity);
-                committer->completions[committer->completions_count++] =
-                        (struct completion){.kind = intent->kind,
-                                            .handle = intent->handle,
-                                            .begun = intent->begun,
-                                            .reply = intent->reply};
+                struct completion completion = {.kind = intent->kind,
+                                                .handle = intent->handle,
+                                                .begun = intent->begun,
+                                                .reply = intent->reply};
                 intent->reply = (struct reply){0};
+                tell(committer, &completion);
         }
         committer->working.count = 0;
+}
+
+void committer_complete(void *userdata, const struct completion *completions, size_t count) {
+        struct committer *committer = userdata;
+        pthread_mutex_lock(&committer->mutex);
+        for (size_t i = 0; i < count; i++)
+                tell(committer, &completions[i]);
+        pthread_mutex_unlock(&committer->mutex);
+}
+
+void committer_fail(void *userdata, const char *message) {
+        set_trouble(userdata, TROUBLE_FAILED, message);
+}
+
+static struct error *hand_on(struct committer *committer) {
+        if (committer->outgoing_count == 0)
+                return NULL;
+        if (!publisher_submit(committer->publisher, committer->outgoing, committer->outgoing_count))
+                return error_new(ERROR_MEMORY, "no memory to publish %zu results", committer->outgoing_count);
+        committer->outgoing_count = 0;
+        return NULL;
 }
 
 static void give_back(struct buffer *buffer) {
@@ -292,10 +419,17 @@ static bool work(struct committer *committer) {
         committer->busy = true;
         pthread_mutex_unlock(&committer->mutex);
         committer->started_ns = clock_now_ns();
-        stage(committer);
+        struct error *error = stage(committer);
         if (with_state)
                 stage_state(committer, &state);
-        bool done = commit(committer);
+        bool done = !error && commit(committer);
+        if (done)
+                error = hand_on(committer);
+        if (error) {
+                set_trouble(committer, TROUBLE_FAILED, error->message);
+                error_free(error);
+                done = false;
+        }
         trim(committer);
         pthread_mutex_lock(&committer->mutex);
         if (done)
@@ -328,10 +462,16 @@ static void *run(void *userdata) {
         }
         pthread_mutex_unlock(&committer->mutex);
         if (well && committer->published_count > 0) { /* else the lines may not be where they belong */
-                stage(committer);
+                error_free(stage(committer));         /* of bodies to be dropped: cannot fail */
                 commit(committer);
         }
         return NULL;
+}
+
+void committer_publish_to(struct committer *committer, struct publisher *publisher) {
+        pthread_mutex_lock(&committer->mutex);
+        committer->publisher = publisher;
+        pthread_mutex_unlock(&committer->mutex);
 }
 
 struct error *committer_new(const struct committer_options *options, struct committer **out_committer) {
@@ -373,10 +513,18 @@ struct committer *committer_free(struct committer *committer) {
         pthread_join(committer->thread, NULL);
         struct intents *lists[] = {&committer->pending, &committer->working};
         for (size_t i = 0; i < 2; i++) {
-                for (size_t j = 0; j < lists[i]->count; j++)
-                        reply_deinit(&lists[i]->items[j].reply);
+                for (size_t j = 0; j < lists[i]->count; j++) {
+                        struct intent *intent = &lists[i]->items[j];
+                        reply_deinit(&intent->reply);
+                        if (intent->publication)
+                                publication_deinit(intent->publication);
+                        free(intent->publication);
+                }
                 free(lists[i]->items);
         }
+        for (size_t i = 0; i < committer->outgoing_count; i++)
+                publication_deinit(&committer->outgoing[i]);
+        free(committer->outgoing);
         for (size_t i = 0; i < SINKS_COUNT; i++)
                 buffer_deinit(&committer->lines[i]);
         buffer_deinit(&committer->scratch);
@@ -391,11 +539,19 @@ struct committer *committer_free(struct committer *committer) {
         return NULL;
 }
 
+static size_t count_promised(const struct intent *intents, size_t count) {
+        size_t promised = 0;
+        for (size_t i = 0; i < count; i++)
+                promised += intents[i].kind == INTENT_OPEN || intents[i].kind == INTENT_SETTLE;
+        return promised;
+}
+
 bool committer_submit(struct committer *committer, const struct intent *intents, size_t count,
                       const struct source_state *state) {
         pthread_mutex_lock(&committer->mutex);
         struct intents *pending = &committer->pending;
-        size_t completions = committer->completions_count + committer->working.count + pending->count + count;
+        size_t promised = committer->promised + count_promised(intents, count);
+        size_t completions = committer->completions_count + promised;
         bool room = grow((void **)&pending->items, &pending->capacity, pending->count + count,
                          sizeof(struct intent)) &&
                     grow((void **)&committer->completions, &committer->completions_capacity, completions,
@@ -404,6 +560,7 @@ bool committer_submit(struct committer *committer, const struct intent *intents,
                 if (count)
                         memcpy(pending->items + pending->count, intents, count * sizeof(*intents));
                 pending->count += count;
+                committer->promised = promised;
                 if (state) {
                         committer->state = *state;
                         committer->state_pending = true;
@@ -432,9 +589,22 @@ size_t committer_take(struct committer *committer, struct completion *out_comple
 bool committer_idle(struct committer *committer) {
         pthread_mutex_lock(&committer->mutex);
         bool idle = !committer->busy && committer->pending.count == 0 && !committer->state_pending &&
-                    committer->completions_count == 0;
+                    committer->completions_count == 0 && committer->promised == 0;
         pthread_mutex_unlock(&committer->mutex);
         return idle;
+}
+
+bool committer_durable(struct committer *committer) {
+        pthread_mutex_lock(&committer->mutex);
+        bool durable = !committer->busy && committer->pending.count == 0 && !committer->state_pending;
+        pthread_mutex_unlock(&committer->mutex);
+        return durable;
+}
+
+void committer_get_stats(struct committer *committer, struct committer_stats *out_stats) {
+        pthread_mutex_lock(&committer->mutex);
+        *out_stats = committer->stats;
+        pthread_mutex_unlock(&committer->mutex);
 }
 
 enum trouble committer_trouble(struct committer *committer, char *out_message, size_t message_size) {

@@ -5,6 +5,9 @@
  * and syncs these, then writes attempts, settled rows and the source's position to the store in one synced
  * write. Only then are the shard's handles told.
  *
+ * Results for a topic are journaled in the store as answers and handed on to the publisher, in order
+ * (publisher.h); their completions come from there.
+ *
  * A regular file is synced before the store says that its lines are there; for a pipe the order is the other
  * way round, with the lines kept in the store until they are written (see files/sink.h).
  *
@@ -15,11 +18,14 @@
 #include "broker/core/engine.h"
 #include "broker/files/sink.h"
 #include "broker/loop/reply.h"
+#include "broker/ops/metric.h"
 #include "broker/store/store.h"
 
 enum { SINK_RESULTS, SINK_ERRORS, SINKS_COUNT };
 
 struct committer;
+struct publication;
+struct publisher;
 
 struct committer_options {
         struct store *store;
@@ -32,7 +38,12 @@ struct committer_options {
         int event_fd;        /* written to when there are completions; the shard's */
 };
 
-enum intent_kind { INTENT_OPEN, INTENT_END, INTENT_SETTLE };
+enum intent_kind {
+        INTENT_OPEN,
+        INTENT_END,
+        INTENT_SETTLE,
+        INTENT_PUBLISH, /* `publication` goes on behind what came before it; no completion */
+};
 
 struct intent {
         enum intent_kind kind;
@@ -43,6 +54,7 @@ struct intent {
         const struct outcome *outcome; /* the same */
         struct key128 key;
         struct reply reply;
+        struct publication *publication; /* PUBLISH: malloc'ed, the committer's */
 };
 
 struct completion {
@@ -58,6 +70,14 @@ struct error *committer_new(const struct committer_options *options,
 struct committer *committer_free(struct committer *committer);
 
 /*
+ * Before anything is submitted, where results go to topics and not to sinks. The publisher must outlive the
+ * committer.
+ */
+void committer_publish_to(struct committer *committer, struct publisher *publisher);
+/* For the publisher: these are done; nothing will be any more (TROUBLE_FAILED). */
+void committer_complete(void *committer, const struct completion *completions, size_t count);
+void committer_fail(void *committer, const char *message);
+/*
  * Hands over the intents (they are the committer's then) and the source's state, if that changed (else NULL).
  * false: memory was refused; nothing was taken.
  */
@@ -67,6 +87,13 @@ bool committer_submit(struct committer *committer, const struct intent *intents,
 size_t committer_take(struct committer *committer, struct completion *out_completions, size_t max);
 /* Everything that was handed over is durable and every completion was taken. */
 bool committer_idle(struct committer *committer);
+/* Everything that was handed over is durable here; the publisher may still have it. */
+bool committer_durable(struct committer *committer);
+
+struct committer_stats {
+        struct histogram writes; /* to the store, each synced */
+};
+void committer_get_stats(struct committer *committer, struct committer_stats *out_stats);
 
 enum trouble {
         TROUBLE_NONE,

@@ -2,6 +2,7 @@
 
 #include "broker/base/check.h"
 #include "broker/base/time.h"
+#include "broker/loop/publisher.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -17,8 +18,8 @@
 enum {
         TURN_ANSWERS_MAX = 512, /* gathered in a turn, so that a turn stays short */
         TURN_COMPLETIONS_MAX = 2048,
-        TURN_LINES_MAX = 256,
-        TURN_EVENTS_MAX = TURN_ANSWERS_MAX + TURN_COMPLETIONS_MAX + 2 * TURN_LINES_MAX + 2,
+        TURN_LOOK_UPS_MAX = 256,
+        TURN_EVENTS_MAX = TURN_ANSWERS_MAX + TURN_COMPLETIONS_MAX + TURN_LOOK_UPS_MAX + SHARD_TAKE_MAX + 2,
         TURN_COMMANDS_MAX = 2 * TURN_EVENTS_MAX + 4096,
         TRACE_TEXT_MAX = 64 << 10,
         INTENTS_MAX = 2 * TURN_COMMANDS_MAX, /* an OPEN may end an attempt too */
@@ -42,16 +43,14 @@ struct shard {
         struct engine *engine;
         struct calls *calls;
         struct committer *committer;
-        struct job_decoder *decoder;
         int epoll_fd, event_fd;
-        bool source_ended, source_later, source_watched, held;
+        bool held, intake_holds;
         bool completions_left; /* more than a turn takes */
         enum trouble trouble;
         _Atomic int stop; /* 1 drain, 2 stop */
-        uint64_t jobs_taken;
         size_t payload_bytes;
         size_t settling_bytes; /* of replies that the committer has */
-        struct error *error; /* of the source or a look-up: ends the run when what is under way is durable */
+        struct error *error; /* of the intake or a look-up: ends the run when what is under way is durable */
 
         struct slot *slots;
         struct event *events;
@@ -63,10 +62,10 @@ struct shard {
         struct look_up *look_ups;
         size_t look_ups_count;
         struct key128 *look_up_keys;
+        uint32_t *look_up_partitions;
         struct store_record *look_up_records;
         struct intent *intents;
         size_t intents_count;
-        struct source_state state, state_handed;
 
         pthread_mutex_t mutex;
         struct shard_progress progress; /* under the mutex */
@@ -77,11 +76,6 @@ static struct engine_time read_clock(void) {
         return (struct engine_time){.now_ns = clock_now_ns(), .now_unix_ms = clock_now_unix_ms()};
 }
 
-static void free_job(void *userdata, struct job_spec *job) {
-        (void)userdata;
-        job_spec_free(job);
-}
-
 static void free_arrays(struct shard *shard) {
         free(shard->slots);
         free(shard->events);
@@ -90,6 +84,7 @@ static void free_arrays(struct shard *shard) {
         free(shard->commands.items);
         free(shard->look_ups);
         free(shard->look_up_keys);
+        free(shard->look_up_partitions);
         free(shard->look_up_records);
         free(shard->intents);
 }
@@ -100,15 +95,18 @@ struct shard *shard_free(struct shard *shard) {
         calls_close(shard->calls);
         committer_free(shard->committer);
         if (shard->engine)
-                engine_each_job(shard->engine, free_job, NULL);
+                engine_each_job(shard->engine, shard->options.intake_ops->free_job, shard->options.intake);
         engine_free(shard->engine);
-        job_decoder_free(shard->decoder);
         if (shard->epoll_fd >= 0)
                 close(shard->epoll_fd);
         if (shard->event_fd >= 0)
                 close(shard->event_fd);
-        for (size_t i = 0; i < shard->intents_count; i++)
+        for (size_t i = 0; i < shard->intents_count; i++) {
                 reply_deinit(&shard->intents[i].reply);
+                if (shard->intents[i].publication)
+                        publication_deinit(shard->intents[i].publication);
+                free(shard->intents[i].publication);
+        }
         error_free(shard->error);
         free_arrays(shard);
         pthread_mutex_destroy(&shard->mutex);
@@ -127,12 +125,13 @@ static bool make_arrays(struct shard *shard) {
          * a job inside has one at most; conflicts are looked up twice, so more can come up than a turn asks
          */
         shard->look_ups = calloc(shard->options.engine.jobs_max, sizeof(*shard->look_ups));
-        shard->look_up_keys = calloc(TURN_LINES_MAX, sizeof(*shard->look_up_keys));
-        shard->look_up_records = calloc(TURN_LINES_MAX, sizeof(*shard->look_up_records));
+        shard->look_up_keys = calloc(TURN_LOOK_UPS_MAX, sizeof(*shard->look_up_keys));
+        shard->look_up_partitions = calloc(TURN_LOOK_UPS_MAX, sizeof(*shard->look_up_partitions));
+        shard->look_up_records = calloc(TURN_LOOK_UPS_MAX, sizeof(*shard->look_up_records));
         shard->intents = calloc(INTENTS_MAX, sizeof(*shard->intents));
         return shard->slots && shard->events && shard->called && shard->completions &&
-               shard->commands.items && shard->look_ups && shard->look_up_keys && shard->look_up_records &&
-               shard->intents;
+               shard->commands.items && shard->look_ups && shard->look_up_keys && shard->look_up_partitions &&
+               shard->look_up_records && shard->intents;
 }
 
 static struct error *watch(struct shard *shard, int fd) {
@@ -150,9 +149,7 @@ static struct error *open_parts(struct shard *shard) {
         shard->engine = engine_new(options->catalog, &options->engine, read_clock());
         if (!shard->engine || !make_arrays(shard))
                 return error_new(ERROR_MEMORY, "no memory for %u jobs", options->engine.jobs_max);
-        struct error *error = job_decoder_new(&options->decoder, &shard->decoder);
-        if (!error)
-                error = calls_open(&options->calls, &shard->calls);
+        struct error *error = calls_open(&options->calls, &shard->calls);
         if (!error)
                 error = committer_new(&options->committer, &shard->committer);
         if (!error)
@@ -169,8 +166,6 @@ struct error *shard_new(const struct shard_options *options, struct shard **out_
         if (!shard)
                 return error_new(ERROR_MEMORY, "no memory for a shard");
         shard->options = *options;
-        shard->state = shard->state_handed = *options->state;
-        shard->state.finished = false; /* the input may have grown */
         pthread_mutex_init(&shard->mutex, NULL);
         shard->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
         shard->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -218,17 +213,41 @@ static void gather_answers(struct shard *shard) {
                 add_event(shard, EVENT_ANSWER, shard->called[i].handle)->answer = &shard->called[i].answer;
 }
 
+/* Lines have no origin. */
+static uint32_t partition_of(const struct job_spec *job) {
+        return job->origin ? job->partition : STORE_NO_PARTITION;
+}
+
 static struct known_job known_from(const struct store_record *record, const struct job_spec *job) {
         struct known_job known = {.known = KNOWN_NOTHING};
         const uint8_t *fingerprint = NULL;
-        if (record->found == STORE_SETTLED) {
+        switch (record->found) {
+        case STORE_NONE:
+                break;
+        case STORE_SETTLED:
                 known.known = KNOWN_SETTLED;
                 fingerprint = record->settled.fingerprint_known ? record->settled.fingerprint : NULL;
-        } else if (record->found == STORE_UNKNOWN) {
+                break;
+        case STORE_UNKNOWN:
                 known.known = KNOWN_UNKNOWN;
                 known.attempts = record->begun.attempt;
                 known.exposure_picousd = record->begun.exposure_picousd;
                 fingerprint = record->begun.fingerprint;
+                break;
+        case STORE_ANSWERED:
+                known.known = KNOWN_ANSWERED;
+                known.attempts = record->settled.attempts;
+                known.failure = record->settled.failure;
+                known.status = record->settled.status;
+                known.cost_known = record->settled.cost_known;
+                known.cost_is_estimate = record->settled.cost_is_estimate;
+                known.cost_picousd = record->settled.cost_picousd;
+                fingerprint = record->settled.fingerprint;
+                break;
+        case STORE_PARKED:
+                known.known = KNOWN_PARKED;
+                fingerprint = record->parked_fingerprint;
+                break;
         }
         known.same_fingerprint =
                 !fingerprint || memcmp(fingerprint, job->fingerprint, sizeof(job->fingerprint)) == 0;
@@ -236,18 +255,23 @@ static struct known_job known_from(const struct store_record *record, const stru
 }
 
 static struct error *gather_look_ups(struct shard *shard) {
-        size_t count = shard->look_ups_count < TURN_LINES_MAX ? shard->look_ups_count : TURN_LINES_MAX;
+        size_t count = shard->look_ups_count < TURN_LOOK_UPS_MAX ? shard->look_ups_count : TURN_LOOK_UPS_MAX;
         if (count == 0)
                 return NULL;
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
                 shard->look_up_keys[i] = shard->look_ups[i].key;
-        struct error *error = store_look_up_many(shard->options.committer.store, shard->look_up_keys, count,
-                                                 shard->look_up_records);
+                shard->look_up_partitions[i] = partition_of(shard->look_ups[i].job);
+        }
+        struct error *error = store_look_up_many(shard->options.committer.store, shard->look_up_keys,
+                                                 shard->look_up_partitions, count, shard->look_up_records);
         if (error)
                 return error;
         for (size_t i = 0; i < count; i++) {
                 const struct look_up *look_up = &shard->look_ups[i];
                 struct event *event = add_event(shard, EVENT_LOOKED_UP, look_up->handle);
+                if (shard->options.intake_ops->looked_up)
+                        shard->options.intake_ops->looked_up(shard->options.intake, look_up->job,
+                                                             &shard->look_up_records[i]);
                 event->known = known_from(&shard->look_up_records[i], look_up->job);
                 shard->slots[look_up->handle.slot].begun = (struct begun_id){0};
                 if (event->known.known == KNOWN_UNKNOWN)
@@ -258,65 +282,44 @@ static struct error *gather_look_ups(struct shard *shard) {
         return NULL;
 }
 
-static bool takes_more(struct shard *shard) {
-        return !shard->source_ended && !shard->error && atomic_load(&shard->stop) == 0 &&
-               shard->jobs_taken < shard->options.jobs_limit && engine_room(shard->engine) > TURN_LINES_MAX &&
-               !source_full(shard->options.source) &&
-               shard->payload_bytes + calls_reply_bytes(shard->calls) + shard->settling_bytes <
-                       shard->options.memory_max;
+bool shard_stopping(const struct shard *shard) {
+        return shard->error || atomic_load(&shard->stop) > 0;
 }
 
-static struct error *take_line(struct shard *shard, const struct source_line *line) {
-        struct job_spec *job =
-                job_decode(shard->decoder, line->text, line->line, line->sequence, line->too_long);
-        if (!job)
-                return error_new(ERROR_MEMORY, "no memory for line %llu", (unsigned long long)line->line);
+bool shard_has_room(const struct shard *shard) {
+        return !shard_stopping(shard) && engine_room(shard->engine) > SHARD_TAKE_MAX &&
+               shard_payload_bytes(shard) < shard->options.memory_max;
+}
+
+void shard_take(struct shard *shard, struct job_spec *job) {
         shard->payload_bytes += job->memory_bytes;
-        shard->jobs_taken++;
         add_event(shard, EVENT_JOB, (struct handle){0})->job = job;
-        return NULL;
 }
 
-/* Wakes once when standard input has something again. */
-static struct error *watch_source(struct shard *shard) {
-        int fd = source_fd(shard->options.source);
+struct error *shard_watch_once(struct shard *shard, int fd, bool watched) {
         struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.fd = fd};
-        int operation = shard->source_watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-        if (epoll_ctl(shard->epoll_fd, operation, fd, &event) < 0)
-                return error_errno(errno, "cannot wait for standard input");
-        shard->source_watched = true;
+        if (epoll_ctl(shard->epoll_fd, watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) < 0)
+                return error_errno(errno, "epoll");
         return NULL;
 }
 
-static struct error *gather_lines(struct shard *shard) {
-        struct source_line line;
-        shard->source_later = false;
-        for (int i = 0; i < TURN_LINES_MAX && takes_more(shard); i++) {
-                switch (source_next(shard->options.source, &line)) {
-                case SOURCE_LINE:
-                        break;
-                case SOURCE_END:
-                        shard->source_ended = true;
-                        return NULL;
-                case SOURCE_LATER:
-                        shard->source_later = true;
-                        return watch_source(shard);
-                case SOURCE_FAILED:
-                        return source_error(shard->options.source);
-                }
-                struct error *error = take_line(shard, &line);
-                if (error)
-                        return error;
-        }
-        return NULL;
+struct intent *shard_intend(struct shard *shard, enum intent_kind kind) {
+        CHECK(shard->intents_count < INTENTS_MAX);
+        struct intent *intent = &shard->intents[shard->intents_count++];
+        *intent = (struct intent){.kind = kind};
+        return intent;
+}
+
+size_t shard_intents(const struct shard *shard) {
+        return shard->intents_count;
 }
 
 static struct intent *add_intent(struct shard *shard, enum intent_kind kind, const struct command *command) {
-        CHECK(shard->intents_count < INTENTS_MAX);
-        struct intent *intent = &shard->intents[shard->intents_count++];
+        struct intent *intent = shard_intend(shard, kind);
         struct slot *slot = &shard->slots[command->handle.slot];
-        *intent = (struct intent){
-                .kind = kind, .handle = command->handle, .key = command->key, .job = command->job};
+        intent->handle = command->handle;
+        intent->key = command->key;
+        intent->job = command->job;
         intent->begun = slot->begun;
         slot->begun = (struct begun_id){0};
         return intent;
@@ -328,6 +331,7 @@ static void open_attempt(struct shard *shard, const struct command *command) {
                 add_intent(shard, INTENT_END, command);
         struct intent *intent = add_intent(shard, INTENT_OPEN, command);
         intent->open = (struct begun){.key = command->key,
+                                      .partition = partition_of(command->job),
                                       .attempt = command->attempt,
                                       .exposure_picousd = command->exposure_picousd};
         memcpy(intent->open.fingerprint, command->job->fingerprint, sizeof(intent->open.fingerprint));
@@ -340,14 +344,13 @@ static void settle(struct shard *shard, const struct command *command) {
         intent->outcome = command->outcome;
         calls_take_reply(shard->calls, command->handle.slot, &intent->reply);
         shard->settling_bytes += reply_bytes(&intent->reply);
+        if (shard->options.intake_ops->settling)
+                shard->options.intake_ops->settling(shard->options.intake, intent);
 }
 
 static void forget(struct shard *shard, const struct command *command) {
-        source_settled(shard->options.source, command->job->sequence);
         shard->payload_bytes -= command->job->memory_bytes;
-        if (command->duplicate)
-                shard->jobs_taken--; /* it does not count for the limit */
-        job_spec_free(command->job);
+        shard->options.intake_ops->forgotten(shard->options.intake, shard, command);
 }
 
 static void carry_out(struct shard *shard, const struct command *command) {
@@ -376,27 +379,38 @@ static void carry_out(struct shard *shard, const struct command *command) {
         CHECK(false);
 }
 
-/* The source's state, if its mark has moved since it was last handed over. */
-static const struct source_state *moved_state(struct shard *shard) {
-        struct source_mark mark;
-        source_get_mark(shard->options.source, &mark);
-        if (mark.offset == shard->state_handed.offset)
-                return NULL;
-        shard->state.offset = mark.offset;
-        shard->state.lines = mark.lines;
-        shard->state.sequence = mark.sequence;
-        shard->state.crc = mark.crc;
-        shard->state_handed = shard->state;
-        return &shard->state;
-}
-
 static struct error *hand_over(struct shard *shard) {
+        const struct source_state *state = shard->options.intake_ops->moved(shard->options.intake, shard);
         if (shard->intents_count == 0)
                 return NULL;
-        if (!committer_submit(shard->committer, shard->intents, shard->intents_count, moved_state(shard)))
+        if (!committer_submit(shard->committer, shard->intents, shard->intents_count, state))
                 return error_new(ERROR_MEMORY, "no memory to make %zu results durable", shard->intents_count);
         shard->intents_count = 0;
         return NULL;
+}
+
+void shard_revoke(struct shard *shard, bool (*gone)(void *userdata, const struct job_spec *job),
+                  void *userdata) {
+        bool all = false;
+        while (!all) {
+                shard->commands.count = 0;
+                all = engine_revoke(shard->engine, read_clock(), gone, userdata, &shard->commands);
+                for (size_t i = 0; i < shard->commands.count; i++)
+                        carry_out(shard, &shard->commands.items[i]);
+                struct error *error = hand_over(shard); /* ends of attempts: as many as jobs */
+                if (error && !shard->error)
+                        shard->error = error;
+                else
+                        error_free(error);
+        }
+}
+
+void shard_hold(struct shard *shard, bool held) {
+        shard->intake_holds = held;
+}
+
+void shard_share(struct shard *shard, const struct limit_part *parts, size_t count, uint32_t whole) {
+        engine_share(shard->engine, read_clock(), parts, count, whole);
 }
 
 /* Why nothing has succeeded yet, as far as a provider said. */
@@ -417,11 +431,12 @@ static void publish_progress(struct shard *shard, int64_t now_ns, bool now) {
         shard->progress_ns = now_ns;
         pthread_mutex_lock(&shard->mutex);
         shard->progress.stats = *engine_stats(shard->engine);
-        shard->progress.bytes_read = source_offset(shard->options.source);
-        shard->progress.bytes_total = source_bytes(shard->options.source);
+        shard->options.intake_ops->progress(shard->options.intake, &shard->progress);
         shard->progress.calls_in_flight = calls_in_flight(shard->calls);
         snprintf(shard->progress.last_error, sizeof(shard->progress.last_error), "%s", first_error(shard));
         pthread_mutex_unlock(&shard->mutex);
+        if (shard->options.report)
+                shard->options.report(shard->options.report_userdata);
 }
 
 static struct error *watch_trouble(struct shard *shard) {
@@ -430,7 +445,8 @@ static struct error *watch_trouble(struct shard *shard) {
         /*
          * no new calls while their answers could not be kept: the disk is full, or slower than the providers
          */
-        bool hold = trouble == TROUBLE_FULL || shard->settling_bytes > shard->options.memory_max / 2;
+        bool hold = trouble == TROUBLE_FULL || shard->settling_bytes > shard->options.memory_max / 2 ||
+                    shard->intake_holds;
         if (hold != shard->held) {
                 shard->held = hold;
                 engine_hold(shard->engine, hold);
@@ -453,7 +469,7 @@ static void gather(struct shard *shard) {
         if (!shard->error)
                 shard->error = gather_look_ups(shard);
         if (!shard->error)
-                shard->error = gather_lines(shard);
+                shard->error = shard->options.intake_ops->gather(shard->options.intake, shard);
 }
 
 static struct error *turn(struct shard *shard) {
@@ -474,8 +490,11 @@ static int sleep_ms(struct shard *shard) {
         if (shard->completions_left || (shard->look_ups_count > 0 && !shard->error))
                 return 0;
         int64_t until_ns = engine_wake_ns(shard->engine), calls_ns = calls_wake_ns(shard->calls);
+        int64_t intake_ns = shard->options.intake_ops->wake_ns(shard->options.intake, shard);
         if (calls_ns < until_ns)
                 until_ns = calls_ns;
+        if (intake_ns < until_ns)
+                until_ns = intake_ns;
         int64_t ns = until_ns == INT64_MAX ? SLEEP_MAX_NS : until_ns - clock_now_ns();
         if (ns <= 0)
                 return 0;
@@ -484,10 +503,7 @@ static int sleep_ms(struct shard *shard) {
 
 static void wait_for_events(struct shard *shard) {
         struct epoll_event events[8];
-        int timeout_ms = sleep_ms(shard);
-        if (takes_more(shard) && !shard->source_later)
-                timeout_ms = 0;
-        int count = epoll_wait(shard->epoll_fd, events, 8, timeout_ms);
+        int count = epoll_wait(shard->epoll_fd, events, 8, sleep_ms(shard));
         for (int i = 0; i < count; i++) {
                 uint64_t ignored;
                 if (events[i].data.fd == shard->event_fd &&
@@ -496,17 +512,22 @@ static void wait_for_events(struct shard *shard) {
         }
 }
 
+static bool is_idle(struct shard *shard) {
+        const struct intake_ops *ops = shard->options.intake_ops;
+        return committer_idle(shard->committer) && (!ops->quiet || ops->quiet(shard->options.intake));
+}
+
 static bool ended(struct shard *shard, enum shard_end *out_end) {
         int stop = atomic_load(&shard->stop);
-        bool idle = committer_idle(shard->committer);
+        const struct intake_ops *ops = shard->options.intake_ops;
+        bool idle = is_idle(shard);
         bool quiet = idle && engine_quiet(shard->engine) && shard->look_ups_count == 0;
-        bool limited = shard->jobs_taken >= shard->options.jobs_limit;
         if (shard->error && (stop >= 2 || (idle && calls_in_flight(shard->calls) == 0))) {
                 *out_end = SHARD_FAILED;
                 return true;
         }
-        if (quiet && engine_empty(shard->engine) && (shard->source_ended || limited)) {
-                *out_end = shard->source_ended ? SHARD_FINISHED : SHARD_LIMITED;
+        if (quiet && engine_empty(shard->engine) && ops->ended(shard->options.intake)) {
+                *out_end = SHARD_FINISHED;
                 return true;
         }
         if (stop >= 2 || (stop == 1 && quiet)) {
@@ -514,7 +535,7 @@ static bool ended(struct shard *shard, enum shard_end *out_end) {
                 return true;
         }
         uint32_t endpoint;
-        if (!quiet || shard->error)
+        if (!quiet || shard->error || shard->options.endless)
                 return false;
         if (!engine_stuck(shard->engine, read_clock(), STUCK_PATIENCE_NS, &endpoint))
                 return false;
@@ -538,12 +559,15 @@ static void take_last_completions(struct shard *shard) {
 
 /* The last word to the store: where the source stands now. */
 static struct error *finish(struct shard *shard, enum shard_end end) {
-        moved_state(shard);
-        shard->state.finished = end == SHARD_FINISHED;
-        if (!committer_submit(shard->committer, NULL, 0, &shard->state))
+        const struct intake_ops *ops = shard->options.intake_ops;
+        const struct source_state *state = ops->finish(shard->options.intake, end == SHARD_FINISHED);
+        if (!committer_submit(shard->committer, shard->intents, shard->intents_count, state))
                 return error_new(ERROR_MEMORY, "no memory to finish");
+        shard->intents_count = 0;
         struct error *error = NULL;
-        while (!error && !committer_idle(shard->committer)) {
+        while (!error && !is_idle(shard)) {
+                if (atomic_load(&shard->stop) >= 2 && committer_durable(shard->committer))
+                        break; /* what is not published comes out the next time */
                 struct pollfd event = {.fd = shard->event_fd, .events = POLLIN};
                 poll(&event, 1, 10); /* not epoll: nobody reads answers any more */
                 take_last_completions(shard);
@@ -613,4 +637,16 @@ void shard_get_progress(struct shard *shard, struct shard_progress *out_progress
 
 const struct engine *shard_engine(const struct shard *shard) {
         return shard->engine;
+}
+
+size_t shard_payload_bytes(const struct shard *shard) {
+        return shard->payload_bytes + calls_reply_bytes(shard->calls) + shard->settling_bytes;
+}
+
+struct committer *shard_committer(struct shard *shard) {
+        return shard->committer;
+}
+
+int shard_event_fd(const struct shard *shard) {
+        return shard->event_fd;
 }

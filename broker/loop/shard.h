@@ -3,16 +3,13 @@
  * One shard: a thread's event loop around one engine. The turn is the only loop there is: read the clock,
  * gather events from the adapters (bounded), step the engine, carry out its commands, hand durable work to
  * the committer, sleep until something happens. Shards share nothing but the store and read-only
- * configuration.
- *
- * The source here is a file: its lines are the log, its mark the watermark (files/source.h).
+ * configuration. Where jobs come from is the intake's matter.
  */
 #include "broker/base/error.h"
 #include "broker/core/engine.h"
-#include "broker/files/source.h"
 #include "broker/loop/calls.h"
 #include "broker/loop/committer.h"
-#include "broker/wire/job.h"
+#include "broker/loop/intake.h"
 
 struct shard;
 
@@ -21,17 +18,19 @@ struct shard_options {
         struct engine_config engine;
         struct calls_options calls;         /* slots and catalog are filled in */
         struct committer_options committer; /* catalog and event_fd are filled in */
-        struct job_decoder_options decoder;
-        struct source *source;
-        const struct source_state *state; /* what the store knew of the source */
-        uint64_t jobs_limit;              /* jobs to take from the source; UINT64_MAX: all */
-        size_t memory_max;                /* payload bytes; intake pauses at it */
+        const struct intake_ops *intake_ops;
+        void *intake;
+        size_t memory_max;              /* payload bytes; intake pauses at it */
+        void (*report)(void *userdata); /* every 50 ms or so of turning, on the shard's thread; NULL */
+        void *report_userdata;
+        bool endless; /* providers that cannot be used are waited for, for ever */
 };
 
+enum { SHARD_TAKE_MAX = 256 }; /* jobs that an intake gives in a turn, at most */
+
 enum shard_end {
-        SHARD_FINISHED,    /* every line is settled */
+        SHARD_FINISHED,    /* the intake has ended and every job is settled */
         SHARD_INTERRUPTED, /* drained or stopped; the state is kept */
-        SHARD_LIMITED,     /* jobs_limit was reached; the state is kept */
         SHARD_STUCK,       /* no provider can be used until somebody acts; the state is kept */
         SHARD_FAILED,      /* disk or store; the state is kept */
 };
@@ -56,5 +55,26 @@ void shard_drain(struct shard *shard);
 void shard_stop(struct shard *shard);
 
 void shard_get_progress(struct shard *shard, struct shard_progress *out_progress);
-/* After the run. */
+/* After the run, and on the shard's thread. */
 const struct engine *shard_engine(const struct shard *shard);
+
+size_t shard_payload_bytes(const struct shard *shard); /* held; the same */
+
+/* For the intake. */
+struct committer *shard_committer(struct shard *shard);
+int shard_event_fd(const struct shard *shard); /* write 1 to wake the loop */
+/* Another job may be taken. */
+bool shard_has_room(const struct shard *shard);
+bool shard_stopping(const struct shard *shard);
+void shard_take(struct shard *shard, struct job_spec *job);
+/* An intent of the intake's own; goes to the committer at the end of the turn, in order. */
+struct intent *shard_intend(struct shard *shard, enum intent_kind kind);
+size_t shard_intents(const struct shard *shard);
+/* Watches a descriptor for one event; again with `watched`. */
+struct error *shard_watch_once(struct shard *shard, int fd, bool watched) MUST_USE;
+/* While held, no call begins; answers are still taken. */
+void shard_hold(struct shard *shard, bool held);
+/* engine_revoke(), with its commands carried out; engine_share(). */
+void shard_revoke(struct shard *shard, bool (*gone)(void *userdata, const struct job_spec *job),
+                  void *userdata);
+void shard_share(struct shard *shard, const struct limit_part *parts, size_t count, uint32_t whole);

@@ -6,6 +6,7 @@
 #include "broker/ops/log.h"
 
 #include "broker/base/time.h"
+#include "broker/ops/log_limit.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -25,6 +26,10 @@ static struct {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over the secrets and over writing */
 static struct bytes secrets[LOG_SECRETS_MAX];
 static size_t secrets_count;
+
+/* Never held while a line is written, which may take its time. */
+static pthread_mutex_t limit_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct log_limit limit;
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
 
@@ -212,4 +217,49 @@ void log_write(enum log_level level, const char *fmt, ...) {
                 return;
         log_fields(level, message, NULL, 0);
         free(message);
+}
+
+/* ---- repeated ones ---- */
+
+static void write_suppressed(enum log_level level, const char *message, const struct log_field *fields,
+                             size_t count, uint64_t suppressed) {
+        struct log_field all[LOG_FIELDS_MAX + 1];
+        count = count > LOG_FIELDS_MAX ? LOG_FIELDS_MAX : count;
+        if (count > 0)
+                memcpy(all, fields, count * sizeof(*all));
+        if (suppressed > 0)
+                all[count++] = LOG_NUMBER("suppressed", (int64_t)suppressed);
+        log_fields(level, message, all, count);
+}
+
+void log_fields_limited(enum log_level level, const char *message, const struct log_field *fields,
+                        size_t count) {
+        uint64_t suppressed;
+        if (!log_enabled(level))
+                return;
+        pthread_mutex_lock(&limit_lock);
+        bool taken = log_limit_take(&limit, (int)level, message, clock_now_ns(), &suppressed);
+        pthread_mutex_unlock(&limit_lock);
+        if (taken)
+                write_suppressed(level, message, fields, count, suppressed);
+}
+
+void log_report_suppressed(bool at_end) {
+        int64_t now_ns = at_end ? INT64_MAX : clock_now_ns();
+        struct log_limit_report report;
+        for (size_t i = 0; i < LOG_LIMIT_MESSAGES_MAX; i++) {
+                pthread_mutex_lock(&limit_lock);
+                bool due = log_limit_report(&limit, i, now_ns, &report);
+                pthread_mutex_unlock(&limit_lock);
+                if (due)
+                        write_suppressed((enum log_level)report.level, report.message, NULL, 0,
+                                         report.suppressed);
+        }
+}
+
+uint64_t log_suppressed_count(void) {
+        pthread_mutex_lock(&limit_lock);
+        uint64_t count = limit.suppressed;
+        pthread_mutex_unlock(&limit_lock);
+        return count;
 }

@@ -8,7 +8,13 @@
  *   - Bloom filters of 10 bits, on the memtable too: nearly all look-ups are for keys that are not there.
  *   - hashes do not compress: only bodies are, and they live in blob files, so that compaction does not carry
  *     them around.
- *   - one thread writes: no concurrent memtable writes, which saves the atomics.
+ *   - writers take turns: no concurrent memtable writes, which saves the atomics. Writes that come together
+ *     share one fsync.
+ *   - a partition's family is small when it is idle: a short table of buckets, allocated in small pieces.
+ *     With 100 of them and the large pieces of the files' family the empty write buffers alone would be over
+ *     their bound, and every write would flush.
+ *   - a log that any family still needs stays, so the bound on logs makes all of them flush. Answers are in
+ *     the logs too; the bound of a worker is larger, so that its partitions do not write many small files.
  * A full disk: RocksDB looks every 5 s and takes writes again once a write buffer's worth (8 MB) is free.
  */
 #include "broker/store/db.h"
@@ -23,24 +29,27 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WRITE_BUFFERS_BYTES (32u << 20) /* all families together */
-#define WRITE_BUFFER_BYTES  (8u << 20)  /* 16 MB cost the writer 0.7 us more a row, in cache misses */
-#define MEMTABLE_BUCKETS    65536       /* about one row in each when the buffer is full */
-#define CACHE_BYTES_MIN     (32u << 20)
-#define CACHE_BYTES_PER_ROW 2 /* the filter has 1.25 */
-#define LOGS_BYTES_MAX      (64u << 20)
-#define MANIFEST_BYTES_MAX  (4u << 20)
-#define BLOOM_BITS          10
-#define OPEN_FILES_MAX      256
-#define BLOB_BYTES_MIN      1024
-#define LOOK_UPS_MAX        256 /* at a time: arrays on the stack */
+#define WRITE_BUFFERS_BYTES    (32u << 20) /* all families together */
+#define WRITE_BUFFER_BYTES     (8u << 20)  /* 16 MB cost the writer 0.7 us more a row, in cache misses */
+#define MEMTABLE_BUCKETS       65536       /* about one row in each when the buffer is full */
+#define CACHE_BYTES_MIN        (32u << 20)
+#define CACHE_BYTES_PER_ROW    2 /* the filter has 1.25 */
+#define LOGS_BYTES_MAX         (64u << 20)
+#define PARTITION_BUFFER_BYTES (4u << 20)
+#define PARTITION_BUCKETS      4096
+#define PARTITION_ARENA_BYTES  (32u << 10)
+#define ANSWERS_BUFFER_BYTES   (8u << 20)
+#define ANSWERS_BUCKETS        4096
+#define WORKER_LOGS_BYTES_MAX  (256u << 20)
+#define WORKER_OPEN_FILES_MAX  1024
+#define MANIFEST_BYTES_MAX     (4u << 20)
+#define BLOOM_BITS             10
+#define OPEN_FILES_MAX         256
+#define BLOB_BYTES_MIN         1024
+#define LOOK_UPS_MAX           256 /* at a time: arrays on the stack */
 
-static const char *const family_names[FAMILIES_COUNT] = {"default", "settled-0", "begun", "bodies"};
-
-struct rocksdb_column_family_handle_t *db_settled(const struct db *db, struct key128 key) {
-        (void)key;
-        return db->families[FAMILY_SETTLED];
-}
+static const char *const family_names[FAMILIES_COUNT] = {"default", "settled-0", "begun",
+                                                         "bodies",  "answers",   "parked"};
 
 struct error *db_error(char *message, const char *doing) {
         if (!message)
@@ -71,11 +80,11 @@ struct error *db_row_error(const struct db *db, const char *what, bool newer) {
                          db->directory, what);
 }
 
-static void set_bounds(rocksdb_options_t *options) {
+static void set_bounds(rocksdb_options_t *options, bool worker) {
         rocksdb_options_set_db_write_buffer_size(options, WRITE_BUFFERS_BYTES);
-        rocksdb_options_set_max_total_wal_size(options, LOGS_BYTES_MAX);
+        rocksdb_options_set_max_total_wal_size(options, worker ? WORKER_LOGS_BYTES_MAX : LOGS_BYTES_MAX);
         rocksdb_options_set_max_manifest_file_size(options, MANIFEST_BYTES_MAX);
-        rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
+        rocksdb_options_set_max_open_files(options, worker ? WORKER_OPEN_FILES_MAX : OPEN_FILES_MAX);
         rocksdb_options_set_max_background_jobs(options, 2);
         /*
          * Fatal only: what is wrong comes back as an error, and a RocksDB 7.8 with asserts (Debian's) aborts
@@ -89,7 +98,7 @@ static void set_bounds(rocksdb_options_t *options) {
 }
 
 /* Options that the C API has no call for go through a string. */
-static struct error *options_new(bool strict, rocksdb_options_t **out_options) {
+static struct error *options_new(const struct store_options *wanted, rocksdb_options_t **out_options) {
         rocksdb_options_t *plain = rocksdb_options_create(), *options = rocksdb_options_create();
         char *message = NULL;
         rocksdb_get_options_from_string(plain,
@@ -103,9 +112,9 @@ static struct error *options_new(bool strict, rocksdb_options_t **out_options) {
         }
         rocksdb_options_set_create_missing_column_families(options, 1);
         rocksdb_options_set_paranoid_checks(options, 1);
-        rocksdb_options_set_wal_recovery_mode(options, strict ? 1 : 0);
+        rocksdb_options_set_wal_recovery_mode(options, wanted->strict ? 1 : 0);
         rocksdb_options_set_allow_concurrent_memtable_write(options, 0);
-        set_bounds(options);
+        set_bounds(options, wanted->worker);
         *out_options = options;
         return NULL;
 }
@@ -122,7 +131,12 @@ static rocksdb_cache_t *cache_new(void) {
 }
 
 void db_fit_cache(struct db *db) {
-        uint64_t wanted = db_estimate(db, FAMILY_SETTLED) * CACHE_BYTES_PER_ROW;
+        uint64_t rows = db_estimate(db, FAMILY_SETTLED);
+        for (uint32_t i = 0; i < STORE_PARTITIONS_MAX; i++) {
+                if (db_partition(db, i))
+                        rows += db_estimate_settled(db, i);
+        }
+        uint64_t wanted = rows * CACHE_BYTES_PER_ROW;
         rocksdb_cache_set_capacity(db->cache, wanted > CACHE_BYTES_MIN ? (size_t)wanted : CACHE_BYTES_MIN);
 }
 
@@ -145,10 +159,10 @@ static void set_table(const struct db *db, rocksdb_options_t *options) {
  * Keys are hashes: a table of them takes a row at a third of what an ordered list costs. Scans sort
  * (total_order_seek). The prefix is the whole key, so the filters hold nothing twice.
  */
-static void set_hashed(rocksdb_options_t *options) {
-        rocksdb_slicetransform_t *whole_key = rocksdb_slicetransform_create_fixed_prefix(KEY_BYTES);
+static void set_hashed(rocksdb_options_t *options, size_t key_bytes, size_t buckets) {
+        rocksdb_slicetransform_t *whole_key = rocksdb_slicetransform_create_fixed_prefix(key_bytes);
         rocksdb_options_set_prefix_extractor(options, whole_key);
-        rocksdb_options_set_hash_link_list_rep(options, MEMTABLE_BUCKETS);
+        rocksdb_options_set_hash_link_list_rep(options, buckets);
 }
 
 static rocksdb_options_t *family_options_new(const struct db *db, rocksdb_options_t *base,
@@ -159,9 +173,13 @@ static rocksdb_options_t *family_options_new(const struct db *db, rocksdb_option
         rocksdb_options_set_write_buffer_size(options, family == FAMILY_META ? 1u << 20 : WRITE_BUFFER_BYTES);
         rocksdb_options_set_max_write_buffer_number(options, 2);
         if (family == FAMILY_SETTLED) {
-                set_hashed(options);
+                set_hashed(options, KEY_BYTES, MEMTABLE_BUCKETS);
         }
-        if (family == FAMILY_BODIES) {
+        if (family == FAMILY_ANSWERS) { /* mostly gone before the buffer is full; blob files cost more then */
+                set_hashed(options, ANSWER_KEY_BYTES, ANSWERS_BUCKETS);
+                rocksdb_options_set_write_buffer_size(options, ANSWERS_BUFFER_BYTES);
+        }
+        if (family == FAMILY_BODIES || family == FAMILY_PARKED) {
                 rocksdb_options_set_enable_blob_files(options, 1);
                 rocksdb_options_set_min_blob_size(options, BLOB_BYTES_MIN);
                 rocksdb_options_set_blob_compression_type(options, rocksdb_lz4_compression);
@@ -171,39 +189,141 @@ static rocksdb_options_t *family_options_new(const struct db *db, rocksdb_option
         return options;
 }
 
+rocksdb_options_t *db_partition_options_new(const struct db *db) {
+        rocksdb_options_t *options = family_options_new(db, db->options, FAMILIES_COUNT);
+        set_hashed(options, KEY_BYTES, PARTITION_BUCKETS);
+        rocksdb_options_set_write_buffer_size(options, PARTITION_BUFFER_BYTES);
+        rocksdb_options_set_arena_block_size(options, PARTITION_ARENA_BYTES);
+        return options;
+}
+
+/* ---- opening ---- */
+
+/* The families that are to be opened. */
+struct families {
+        char **listed;
+        size_t listed_count;
+        const char **names;
+        rocksdb_options_t **options;
+        rocksdb_column_family_handle_t **handles;
+        size_t count;
+};
+
+static bool is_listed(const struct families *families, const char *name) {
+        for (size_t i = 0; i < families->listed_count; i++) {
+                if (strcmp(families->listed[i], name) == 0)
+                        return true;
+        }
+        return false;
+}
+
+static void add_family(struct families *families, const char *name, rocksdb_options_t *options) {
+        families->names[families->count] = name;
+        families->options[families->count++] = options;
+}
+
 /* A family that we do not know was made by a version that knows more. */
-static struct error *check_families(const struct db *db, const rocksdb_options_t *options) {
-        size_t count = 0;
-        char *message = NULL;
-        char **names = rocksdb_list_column_families(options, db->directory, &count, &message);
-        struct error *error = db_error(message, "cannot read the MANIFEST");
-        for (size_t i = 0; i < count && !error; i++) {
+static struct error *choose_families(const struct db *db, bool exists, const struct store_options *wanted,
+                                     struct families *families) {
+        for (enum family i = 0; i < FAMILIES_COUNT; i++) {
+                bool made = !wanted->read_only && (wanted->worker || i < FAMILY_ANSWERS);
+                if (made || (exists && is_listed(families, family_names[i])))
+                        add_family(families, family_names[i], family_options_new(db, db->options, i));
+        }
+        for (size_t i = 0; i < families->listed_count; i++) {
+                const char *name = families->listed[i];
+                uint32_t number;
                 bool known = false;
                 for (size_t k = 0; k < FAMILIES_COUNT; k++)
-                        known = known || strcmp(names[i], family_names[k]) == 0;
-                if (!known)
-                        error = db_row_error(db, names[i], true);
+                        known = known || strcmp(name, family_names[k]) == 0;
+                if (known)
+                        continue;
+                if (!number_of_name(bytes_of(name), PARTITION_FAMILY, &number))
+                        return db_row_error(db, name, true);
+                add_family(families, name, db_partition_options_new(db));
         }
-        rocksdb_list_column_families_destroy(names, count);
+        return NULL;
+}
+
+static struct error *add_partition(struct db *db, uint32_t number, rocksdb_column_family_handle_t *family,
+                                   struct partition **out_partition) {
+        struct partition *partition = calloc(1, sizeof(*partition));
+        if (!partition)
+                return error_new(ERROR_MEMORY, "no memory for partition %u", number);
+        partition->number = number;
+        partition->family = family;
+        pthread_mutex_init(&partition->parking, NULL);
+        atomic_store(&db->partitions[number], partition);
+        *out_partition = partition;
+        return NULL;
+}
+
+static void free_partition(struct partition *partition) {
+        pthread_mutex_destroy(&partition->parking);
+        free(partition);
+}
+
+static struct error *take_handles(struct db *db, const struct families *families) {
+        struct error *error = NULL;
+        for (size_t i = 0; i < families->count; i++) {
+                uint32_t number;
+                struct partition *partition;
+                for (size_t k = 0; k < FAMILIES_COUNT; k++) {
+                        if (strcmp(families->names[i], family_names[k]) == 0)
+                                db->families[k] = families->handles[i];
+                }
+                if (!number_of_name(bytes_of(families->names[i]), PARTITION_FAMILY, &number))
+                        continue;
+                struct error *refused =
+                        error ? NULL : add_partition(db, number, families->handles[i], &partition);
+                if (error || refused)
+                        rocksdb_column_family_handle_destroy(families->handles[i]);
+                error = error ? error : refused;
+        }
         return error;
 }
 
-static struct error *open_rocks(struct db *db, rocksdb_options_t *options, bool read_only) {
-        rocksdb_options_t *families[FAMILIES_COUNT];
+static struct error *open_families(struct db *db, struct families *families, bool read_only) {
         char *message = NULL;
-        for (size_t i = 0; i < FAMILIES_COUNT; i++)
-                families[i] = family_options_new(db, options, (enum family)i);
+        const rocksdb_options_t *const *options = (const rocksdb_options_t *const *)families->options;
         if (read_only)
                 db->rocks = rocksdb_open_for_read_only_column_families(
-                        options, db->directory, FAMILIES_COUNT, family_names,
-                        (const rocksdb_options_t *const *)families, db->families, 0, &message);
+                        db->options, db->directory, (int)families->count, families->names, options,
+                        families->handles, 0, &message);
         else
-                db->rocks = rocksdb_open_column_families(options, db->directory, FAMILIES_COUNT, family_names,
-                                                         (const rocksdb_options_t *const *)families,
-                                                         db->families, &message);
-        for (size_t i = 0; i < FAMILIES_COUNT; i++)
-                rocksdb_options_destroy(families[i]);
-        return db_error(message, "RocksDB");
+                db->rocks =
+                        rocksdb_open_column_families(db->options, db->directory, (int)families->count,
+                                                     families->names, options, families->handles, &message);
+        return message ? db_error(message, "RocksDB") : take_handles(db, families);
+}
+
+static struct error *open_rocks(struct db *db, bool exists, const struct store_options *wanted) {
+        struct families families = {0};
+        char *message = NULL;
+        if (exists)
+                families.listed = rocksdb_list_column_families(db->options, db->directory,
+                                                               &families.listed_count, &message);
+        if (message)
+                return db_error(message, "cannot read the MANIFEST");
+        size_t count = families.listed_count + FAMILIES_COUNT;
+        families.names = calloc(count, sizeof(*families.names));
+        families.options = calloc(count, sizeof(*families.options));
+        families.handles = calloc(count, sizeof(*families.handles));
+        struct error *error = NULL;
+        if (!families.names || !families.options || !families.handles)
+                error = error_new(ERROR_MEMORY, "no memory to open the state");
+        if (!error)
+                error = choose_families(db, exists, wanted, &families);
+        if (!error)
+                error = open_families(db, &families, wanted->read_only);
+        for (size_t i = 0; i < families.count; i++)
+                rocksdb_options_destroy(families.options[i]);
+        free(families.names);
+        free(families.options);
+        free(families.handles);
+        if (families.listed)
+                rocksdb_list_column_families_destroy(families.listed, families.listed_count);
+        return error;
 }
 
 static struct error *nothing_seen(void *userdata, struct bytes key, struct bytes value) {
@@ -221,7 +341,7 @@ static struct error *write_format(struct db *db) {
         rocksdb_writebatch_t *rows = rocksdb_writebatch_create();
         rocksdb_writebatch_put_cf(rows, db->families[FAMILY_META], FORMAT_KEY, strlen(FORMAT_KEY),
                                   (const char *)value, sizeof(value));
-        struct error *error = db_write(db, rows);
+        struct error *error = db_write(db, rows, false);
         rocksdb_writebatch_destroy(rows);
         return error;
 }
@@ -283,7 +403,6 @@ static struct error *prepare_directory(struct db *db, bool read_only, bool *out_
 }
 
 static struct error *open_steps(struct db *db, const struct store_options *store_options) {
-        rocksdb_options_t *options = NULL;
         bool exists = false;
         struct error *error = db_fault(db, "open");
         if (!error)
@@ -291,17 +410,13 @@ static struct error *open_steps(struct db *db, const struct store_options *store
         if (!error && store_options->read_only && !exists)
                 error = error_new(ERROR_INPUT, "there is no state in %s", db->directory);
         if (!error)
-                error = options_new(store_options->strict, &options);
+                error = options_new(store_options, &db->options);
         if (error)
                 return error;
-        rocksdb_options_set_create_if_missing(options, !exists);
-        if (exists)
-                error = check_families(db, options);
-        if (!error)
-                error = open_rocks(db, options, store_options->read_only);
+        rocksdb_options_set_create_if_missing(db->options, !exists);
+        error = open_rocks(db, exists, store_options);
         if (!error)
                 error = check_format(db, store_options->read_only);
-        rocksdb_options_destroy(options);
         if (!error)
                 db_fit_cache(db);
         return error;
@@ -316,9 +431,11 @@ struct error *db_open(struct db *db, const struct store_options *options) {
                 .read = rocksdb_readoptions_create(),
                 .scan = rocksdb_readoptions_create(),
                 .write = rocksdb_writeoptions_create(),
+                .write_lazy = rocksdb_writeoptions_create(),
                 .cache = cache_new(),
+                .partitions = calloc(STORE_PARTITIONS_MAX, sizeof(*db->partitions)),
         };
-        if (!db->directory)
+        if (!db->directory || !db->partitions)
                 return error_new(ERROR_MEMORY, "no memory to open the state");
         rocksdb_readoptions_set_fill_cache(db->scan, 0);
         rocksdb_readoptions_set_total_order_seek(db->scan, 1);
@@ -334,14 +451,26 @@ void db_close(struct db *db) {
                 if (db->families[i])
                         rocksdb_column_family_handle_destroy(db->families[i]);
         }
+        for (uint32_t i = 0; db->partitions && i < STORE_PARTITIONS_MAX; i++) {
+                struct partition *partition = db_partition(db, i);
+                if (!partition)
+                        continue;
+                rocksdb_column_family_handle_destroy(partition->family);
+                free_partition(partition);
+        }
+        free(db->partitions);
         if (db->rocks)
                 rocksdb_close(db->rocks);
+        if (db->options)
+                rocksdb_options_destroy(db->options);
         if (db->read)
                 rocksdb_readoptions_destroy(db->read);
         if (db->scan)
                 rocksdb_readoptions_destroy(db->scan);
         if (db->write)
                 rocksdb_writeoptions_destroy(db->write);
+        if (db->write_lazy)
+                rocksdb_writeoptions_destroy(db->write_lazy);
         if (db->cache)
                 rocksdb_cache_destroy(db->cache);
         if (db->lock_fd >= 0)
@@ -350,12 +479,70 @@ void db_close(struct db *db) {
         *db = (struct db){.lock_fd = -1};
 }
 
-struct error *db_write(struct db *db, struct rocksdb_writebatch_t *rows) {
+/* ---- partitions ---- */
+
+struct partition *db_partition(const struct db *db, uint32_t number) {
+        return number < STORE_PARTITIONS_MAX ? atomic_load(&db->partitions[number]) : NULL;
+}
+
+static struct error *make_family(struct db *db, const char *name, rocksdb_options_t *options,
+                                 rocksdb_column_family_handle_t **out_handle) {
+        char *message = NULL;
+        struct error *error = db_fault(db, "family");
+        rocksdb_column_family_handle_t *handle = NULL;
+        if (!error) {
+                handle = rocksdb_create_column_family(db->rocks, options, name, &message);
+                error = message ? db_error(message, "cannot make a column family") : NULL;
+        }
+        rocksdb_options_destroy(options);
+        if (!error)
+                *out_handle = handle;
+        return error;
+}
+
+struct error *db_partition_make(struct db *db, uint32_t number, struct partition **out_partition) {
+        char name[NUMBER_NAME_MAX];
+        rocksdb_column_family_handle_t *family = NULL;
+        number_name(PARTITION_FAMILY, number, name);
+        struct error *error = make_family(db, name, db_partition_options_new(db), &family);
+        if (error)
+                return error;
+        error = add_partition(db, number, family, out_partition);
+        if (error)
+                rocksdb_column_family_handle_destroy(family);
+        return error;
+}
+
+struct error *db_partition_drop(struct db *db, struct partition *partition, bool again) {
+        char *message = NULL;
+        char name[NUMBER_NAME_MAX];
+        struct error *error = db_fault(db, "family");
+        if (!error) {
+                rocksdb_drop_column_family(db->rocks, partition->family, &message);
+                error = message ? db_error(message, "cannot drop a column family") : NULL;
+        }
+        if (error)
+                return error;
+        rocksdb_column_family_handle_t *old = partition->family;
+        number_name(PARTITION_FAMILY, partition->number, name);
+        if (again)
+                error = make_family(db, name, db_partition_options_new(db), &partition->family);
+        rocksdb_column_family_handle_destroy(old);
+        if (again && !error)
+                return NULL;
+        atomic_store(&db->partitions[partition->number], NULL);
+        free_partition(partition);
+        return error;
+}
+
+/* ---- reading and writing ---- */
+
+struct error *db_write(struct db *db, struct rocksdb_writebatch_t *rows, bool lazy) {
         struct error *error = db_fault(db, "write");
         if (error)
                 return error;
         char *message = NULL;
-        rocksdb_write(db->rocks, db->write, rows, &message);
+        rocksdb_write(db->rocks, lazy ? db->write_lazy : db->write, rows, &message);
         return message ? db_error(message, "write") : db_fault(db, "written");
 }
 
@@ -364,6 +551,10 @@ struct error *db_get(const struct db *db, enum family family, struct bytes key, 
         struct error *error = db_fault(db, "get");
         if (error)
                 return error;
+        if (!db->families[family]) {
+                *out_found = false;
+                return NULL;
+        }
         char *message = NULL;
         rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(db->rocks, db->read, db->families[family],
                                                                key.data, key.size, &message);
@@ -382,10 +573,11 @@ struct error *db_get(const struct db *db, enum family family, struct bytes key, 
         return NULL;
 }
 
-static struct error *scan_rows(rocksdb_iterator_t *rows, struct bytes prefix,
+/* Rows from `from` on, as long as they start with `prefix`. */
+static struct error *scan_rows(rocksdb_iterator_t *rows, struct bytes from, struct bytes prefix,
                                struct error *(*each)(void *userdata, struct bytes key, struct bytes value),
                                void *userdata) {
-        for (rocksdb_iter_seek(rows, prefix.data, prefix.size); rocksdb_iter_valid(rows);
+        for (rocksdb_iter_seek(rows, from.data, from.size); rocksdb_iter_valid(rows);
              rocksdb_iter_next(rows)) {
                 struct bytes key, value;
                 key.data = rocksdb_iter_key(rows, &key.size);
@@ -401,81 +593,165 @@ static struct error *scan_rows(rocksdb_iterator_t *rows, struct bytes prefix,
         return db_error(message, "cannot read the state");
 }
 
-struct error *db_scan(const struct db *db, enum family family, struct bytes prefix,
-                      struct error *(*each)(void *userdata, struct bytes key, struct bytes value),
-                      void *userdata) {
+static struct error *scan_family(const struct db *db, rocksdb_column_family_handle_t *family,
+                                 struct bytes from, struct bytes prefix,
+                                 struct error *(*each)(void *userdata, struct bytes key, struct bytes value),
+                                 void *userdata) {
         struct error *error = db_fault(db, "scan");
-        if (error)
+        if (error || !family)
                 return error;
-        rocksdb_iterator_t *rows = rocksdb_create_iterator_cf(db->rocks, db->scan, db->families[family]);
-        error = scan_rows(rows, prefix, each, userdata);
+        rocksdb_iterator_t *rows = rocksdb_create_iterator_cf(db->rocks, db->scan, family);
+        error = scan_rows(rows, from, prefix, each, userdata);
         rocksdb_iter_destroy(rows);
         return error;
 }
 
-static enum record_outcome take_slice(rocksdb_pinnableslice_t *slice, bool *out_found,
-                                      struct settled *out_settled) {
-        struct bytes row;
-        row.data = rocksdb_pinnableslice_value(slice, &row.size);
-        *out_found = true;
-        return settled_decode(row, out_settled);
+struct error *db_scan(const struct db *db, enum family family, struct bytes prefix,
+                      struct error *(*each)(void *userdata, struct bytes key, struct bytes value),
+                      void *userdata) {
+        return scan_family(db, db->families[family], prefix, prefix, each, userdata);
 }
 
-static struct error *look_up_some(const struct db *db, const struct key128 *keys, size_t count,
-                                  bool *out_found, struct settled *out_settled) {
+static rocksdb_column_family_handle_t *settled_family(const struct db *db, uint32_t number) {
+        const struct partition *partition = db_partition(db, number);
+        if (number == STORE_NO_PARTITION)
+                return db->families[FAMILY_SETTLED];
+        return partition ? partition->family : NULL;
+}
+
+struct error *db_scan_settled(const struct db *db, uint32_t partition, struct bytes from,
+                              struct error *(*each)(void *userdata, struct bytes key, struct bytes value),
+                              void *userdata) {
+        return scan_family(db, settled_family(db, partition), from, BYTES(""), each, userdata);
+}
+
+struct error *db_scan_range(const struct db *db, enum family family, struct bytes from, struct bytes until,
+                            struct error *(*each)(void *userdata, struct bytes key, struct bytes value),
+                            void *userdata) {
+        struct error *error = db_fault(db, "scan");
+        if (error || !db->families[family])
+                return error;
+        rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+        rocksdb_readoptions_set_fill_cache(options, 0);
+        rocksdb_readoptions_set_iterate_upper_bound(options, until.data, until.size);
+        rocksdb_iterator_t *rows = rocksdb_create_iterator_cf(db->rocks, options, db->families[family]);
+        error = scan_rows(rows, from, BYTES(""), each, userdata);
+        rocksdb_iter_destroy(rows);
+        rocksdb_readoptions_destroy(options);
+        return error;
+}
+
+/* ---- look-ups ---- */
+
+static struct error *take_slice(const struct db *db, uint32_t partition, char *message,
+                                rocksdb_pinnableslice_t *slice, struct job_row *out_row) {
+        struct error *error = db_error(message, "cannot read the state");
+        if (!slice)
+                return error;
+        struct bytes row;
+        row.data = rocksdb_pinnableslice_value(slice, &row.size);
+        enum record_outcome outcome = job_row_decode(row, partition, out_row);
+        rocksdb_pinnableslice_destroy(slice);
+        if (outcome != RECORD_OK && !error)
+                error = db_row_error(db, "a settled row", outcome == RECORD_NEWER);
+        return error;
+}
+
+/* Keys of one partition. places: where in out_rows each of them goes. */
+static struct error *look_up_some(const struct db *db, uint32_t partition, const struct key128 *keys,
+                                  const size_t *places, size_t count, struct job_row *out_rows) {
         uint8_t rows[LOOK_UPS_MAX][KEY_BYTES];
         const char *pointers[LOOK_UPS_MAX];
         size_t sizes[LOOK_UPS_MAX];
         rocksdb_pinnableslice_t *slices[LOOK_UPS_MAX];
         char *messages[LOOK_UPS_MAX];
+        rocksdb_column_family_handle_t *family = settled_family(db, partition);
         for (size_t i = 0; i < count; i++) {
-                key_encode(keys[i], rows[i]);
+                out_rows[places[i]].kind = JOB_ROW_NONE;
+                key_encode(keys[places[i]], rows[i]);
                 pointers[i] = (const char *)rows[i];
                 sizes[i] = KEY_BYTES;
         }
-        rocksdb_batched_multi_get_cf(db->rocks, db->read, db_settled(db, keys[0]), count, pointers, sizes,
-                                     slices, messages, false);
+        if (!family)
+                return NULL;
+        rocksdb_batched_multi_get_cf(db->rocks, db->read, family, count, pointers, sizes, slices, messages,
+                                     false);
         struct error *error = NULL;
         for (size_t i = 0; i < count; i++) {
-                out_found[i] = false;
-                if (messages[i] && error)
-                        rocksdb_free(messages[i]);
-                else if (messages[i])
-                        error = db_error(messages[i], "cannot read the state");
-                if (!slices[i])
-                        continue;
-                enum record_outcome outcome = take_slice(slices[i], &out_found[i], &out_settled[i]);
-                rocksdb_pinnableslice_destroy(slices[i]);
-                if (outcome != RECORD_OK && !error)
-                        error = db_row_error(db, "a settled row", outcome == RECORD_NEWER);
+                struct error *another =
+                        take_slice(db, partition, messages[i], slices[i], &out_rows[places[i]]);
+                if (error)
+                        error_free(another);
+                else
+                        error = another;
         }
         return error;
 }
 
-struct error *db_look_up(const struct db *db, const struct key128 *keys, size_t count, bool *out_found,
-                         struct settled *out_settled) {
+/*
+ * Takes the keys of the first partition that is left, up to LOOK_UPS_MAX, off `left`, which keeps its order.
+ */
+static size_t take_partition(const uint32_t *partitions, size_t *left, size_t *left_count,
+                             size_t places[LOOK_UPS_MAX]) {
+        size_t taken = 0, kept = 0;
+        uint32_t partition = partitions ? partitions[left[0]] : STORE_NO_PARTITION;
+        for (size_t i = 0; i < *left_count; i++) {
+                if (taken < LOOK_UPS_MAX && (!partitions || partitions[left[i]] == partition))
+                        places[taken++] = left[i];
+                else
+                        left[kept++] = left[i];
+        }
+        *left_count = kept;
+        return taken;
+}
+
+struct error *db_look_up(const struct db *db, const struct key128 *keys, const uint32_t *partitions,
+                         size_t count, struct job_row *out_rows) {
         struct error *error = db_fault(db, "look_up");
         for (size_t done = 0; done < count && !error; done += LOOK_UPS_MAX) {
-                size_t some = count - done < LOOK_UPS_MAX ? count - done : LOOK_UPS_MAX;
-                error = look_up_some(db, keys + done, some, out_found + done, out_settled + done);
+                size_t left[LOOK_UPS_MAX], places[LOOK_UPS_MAX];
+                size_t left_count = count - done < LOOK_UPS_MAX ? count - done : LOOK_UPS_MAX;
+                for (size_t i = 0; i < left_count; i++)
+                        left[i] = done + i;
+                while (left_count > 0 && !error) {
+                        size_t some = take_partition(partitions, left, &left_count, places);
+                        uint32_t partition = partitions ? partitions[places[0]] : STORE_NO_PARTITION;
+                        error = look_up_some(db, partition, keys, places, some, out_rows);
+                }
         }
         return error;
 }
 
-uint64_t db_estimate(const struct db *db, enum family family) {
+/* ---- figures ---- */
+
+static uint64_t family_figure(const struct db *db, rocksdb_column_family_handle_t *family, const char *name) {
         uint64_t value = 0;
-        rocksdb_property_int_cf(db->rocks, db->families[family], "rocksdb.estimate-num-keys", &value);
+        if (family)
+                rocksdb_property_int_cf(db->rocks, family, name, &value);
         return value;
 }
 
+uint64_t db_estimate(const struct db *db, enum family family) {
+        return family_figure(db, db->families[family], "rocksdb.estimate-num-keys");
+}
+
+uint64_t db_estimate_settled(const struct db *db, uint32_t partition) {
+        return family_figure(db, settled_family(db, partition), "rocksdb.estimate-num-keys");
+}
+
+static uint64_t family_memory(const struct db *db, rocksdb_column_family_handle_t *family) {
+        return family_figure(db, family, "rocksdb.cur-size-all-mem-tables") +
+               family_figure(db, family, "rocksdb.estimate-table-readers-mem");
+}
+
 void db_usage(const struct db *db, uint64_t *out_disk_bytes, uint64_t *out_memory_bytes) {
-        static const char *const parts[] = {"rocksdb.cur-size-all-mem-tables",
-                                            "rocksdb.estimate-table-readers-mem"};
         uint64_t memory = rocksdb_cache_get_usage(db->cache);
-        for (size_t i = 0; i < FAMILIES_COUNT * 2; i++) {
-                uint64_t value = 0;
-                rocksdb_property_int_cf(db->rocks, db->families[i / 2], parts[i % 2], &value);
-                memory += value;
+        for (size_t i = 0; i < FAMILIES_COUNT; i++)
+                memory += family_memory(db, db->families[i]);
+        for (uint32_t i = 0; i < STORE_PARTITIONS_MAX; i++) {
+                const struct partition *partition = db_partition(db, i);
+                if (partition)
+                        memory += family_memory(db, partition->family);
         }
         *out_disk_bytes = directory_bytes(db->directory);
         *out_memory_bytes = memory;

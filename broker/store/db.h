@@ -4,12 +4,17 @@
  * turned into ours. Owned by struct store; everything but opening and closing may be called from any thread,
  * as RocksDB allows.
  */
+#include "broker/store/record.h"
 #include "broker/store/store.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 struct rocksdb_t;
 struct rocksdb_cache_t;
 struct rocksdb_column_family_handle_t;
 struct rocksdb_iterator_t;
+struct rocksdb_options_t;
 struct rocksdb_readoptions_t;
 struct rocksdb_writebatch_t;
 struct rocksdb_writeoptions_t;
@@ -19,14 +24,33 @@ enum family {
         FAMILY_SETTLED, /* "settled-0" */
         FAMILY_BEGUN,
         FAMILY_BODIES,
+        FAMILY_ANSWERS, /* these two are there in a worker's; else NULL, and empty then */
+        FAMILY_PARKED,
         FAMILIES_COUNT,
+};
+
+#define PARTITION_FAMILY "partition-"
+
+/* A jobs partition: its family, and what parked.c knows of it. */
+struct partition {
+        uint32_t number;
+        bool open;                                     /* store_partition_open() has been called */
+        struct rocksdb_column_family_handle_t *family; /* changed only while nobody uses the partition */
+        atomic_uint batches;                           /* that hold rows of it */
+        atomic_uint_fast64_t parked;                   /* jobs; 0 until it is open */
+        pthread_mutex_t parking;                       /* for these two */
+        uint64_t parks;                                /* how often something was parked */
+        int64_t parked_from;                           /* none is due before that */
+        bool loading; /* its rows need not agree before they have been loaded */
 };
 
 struct db {
         struct rocksdb_t *rocks;
         struct rocksdb_column_family_handle_t *families[FAMILIES_COUNT];
+        _Atomic(struct partition *) *partitions; /* by number; STORE_PARTITIONS_MAX of them */
+        struct rocksdb_options_t *options;       /* of the database, from which those of a family are made */
         struct rocksdb_readoptions_t *read, *scan;
-        struct rocksdb_writeoptions_t *write;
+        struct rocksdb_writeoptions_t *write, *write_lazy;
         struct rocksdb_cache_t *cache;
         char *directory;
         int lock_fd; /* the file `owner`, locked; -1 when read-only */
@@ -37,17 +61,22 @@ struct db {
 struct error *db_open(struct db *db, const struct store_options *options) MUST_USE;
 void db_close(struct db *db); /* also after a failed db_open() */
 
-/* The family with the settled rows of that key. One for all now; one per partition when there are partitions.
- */
-struct rocksdb_column_family_handle_t *db_settled(const struct db *db, struct key128 key);
+/* NULL when there is none of that number. */
+struct partition *db_partition(const struct db *db, uint32_t number);
+/* Makes the family. */
+struct error *db_partition_make(struct db *db, uint32_t number, struct partition **out_partition) MUST_USE;
+/* Drops the family; `again`: and makes it anew, else `partition` is freed. */
+struct error *db_partition_drop(struct db *db, struct partition *partition, bool again) MUST_USE;
+/* The options of a partition's family; the caller's. */
+struct rocksdb_options_t *db_partition_options_new(const struct db *db);
 
 /* Takes RocksDB's message (and frees it): ERROR_FULL, ERROR_CORRUPT or ERROR_IO. NULL stays NULL. */
 struct error *db_error(char *message, const char *doing) MUST_USE;
 /* Asks the hook of the tests whether this operation is to fail. */
 struct error *db_fault(const struct db *db, const char *operation) MUST_USE;
 
-/* Writes and syncs. */
-struct error *db_write(struct db *db, struct rocksdb_writebatch_t *rows) MUST_USE;
+/* Writes and, unless `lazy`, syncs. */
+struct error *db_write(struct db *db, struct rocksdb_writebatch_t *rows, bool lazy) MUST_USE;
 /* out_value is cleared first. */
 struct error *db_get(const struct db *db, enum family family, struct bytes key, struct buffer *out_value,
                      bool *out_found) MUST_USE;
@@ -55,12 +84,21 @@ struct error *db_get(const struct db *db, enum family family, struct bytes key, 
 struct error *db_scan(const struct db *db, enum family family, struct bytes prefix,
                       struct error *(*each)(void *userdata, struct bytes key, struct bytes value),
                       void *userdata) MUST_USE;
-/* Settled rows, many keys in one go. */
-struct error *db_look_up(const struct db *db, const struct key128 *keys, size_t count, bool *out_found,
-                         struct settled *out_settled) MUST_USE;
+/* The same for a partition's rows, and from `from` on. `each` may write. */
+struct error *db_scan_settled(const struct db *db, uint32_t partition, struct bytes from,
+                              struct error *(*each)(void *userdata, struct bytes key, struct bytes value),
+                              void *userdata) MUST_USE;
+/* Rows of the family from `from` on, and before `until`: beyond that nothing is read. */
+struct error *db_scan_range(const struct db *db, enum family family, struct bytes from, struct bytes until,
+                            struct error *(*each)(void *userdata, struct bytes key, struct bytes value),
+                            void *userdata) MUST_USE;
+/* Settled rows and marks, many keys in one go; partitions NULL: files. */
+struct error *db_look_up(const struct db *db, const struct key128 *keys, const uint32_t *partitions,
+                         size_t count, struct job_row *out_rows) MUST_USE;
 /* The error for a row that does not decode. */
 struct error *db_row_error(const struct db *db, const char *what, bool newer) MUST_USE;
 void db_usage(const struct db *db, uint64_t *out_disk_bytes, uint64_t *out_memory_bytes);
 /* Gives the filters of the settled rows room. Now and then, as they become more. */
 void db_fit_cache(struct db *db);
 uint64_t db_estimate(const struct db *db, enum family family);
+uint64_t db_estimate_settled(const struct db *db, uint32_t partition);

@@ -1,16 +1,110 @@
 #pragma once
-/* What the files of this folder see of the store. Nobody else includes this. */
+/* What the files of this folder see of the store and of a batch. Nobody else includes this. */
+#include "broker/store/answers.h"
 #include "broker/store/journal.h"
+
+#include <pthread.h>
+
+struct rocksdb_writebatch_t;
 
 struct store {
         struct db db;
-        struct journal journal; /* loaded when `journal_loaded` */
-        bool journal_loaded, read_only;
-        uint64_t rows; /* written since the cache was fitted */
-        char *failed;  /* why nothing is written any more; NULL: all is well. The writer's */
+        pthread_mutex_t mutex; /* for the journal and the answers */
+        struct journal journal;
+        struct answers answers;
+        bool journal_loaded, answers_loaded, read_only, worker;
+        pthread_mutex_t keeping;      /* held while ends are kept: one thread at a time */
+        pthread_mutex_t partitioning; /* held while a partition is made or dropped */
+        atomic_uint_fast64_t rows;    /* written since the cache was fitted */
+        _Atomic(char *) failed;       /* why nothing is written any more; NULL: all is well */
+};
+
+/* What a batch does to a job of a partition, in order. Its rows are in the batch already, except for those
+ * that hang on what is there: see parked.c and store_write(). */
+enum change_kind { CHANGE_SETTLE, CHANGE_REMOVE, CHANGE_PARK, CHANGE_UNPARK, CHANGE_ANSWER, CHANGE_DROP };
+
+struct change {
+        enum change_kind kind;
+        uint32_t partition;
+        struct key128 key;
+        int64_t due_unix_ms; /* PARK */
+        size_t index;        /* PARK: in fingerprints; ANSWER: in answers */
+};
+
+struct store_batch {
+        struct store *store;
+        struct rocksdb_writebatch_t *rows;
+        struct buffer begun; /* the row of the block */
+        uint64_t block;
+        uint32_t begun_count;
+        uint8_t begun_version;
+        struct journal_end *ends;
+        size_t ends_count, ends_capacity;
+        struct change *changes;
+        size_t changes_count, changes_capacity;
+        struct answer_entry *answers;
+        size_t answers_count, answers_capacity;
+        uint8_t (*fingerprints)[32]; /* of parked jobs */
+        size_t fingerprints_count, fingerprints_capacity;
+        struct partition **partitions; /* that it has rows of */
+        size_t partitions_count, partitions_capacity;
+        size_t count;
+        bool removes; /* settled rows */
+        bool parks;   /* or unparks */
+        bool failed;  /* memory was refused */
+};
+
+/* What a batch changes in the number of parked jobs, per partition that it has rows of. */
+struct parked_plan {
+        struct parked_change {
+                int64_t delta;
+                int64_t lowest; /* the first that is due of those that it parks; INT64_MAX: none */
+        } * changes;            /* in the order of batch->partitions; NULL: nothing */
 };
 
 /* ERROR_IO when the store no longer writes, or never did. */
 struct error *store_refuses(const struct store *store) MUST_USE;
 /* Remembers a failed write that must not be tried again. Returns the error that it was given. */
 struct error *store_fail(struct store *store, struct error *error) MUST_USE;
+/* Says whose state could not be read. */
+struct error *store_reading(const struct store *store, struct error *error) MUST_USE;
+/* Before settled rows are taken away. */
+struct error *store_keep_ends(struct store *store) MUST_USE;
+/* The partition, which must be open. */
+struct partition *store_partition(const struct store *store, uint32_t number);
+
+/*
+ * An attempt from before the last opening gives way to what happens to its key now. Gives it; block 0: none.
+ */
+struct begun_id batch_end_unknown(struct store_batch *batch, uint32_t partition, struct key128 key, bool row);
+/* Counts the batch among the users of the partition. */
+struct partition *batch_partition(struct store_batch *batch, uint32_t number);
+
+/* Adds to batch->rows what parking and its end ask for. Then exactly one of commit and undo. */
+struct error *parked_prepare(struct store_batch *batch, struct parked_plan *out_plan) MUST_USE;
+void parked_commit(const struct store_batch *batch, struct parked_plan *plan);
+void parked_undo(struct parked_plan *plan);
+/* Once the rows can be seen. */
+void parked_apply(struct partition *partition, const struct parked_change *change);
+/* Rows of a parked job. */
+void parked_put_body(struct rocksdb_writebatch_t *rows, const struct db *db, uint32_t partition,
+                     struct key128 key, struct bytes value);
+void parked_delete_body(struct rocksdb_writebatch_t *rows, const struct db *db, uint32_t partition,
+                        struct key128 key);
+void parked_put_due(struct rocksdb_writebatch_t *rows, const struct db *db, uint32_t partition,
+                    const struct parked_cursor *at);
+void parked_delete_due(struct rocksdb_writebatch_t *rows, const struct db *db, uint32_t partition,
+                       const struct parked_cursor *at);
+/* Rows that are due without a mark that says so, left behind by a load that did not end, go. */
+struct error *parked_repair(struct store *store, struct partition *partition) MUST_USE;
+struct error *parked_count(const struct db *db, uint32_t partition, uint64_t *out_count) MUST_USE;
+/* Every row of the partition goes, a few at a time. */
+struct error *parked_clear(struct store *store, struct partition *partition) MUST_USE;
+
+/* The partition's state; out_found false: there is none. */
+struct error *partition_get_state(const struct db *db, uint32_t partition, bool *out_found,
+                                  struct partition_state *out_state) MUST_USE;
+/* Whether a load of it did not end. */
+struct error *partition_is_loading(const struct db *db, uint32_t partition, bool *out_loading) MUST_USE;
+void partition_put_loading(struct rocksdb_writebatch_t *rows, const struct db *db, uint32_t partition,
+                           bool loading);

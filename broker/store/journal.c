@@ -6,18 +6,24 @@
 #include "broker/store/journal.h"
 
 #include "broker/base/check.h"
-#include "broker/store/record.h"
+#include "broker/store/answers.h"
 
 #include <rocksdb/c.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum attempt_state { LIVE, OVER, OVER_WITH_ROW };
+/*
+ * ENDING: by a batch that is on its way. OVER_KEEPING, OVER_ENDING: over, and the end row, which was not
+ * needed before, is on its way; by journal_keep_ends(), by another batch.
+ */
+enum attempt_state { LIVE, ENDING, OVER, OVER_KEEPING, OVER_ENDING, OVER_WITH_ROW };
 
 struct journal_block {
         uint32_t count, live;
-        bool durable;  /* its row is on the disk */
-        bool deleting; /* the write that is being prepared deletes it */
+        uint32_t ending; /* ENDING and OVER_ENDING */
+        uint32_t mine;   /* of these, by the batch that is being prepared; 0 outside of that */
+        bool durable;    /* its row is on the disk */
+        bool deleting;   /* a batch on its way deletes it */
         uint8_t states[];
 };
 
@@ -107,26 +113,24 @@ static void forget_unknown(struct journal *journal, struct begun_id id) {
         struct journal_unknown *unknown = find_unknown_id(journal, id);
         if (!unknown || unknown->gone)
                 return;
-        pthread_mutex_lock(&journal->mutex);
         unknown->gone = true;
-        map_remove(&journal->by_key, unknown->begun.key);
+        map_remove(&journal->by_key, key_in(unknown->begun.partition, unknown->begun.key));
         atomic_fetch_sub(&journal->unknown_live, 1);
-        pthread_mutex_unlock(&journal->mutex);
 }
 
-bool journal_find_unknown(struct journal *journal, struct key128 key, struct begun *out_begun,
-                          struct begun_id *out_id) {
+struct key128 key_in(uint32_t partition, struct key128 key) {
+        key.lo ^= (uint64_t)(uint32_t)(partition + 1) * UINT64_C(0x9e3779b97f4a7c15);
+        return key;
+}
+
+bool journal_find_unknown(const struct journal *journal, uint32_t partition, struct key128 key,
+                          struct begun *out_begun, struct begun_id *out_id) {
         uint32_t index;
-        if (atomic_load(&journal->unknown_live) == 0)
+        if (!map_get(&journal->by_key, key_in(partition, key), &index))
                 return false;
-        pthread_mutex_lock(&journal->mutex);
-        bool found = map_get(&journal->by_key, key, &index);
-        if (found) {
-                *out_begun = journal->unknown[index].begun;
-                *out_id = journal->unknown[index].id;
-        }
-        pthread_mutex_unlock(&journal->mutex);
-        return found;
+        *out_begun = journal->unknown[index].begun;
+        *out_id = journal->unknown[index].id;
+        return true;
 }
 
 uint64_t journal_next_block(struct journal *journal) {
@@ -156,17 +160,31 @@ static void delete_block(rocksdb_writebatch_t *rows, const struct db *db, const 
         }
 }
 
-/* A second end of the same attempt, or one of an attempt that is long over, changes nothing. */
+/*
+ * A second end of the same attempt, or one of an attempt that is long over, changes nothing; unless it wants
+ * the row that the first one did not need.
+ */
 static void apply_end(struct journal *journal, struct journal_end *end) {
         struct journal_slot *slot = find_slot(journal, end->id.block);
-        end->applied =
-                slot && end->id.index < slot->block->count && slot->block->states[end->id.index] == LIVE;
-        if (!end->applied)
+        end->applied = end->written = false;
+        if (!slot || end->id.index >= slot->block->count || slot->block->deleting)
                 return;
-        slot->block->states[end->id.index] = OVER;
-        slot->block->live--;
+        struct journal_block *block = slot->block;
+        if (block->live == 0 && block->ending == 0) /* dead: it goes as it is */
+                return;
+        end->before = block->states[end->id.index];
+        if (end->before != LIVE && !(end->before == OVER && end->row))
+                return;
+        end->applied = true;
+        block->live -= end->before == LIVE;
+        block->ending++;
+        block->mine++;
+        block->states[end->id.index] = end->before == LIVE ? ENDING : OVER_ENDING;
 }
 
+/*
+ * A block in which this batch ends the last attempts is not written, or goes; else the ends need their rows.
+ */
 static void write_ends(struct journal *journal, const struct db *db, struct journal_change *change,
                        rocksdb_writebatch_t *rows) {
         for (size_t i = 0; i < change->ends_count; i++) {
@@ -174,13 +192,44 @@ static void write_ends(struct journal *journal, const struct db *db, struct jour
                 if (!end->applied)
                         continue;
                 struct journal_slot *slot = find_slot(journal, end->id.block);
-                if (slot->block->live > 0 && end->row)
+                struct journal_block *block = slot->block;
+                bool last = block->live == 0 && block->ending == block->mine;
+                if (!last && end->row) {
                         put_end(rows, db, end->id);
-                if (slot->block->live > 0 || !slot->block->durable || slot->block->deleting)
+                        end->written = true;
+                }
+                if (!last || !block->durable || block->deleting)
                         continue;
-                slot->block->deleting = true;
+                block->deleting = true;
                 delete_block(rows, db, slot);
         }
+        for (size_t i = 0; i < change->ends_count; i++) {
+                if (change->ends[i].applied)
+                        find_slot(journal, change->ends[i].id.block)->block->mine = 0;
+        }
+}
+
+static void take_dead(struct journal *journal, const struct db *db, struct journal_change *change,
+                      rocksdb_writebatch_t *rows) {
+        change->dead_count = 0;
+        while (journal->dead_count > 0 && change->dead_count < DEAD_BLOCKS_MAX) {
+                uint64_t id = journal->dead[--journal->dead_count];
+                delete_block(rows, db, find_slot(journal, id));
+                change->dead[change->dead_count++] = id;
+        }
+}
+
+/* Without memory it stays until the next opening, which drops such blocks. */
+static void remember_dead(struct journal *journal, uint64_t id) {
+        if (journal->dead_count == journal->dead_capacity) {
+                size_t capacity = journal->dead_capacity ? journal->dead_capacity * 2 : 64;
+                uint64_t *dead = realloc(journal->dead, capacity * sizeof(*dead));
+                if (!dead)
+                        return;
+                journal->dead = dead;
+                journal->dead_capacity = capacity;
+        }
+        journal->dead[journal->dead_count++] = id;
 }
 
 struct error *journal_prepare(struct journal *journal, const struct db *db, struct journal_change *change,
@@ -199,24 +248,38 @@ struct error *journal_prepare(struct journal *journal, const struct db *db, stru
                                           change->begun.data, change->begun.size);
         }
         write_ends(journal, db, change, rows);
+        take_dead(journal, db, change, rows);
         return NULL;
 }
 
+/* What is to become of the block of an end that is durable. */
+static void commit_block(struct journal *journal, struct journal_slot *slot,
+                         const struct journal_change *change) {
+        struct journal_block *block = slot->block;
+        if (block->live > 0 || block->ending > 0)
+                return;
+        if (block->deleting || slot->id == change->block)
+                drop_slot(journal, slot);
+        else
+                remember_dead(journal, slot->id);
+}
+
 void journal_commit(struct journal *journal, struct journal_change *change) {
+        struct journal_slot *begun = change->begun_count > 0 ? find_slot(journal, change->block) : NULL;
+        if (begun)
+                begun->block->durable = true;
         for (size_t i = 0; i < change->ends_count; i++) {
                 struct journal_end *end = &change->ends[i];
                 if (!end->applied)
                         continue;
                 forget_unknown(journal, end->id);
                 struct journal_slot *slot = find_slot(journal, end->id.block);
-                if (slot && slot->block->live == 0)
-                        drop_slot(journal, slot);
-                else if (slot && end->row)
-                        slot->block->states[end->id.index] = OVER_WITH_ROW;
+                slot->block->states[end->id.index] = end->written ? OVER_WITH_ROW : OVER;
+                slot->block->ending--;
+                commit_block(journal, slot, change);
         }
-        struct journal_slot *begun = change->begun_count > 0 ? find_slot(journal, change->block) : NULL;
-        if (begun)
-                begun->block->durable = true;
+        for (size_t i = 0; i < change->dead_count; i++)
+                drop_slot(journal, find_slot(journal, change->dead[i]));
 }
 
 void journal_undo(struct journal *journal, struct journal_change *change) {
@@ -225,34 +288,38 @@ void journal_undo(struct journal *journal, struct journal_change *change) {
                 if (!end->applied)
                         continue;
                 struct journal_block *block = find_slot(journal, end->id.block)->block;
-                block->states[end->id.index] = LIVE;
-                block->live++;
+                block->states[end->id.index] = end->before;
+                block->live += end->before == LIVE;
+                block->ending--;
                 block->deleting = false;
                 end->applied = false;
         }
+        for (size_t i = 0; i < change->dead_count; i++)
+                remember_dead(journal, change->dead[i]);
         if (change->begun_count > 0)
                 drop_slot(journal, find_slot(journal, change->block));
 }
 
-struct error *journal_keep_ends(struct journal *journal, struct db *db) {
-        rocksdb_writebatch_t *rows = rocksdb_writebatch_create();
+void journal_keep_ends(struct journal *journal, const struct db *db, struct rocksdb_writebatch_t *rows) {
         for (size_t i = 0; i < journal->slots_count; i++) {
                 const struct journal_slot *slot = &journal->slots[i];
                 for (uint32_t k = 0; slot->block && k < slot->block->count; k++) {
-                        if (slot->block->states[k] == OVER)
-                                put_end(rows, db, (struct begun_id){slot->id, k});
+                        if (slot->block->states[k] != OVER)
+                                continue;
+                        slot->block->states[k] = OVER_KEEPING;
+                        put_end(rows, db, (struct begun_id){slot->id, k});
                 }
         }
-        struct error *error = rocksdb_writebatch_count(rows) > 0 ? db_write(db, rows) : NULL;
-        rocksdb_writebatch_destroy(rows);
-        for (size_t i = 0; i < journal->slots_count && !error; i++) {
+}
+
+void journal_ends_kept(struct journal *journal, bool written) {
+        for (size_t i = 0; i < journal->slots_count; i++) {
                 struct journal_block *block = journal->slots[i].block;
                 for (uint32_t k = 0; block && k < block->count; k++) {
-                        if (block->states[k] == OVER)
-                                block->states[k] = OVER_WITH_ROW;
+                        if (block->states[k] == OVER_KEEPING)
+                                block->states[k] = written ? OVER_WITH_ROW : OVER;
                 }
         }
-        return error;
 }
 
 /* ---- loading ---- */
@@ -283,13 +350,14 @@ static struct error *add_unknown(struct loading *loading, struct begun_id id, co
 
 static struct error *load_block(struct loading *loading, uint64_t id, struct bytes value) {
         struct bytes rest;
-        enum record_outcome outcome = version_decode(value, &rest);
+        uint8_t version;
+        enum record_outcome outcome = block_decode(value, &version, &rest);
         if (outcome != RECORD_OK || rest.size == 0)
                 return db_row_error(loading->db, "a row of begun attempts", outcome == RECORD_NEWER);
         uint32_t count = 0;
         struct begun begun;
         while (rest.size > 0) {
-                if (begun_decode(&rest, &begun) != RECORD_OK)
+                if (begun_decode(version, &rest, &begun) != RECORD_OK)
                         return db_row_error(loading->db, "a row of begun attempts", false);
                 struct error *error = add_unknown(loading, (struct begun_id){id, count}, &begun);
                 if (error)
@@ -340,44 +408,59 @@ static struct error *load_row(void *userdata, struct bytes key, struct bytes val
 
 enum { SETTLED_AT_A_TIME = 256 };
 
-static struct error *drop_settled(struct journal *journal, const struct db *db) {
+/* Those that a settled row or an answer says are over. */
+static struct error *drop_settled(struct journal *journal, const struct db *db, struct answers *answers) {
         struct key128 keys[SETTLED_AT_A_TIME];
-        bool found[SETTLED_AT_A_TIME];
-        struct settled settled[SETTLED_AT_A_TIME];
+        uint32_t partitions[SETTLED_AT_A_TIME];
+        struct job_row rows[SETTLED_AT_A_TIME];
         for (size_t done = 0; done < journal->unknown_count; done += SETTLED_AT_A_TIME) {
                 size_t count = journal->unknown_count - done;
                 if (count > SETTLED_AT_A_TIME)
                         count = SETTLED_AT_A_TIME;
-                for (size_t i = 0; i < count; i++)
+                for (size_t i = 0; i < count; i++) {
                         keys[i] = journal->unknown[done + i].begun.key;
-                struct error *error = db_look_up(db, keys, count, found, settled);
+                        partitions[i] = journal->unknown[done + i].begun.partition;
+                }
+                struct error *error = db_look_up(db, keys, partitions, count, rows);
                 if (error)
                         return error;
                 for (size_t i = 0; i < count; i++) {
-                        if (found[i] && !journal->unknown[done + i].gone)
-                                mark_over(journal, &journal->unknown[done + i], OVER);
+                        struct journal_unknown *unknown = &journal->unknown[done + i];
+                        if (unknown->gone)
+                                continue;
+                        struct answer_entry *answer = answers_find(answers, partitions[i], keys[i]);
+                        if (answer)
+                                answer->begun = unknown->id;
+                        if (answer || rows[i].kind == JOB_ROW_SETTLED)
+                                mark_over(journal, unknown, OVER);
                 }
         }
         return NULL;
 }
 
-/* Of several attempts for a key the last one counts; the others get an end row. */
+/* Of several attempts for a key the last one counts; the others get an end row. Batches of several threads
+ * may have got their numbers in another order. */
 static struct error *index_unknown(struct journal *journal, const struct db *db, rocksdb_writebatch_t *rows) {
         if (!map_init(&journal->by_key, journal->unknown_count + 1))
                 return error_new(ERROR_MEMORY, "no memory for the attempts of unknown outcome");
         size_t live = 0;
         for (size_t i = 0; i < journal->unknown_count; i++) {
                 struct journal_unknown *unknown = &journal->unknown[i];
-                uint32_t before;
+                struct key128 key = key_in(unknown->begun.partition, unknown->begun.key);
+                uint32_t last = (uint32_t)i, other;
                 if (unknown->gone)
                         continue;
-                if (map_get(&journal->by_key, unknown->begun.key, &before)) {
-                        mark_over(journal, &journal->unknown[before], OVER_WITH_ROW);
-                        put_end(rows, db, journal->unknown[before].id);
+                live++;
+                if (map_get(&journal->by_key, key, &other)) {
+                        if (journal->unknown[other].begun.attempt > unknown->begun.attempt) {
+                                last = other;
+                                other = (uint32_t)i;
+                        }
+                        mark_over(journal, &journal->unknown[other], OVER_WITH_ROW);
+                        put_end(rows, db, journal->unknown[other].id);
                         live--;
                 }
-                CHECK(map_put(&journal->by_key, unknown->begun.key, (uint32_t)i));
-                live++;
+                CHECK(map_put(&journal->by_key, key, last));
         }
         atomic_store(&journal->unknown_live, live);
         return NULL;
@@ -394,11 +477,11 @@ static void drop_dead_blocks(struct journal *journal, const struct db *db, rocks
         squeeze_slots(journal);
 }
 
-static struct error *load(struct loading *loading, bool read_only) {
+static struct error *load(struct loading *loading, struct answers *answers, bool read_only) {
         struct journal *journal = loading->journal;
         struct error *error = db_scan(loading->db, FAMILY_BEGUN, BYTES(""), load_row, loading);
         if (!error)
-                error = drop_settled(journal, loading->db);
+                error = drop_settled(journal, loading->db, answers);
         if (!error)
                 error = index_unknown(journal, loading->db, loading->rows);
         if (error)
@@ -406,15 +489,14 @@ static struct error *load(struct loading *loading, bool read_only) {
         drop_dead_blocks(journal, loading->db, loading->rows);
         if (read_only || rocksdb_writebatch_count(loading->rows) == 0)
                 return NULL;
-        return db_write(loading->db, loading->rows);
+        return db_write(loading->db, loading->rows, false);
 }
 
-struct error *journal_load(struct journal *journal, struct db *db, bool read_only) {
+struct error *journal_load(struct journal *journal, struct db *db, struct answers *answers, bool read_only) {
         *journal = (struct journal){0};
-        pthread_mutex_init(&journal->mutex, NULL);
         atomic_store(&journal->next_block, 1);
         struct loading loading = {.journal = journal, .db = db, .rows = rocksdb_writebatch_create()};
-        struct error *error = load(&loading, read_only);
+        struct error *error = load(&loading, answers, read_only);
         rocksdb_writebatch_destroy(loading.rows);
         return error;
 }
@@ -423,8 +505,8 @@ void journal_deinit(struct journal *journal) {
         for (size_t i = 0; i < journal->slots_count; i++)
                 free(journal->slots[i].block);
         free(journal->slots);
+        free(journal->dead);
         free(journal->unknown);
         map_deinit(&journal->by_key);
-        pthread_mutex_destroy(&journal->mutex);
         *journal = (struct journal){0};
 }

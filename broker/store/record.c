@@ -1,6 +1,6 @@
 /*
  * The layouts. Keys are big-endian, so that they sort; numbers inside rows are little-endian. Every row
- * begins with a version byte, 1 now.
+ * begins with a version byte, 1 unless something else stands here.
  *
  * settled, key: the job's key, 16 bytes; value, 72 bytes:
  *    0 u8   version
@@ -14,6 +14,11 @@
  *   24 i64  settled at, milliseconds since 1970
  *   32 u64  offset of the line
  *   40      fingerprint, 32 bytes
+ * Among those of a partition also the mark of a parked job, 42 bytes:
+ *    0 u8   version
+ *    1 u8   8
+ *    2 i64  due, milliseconds since 1970
+ *   10      fingerprint, 32 bytes
  *
  * begun, key: block number, u64; value: u8 version, then one entry per attempt, its index counted from 0:
  *    0      the job's key, 16 bytes
@@ -22,11 +27,28 @@
  *   52 i64  exposure in picodollars, -1 unknown
  *   60 u8   n, at most 63
  *   61      name of the endpoint, n bytes
+ * In a block of version 2, of attempts of partitions, these are
+ *   60 u32  partition
+ *   64 u8   n, at most 63
+ *   65      name of the endpoint, n bytes
  * An end, in the same family, key: block number u64, index u32; value: u8 version.
  *
  * bodies, key: the job's key; value: u8 version, then the body.
  *
- * meta, key "format": u32 FORMAT_VERSION. Key "source/" and a name:
+ * answers, key: partition u32, the job's key; value: u8 version, u8 flags (1 dead letter), 72 bytes like a
+ * settled row, then the value.
+ *
+ * parked, key: "d", partition u32, due u64 in milliseconds since 1970, the job's key; value: u8 version.
+ * And key: "b", partition u32, the job's key; value: u8 version, then what the caller gave.
+ *
+ * meta, key "partition/" and five digits:
+ *    0 u8   version
+ *    1 u64  offset of the state topic
+ *    9 u64  highest offset of the jobs topic, and one more
+ *   17 i64  updated at, milliseconds since 1970
+ * Key "loading/" and five digits: u8 version; the partition's rows do not agree until it is loaded again.
+ * Key "identity": u8 version, then a text.
+ * Key "format": u32 FORMAT_VERSION. Key "source/" and a name:
  *    0 u8   version
  *    1 u8   flags: 1 finished
  *    2 u32  crc
@@ -39,10 +61,11 @@
 #include "broker/base/check.h"
 
 #include <endian.h>
+#include <stdio.h>
 #include <string.h>
 
-enum { COST_KNOWN = 1, COST_IS_ESTIMATE = 2, FINGERPRINT_KNOWN = 4 };
-enum { SOURCE_FINISHED = 1, SOURCE_FIXED_BYTES = 54, BEGUN_FIXED_BYTES = 61 };
+enum { COST_KNOWN = 1, COST_IS_ESTIMATE = 2, FINGERPRINT_KNOWN = 4, MARK_PARKED = 8 };
+enum { SOURCE_FINISHED = 1, SOURCE_FIXED_BYTES = 54, BEGUN_FIXED_BYTES = 60, ANSWER_DEAD_LETTER = 1 };
 
 _Static_assert(FAILURES_COUNT <= 256, "a failure is one byte on disk");
 
@@ -131,6 +154,7 @@ enum record_outcome settled_decode(struct bytes row, struct settled *out_settled
             sink > 1)
                 return RECORD_DAMAGED;
         struct settled settled = {
+                .partition = STORE_NO_PARTITION,
                 .failure = (enum failure)failure,
                 .status = (int32_t)get32(row.data + 4),
                 .attempts = get32(row.data + 8),
@@ -148,31 +172,84 @@ enum record_outcome settled_decode(struct bytes row, struct settled *out_settled
         return RECORD_OK;
 }
 
+void mark_encode(int64_t due_unix_ms, const uint8_t fingerprint[32], uint8_t out_row[MARK_BYTES]) {
+        CHECK(due_unix_ms >= 0);
+        out_row[0] = RECORD_VERSION;
+        out_row[1] = MARK_PARKED;
+        put64(out_row + 2, (uint64_t)due_unix_ms);
+        memcpy(out_row + 10, fingerprint, 32);
+}
+
+enum record_outcome job_row_decode(struct bytes row, uint32_t partition, struct job_row *out_row) {
+        if (partition == STORE_NO_PARTITION || row.size != MARK_BYTES) {
+                enum record_outcome outcome = settled_decode(row, &out_row->settled);
+                if (outcome != RECORD_OK)
+                        return outcome;
+                out_row->kind = JOB_ROW_SETTLED;
+                out_row->settled.partition = partition;
+                return RECORD_OK;
+        }
+        struct bytes rest;
+        enum record_outcome outcome = version_decode(row, &rest);
+        if (outcome != RECORD_OK)
+                return outcome;
+        if ((uint8_t)row.data[1] != MARK_PARKED || get64(row.data + 2) > INT64_MAX)
+                return RECORD_DAMAGED;
+        out_row->kind = JOB_ROW_PARKED;
+        out_row->due_unix_ms = (int64_t)get64(row.data + 2);
+        memcpy(out_row->fingerprint, row.data + 10, 32);
+        return RECORD_OK;
+}
+
+uint8_t block_version(const struct begun *begun) {
+        return begun->partition == STORE_NO_PARTITION ? RECORD_VERSION : BLOCK_VERSION;
+}
+
+enum record_outcome block_decode(struct bytes row, uint8_t *out_version, struct bytes *out_rest) {
+        if (row.size == 0 || row.data[0] == 0)
+                return RECORD_DAMAGED;
+        if ((uint8_t)row.data[0] > BLOCK_VERSION)
+                return RECORD_NEWER;
+        *out_version = (uint8_t)row.data[0];
+        *out_rest = (struct bytes){row.data + 1, row.size - 1};
+        return RECORD_OK;
+}
+
 size_t begun_encode(const struct begun *begun, uint8_t out_entry[BEGUN_BYTES_MAX]) {
-        size_t name = strnlen(begun->endpoint, sizeof(begun->endpoint) - 1);
+        size_t name = strnlen(begun->endpoint, sizeof(begun->endpoint) - 1), size = BEGUN_FIXED_BYTES;
         key_encode(begun->key, out_entry);
         memcpy(out_entry + 16, begun->fingerprint, 32);
         put32(out_entry + 48, begun->attempt);
         put64(out_entry + 52, (uint64_t)begun->exposure_picousd);
-        out_entry[60] = (uint8_t)name;
-        memcpy(out_entry + BEGUN_FIXED_BYTES, begun->endpoint, name);
-        return BEGUN_FIXED_BYTES + name;
+        if (block_version(begun) == BLOCK_VERSION) {
+                put32(out_entry + size, begun->partition);
+                size += 4;
+        }
+        out_entry[size++] = (uint8_t)name;
+        memcpy(out_entry + size, begun->endpoint, name);
+        return size + name;
 }
 
-enum record_outcome begun_decode(struct bytes *rest, struct begun *out_begun) {
-        if (rest->size < BEGUN_FIXED_BYTES)
+enum record_outcome begun_decode(uint8_t version, struct bytes *rest, struct begun *out_begun) {
+        size_t fixed = BEGUN_FIXED_BYTES + (version == BLOCK_VERSION ? 5 : 1);
+        if (rest->size < fixed)
                 return RECORD_DAMAGED;
         const char *at = rest->data;
-        size_t name = (uint8_t)at[60];
-        struct begun begun = {.attempt = get32(at + 48), .exposure_picousd = (int64_t)get64(at + 52)};
-        if (name >= sizeof(begun.endpoint) || rest->size - BEGUN_FIXED_BYTES < name || begun.attempt == 0 ||
-            begun.exposure_picousd < -1 || memchr(at + BEGUN_FIXED_BYTES, 0, name))
+        size_t name = (uint8_t)at[fixed - 1];
+        struct begun begun = {.partition = STORE_NO_PARTITION,
+                              .attempt = get32(at + 48),
+                              .exposure_picousd = (int64_t)get64(at + 52)};
+        if (version == BLOCK_VERSION)
+                begun.partition = get32(at + BEGUN_FIXED_BYTES);
+        if (name >= sizeof(begun.endpoint) || rest->size - fixed < name || begun.attempt == 0 ||
+            begun.exposure_picousd < -1 || memchr(at + fixed, 0, name) ||
+            (version == BLOCK_VERSION && begun.partition >= STORE_PARTITIONS_MAX))
                 return RECORD_DAMAGED;
         begun.key = (struct key128){get64_big(at), get64_big(at + 8)};
         memcpy(begun.fingerprint, at + 16, 32);
-        memcpy(begun.endpoint, at + BEGUN_FIXED_BYTES, name);
+        memcpy(begun.endpoint, at + fixed, name);
         *out_begun = begun;
-        *rest = (struct bytes){at + BEGUN_FIXED_BYTES + name, rest->size - BEGUN_FIXED_BYTES - name};
+        *rest = (struct bytes){at + fixed + name, rest->size - fixed - name};
         return RECORD_OK;
 }
 
@@ -208,6 +285,15 @@ bool begun_key_decode(struct bytes key, struct begun_id *out_id, bool *out_is_en
         *out_id = id;
         *out_is_end = key.size == END_KEY_BYTES;
         return true;
+}
+
+size_t source_key_encode(const char *name, char out_key[SOURCE_KEY_MAX]) {
+        size_t prefix = sizeof(SOURCE_PREFIX) - 1, size = strnlen(name, SOURCE_NAME_MAX + 1);
+        if (size > SOURCE_NAME_MAX)
+                return 0;
+        memcpy(out_key, SOURCE_PREFIX, prefix);
+        memcpy(out_key + prefix, name, size);
+        return prefix + size;
 }
 
 size_t source_encode(const struct source_state *state, uint8_t out_row[SOURCE_BYTES_MAX]) {
@@ -265,6 +351,129 @@ enum record_outcome source_decode(struct bytes row, struct source_state *out_sta
                 return RECORD_DAMAGED;
         *out_state = state;
         return RECORD_OK;
+}
+
+/* ---- answers, parked jobs, partitions ---- */
+
+static void put32_big(uint8_t *at, uint32_t value) {
+        value = htobe32(value);
+        memcpy(at, &value, sizeof(value));
+}
+
+static bool get_partition(const char *at, uint32_t *out_partition) {
+        uint32_t value;
+        memcpy(&value, at, sizeof(value));
+        *out_partition = be32toh(value);
+        return *out_partition < STORE_PARTITIONS_MAX;
+}
+
+void answer_key_encode(uint32_t partition, struct key128 key, uint8_t out_key[ANSWER_KEY_BYTES]) {
+        put32_big(out_key, partition);
+        key_encode(key, out_key + 4);
+}
+
+bool answer_key_decode(struct bytes key, uint32_t *out_partition, struct key128 *out_key) {
+        uint32_t partition;
+        if (key.size != ANSWER_KEY_BYTES || !get_partition(key.data, &partition))
+                return false;
+        *out_partition = partition;
+        return key_decode((struct bytes){key.data + 4, KEY_BYTES}, out_key);
+}
+
+void answer_head_encode(const struct settled *settled, bool dead_letter,
+                        uint8_t out_head[ANSWER_HEAD_BYTES]) {
+        out_head[0] = RECORD_VERSION;
+        out_head[1] = dead_letter ? ANSWER_DEAD_LETTER : 0;
+        settled_encode(settled, out_head + 2);
+}
+
+enum record_outcome answer_decode(struct bytes row, struct settled *out_settled, bool *out_dead_letter,
+                                  struct bytes *out_value) {
+        struct bytes rest;
+        enum record_outcome outcome = version_decode(row, &rest);
+        if (outcome != RECORD_OK)
+                return outcome;
+        if (row.size < ANSWER_HEAD_BYTES || (uint8_t)row.data[1] > ANSWER_DEAD_LETTER)
+                return RECORD_DAMAGED;
+        outcome = settled_decode((struct bytes){row.data + 2, SETTLED_BYTES}, out_settled);
+        if (outcome != RECORD_OK)
+                return outcome;
+        *out_dead_letter = row.data[1] == ANSWER_DEAD_LETTER;
+        *out_value = (struct bytes){row.data + ANSWER_HEAD_BYTES, row.size - ANSWER_HEAD_BYTES};
+        return RECORD_OK;
+}
+
+void due_key_encode(uint32_t partition, const struct parked_cursor *at, uint8_t out_key[DUE_KEY_BYTES]) {
+        CHECK(at->due_unix_ms >= 0);
+        out_key[0] = 'd';
+        put32_big(out_key + 1, partition);
+        put64_big(out_key + 5, (uint64_t)at->due_unix_ms);
+        key_encode(at->key, out_key + 13);
+}
+
+bool due_key_decode(struct bytes key, uint32_t *out_partition, struct parked_cursor *out_at) {
+        uint32_t partition;
+        if (key.size != DUE_KEY_BYTES || key.data[0] != 'd' || !get_partition(key.data + 1, &partition) ||
+            get64_big(key.data + 5) > INT64_MAX)
+                return false;
+        *out_partition = partition;
+        out_at->due_unix_ms = (int64_t)get64_big(key.data + 5);
+        return key_decode((struct bytes){key.data + 13, KEY_BYTES}, &out_at->key);
+}
+
+void parked_key_encode(uint32_t partition, struct key128 key, uint8_t out_key[PARKED_KEY_BYTES]) {
+        out_key[0] = 'b';
+        put32_big(out_key + 1, partition);
+        key_encode(key, out_key + 5);
+}
+
+bool parked_key_decode(struct bytes key, uint32_t *out_partition, struct key128 *out_key) {
+        uint32_t partition;
+        if (key.size != PARKED_KEY_BYTES || key.data[0] != 'b' || !get_partition(key.data + 1, &partition))
+                return false;
+        *out_partition = partition;
+        return key_decode((struct bytes){key.data + 5, KEY_BYTES}, out_key);
+}
+
+void partition_state_encode(const struct partition_state *state, uint8_t out_row[STATE_BYTES]) {
+        out_row[0] = RECORD_VERSION;
+        put64(out_row + 1, state->changelog_offset);
+        put64(out_row + 9, state->source_high);
+        put64(out_row + 17, (uint64_t)state->updated_unix_ms);
+}
+
+enum record_outcome partition_state_decode(struct bytes row, struct partition_state *out_state) {
+        struct bytes rest;
+        enum record_outcome outcome = version_decode(row, &rest);
+        if (outcome != RECORD_OK)
+                return outcome;
+        if (row.size != STATE_BYTES)
+                return RECORD_DAMAGED;
+        *out_state = (struct partition_state){.changelog_offset = get64(row.data + 1),
+                                              .source_high = get64(row.data + 9),
+                                              .updated_unix_ms = (int64_t)get64(row.data + 17)};
+        return RECORD_OK;
+}
+
+size_t number_name(const char *prefix, uint32_t partition, char out_name[NUMBER_NAME_MAX]) {
+        CHECK(partition < STORE_PARTITIONS_MAX && strlen(prefix) <= NUMBER_PREFIX_MAX);
+        return (size_t)snprintf(out_name, NUMBER_NAME_MAX, "%s%05u", prefix, partition);
+}
+
+bool number_of_name(struct bytes name, const char *prefix, uint32_t *out_partition) {
+        size_t length = strlen(prefix);
+        uint32_t number = 0;
+        if (name.size != length + 5 || memcmp(name.data, prefix, length) != 0)
+                return false;
+        for (size_t i = length; i < name.size; i++) {
+                if (name.data[i] < '0' || name.data[i] > '9')
+                        return false;
+                number = number * 10 + (uint32_t)(name.data[i] - '0');
+        }
+        if (number >= STORE_PARTITIONS_MAX)
+                return false;
+        *out_partition = number;
+        return true;
 }
 
 void format_encode(uint32_t version, uint8_t out_value[FORMAT_VALUE_BYTES]) {

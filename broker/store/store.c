@@ -3,10 +3,11 @@
  *
  * Invariants
  *   1. A batch is filled by one thread and written by one thread; the hand-over between the two is the
- *      caller's. Batches with attempts are filled one after another: a later attempt for a key has the
- *      higher block number.
- *   2. What a batch does to the journal is worked out in store_write(), in the order of writing, and is
- *      part of the same write.
+ *      caller's. Several threads have batches; blocks may be written in another order than their numbers.
+ *   2. What a batch does to the journal and to the answers is worked out in store_write(), under the mutex,
+ *      in the order in which they come to it, and is part of the same write. The write itself is done without
+ *      the mutex, so that writes that come together share an fsync; what is on its way then is known to the
+ *      journal as such.
  *   3. The journal in memory follows the disk: it changes for good when the write has succeeded, and is put
  *      back when it has not.
  *   4. After a failed write other than a full disk nothing is known about what is on it (fsync may have
@@ -23,46 +24,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BEGUN_ROW_BYTES_MAX (64u << 20)
-#define ENDS_MAX            (1u << 24)
-#define FIT_CACHE_ROWS      (1u << 20)
-
-struct store_batch {
-        struct store *store;
-        rocksdb_writebatch_t *rows;
-        struct buffer begun; /* the row of the block */
-        uint64_t block;
-        uint32_t begun_count;
-        struct journal_end *ends;
-        size_t ends_count, ends_capacity;
-        size_t count;
-        bool failed; /* memory was refused */
-};
+#define FIT_CACHE_ROWS (1u << 20)
 
 struct error *store_refuses(const struct store *store) {
         if (store->read_only)
                 return error_new(ERROR_IO, "state directory %s is open for reading only",
                                  store->db.directory);
-        if (store->failed)
+        const char *failed = atomic_load(&store->failed);
+        if (failed)
                 return error_new(ERROR_IO,
                                  "state directory %s is closed for writing since a write failed (%s); "
                                  "stop, look at the disk, and run again to continue",
-                                 store->db.directory, store->failed);
+                                 store->db.directory, failed);
         return NULL;
 }
 
 struct error *store_fail(struct store *store, struct error *error) {
-        if (error && error->kind != ERROR_FULL && error->kind != ERROR_MEMORY && !store->failed) {
-                store->failed = strdup(error->message);
-                if (!store->failed)
-                        store->failed = strdup("");
-                CHECK(store->failed);
-        }
+        if (!error || error->kind == ERROR_FULL || error->kind == ERROR_MEMORY)
+                return error;
+        char *first = NULL, *message = strdup(error->message);
+        if (!message)
+                message = strdup("");
+        CHECK(message);
+        if (!atomic_compare_exchange_strong(&store->failed, &first, message))
+                free(message);
         return error;
 }
 
-/* Says whose state could not be read. */
-static struct error *reading(const struct store *store, struct error *error) {
+struct error *store_reading(const struct store *store, struct error *error) {
         return error_wrap(error, "cannot read the state directory %s", store->db.directory);
 }
 
@@ -71,10 +60,19 @@ struct error *store_open(const struct store_options *options, struct store **out
         if (!store)
                 return error_new(ERROR_MEMORY, "no memory to open the state");
         store->read_only = options->read_only;
+        store->worker = options->worker;
+        pthread_mutex_init(&store->mutex, NULL);
+        pthread_mutex_init(&store->keeping, NULL);
+        pthread_mutex_init(&store->partitioning, NULL);
         struct error *error = db_open(&store->db, options);
         if (!error) {
+                store->answers_loaded = true;
+                error = store_reading(store, answers_load(&store->answers, &store->db));
+        }
+        if (!error) {
                 store->journal_loaded = true;
-                error = reading(store, journal_load(&store->journal, &store->db, options->read_only));
+                error = store_reading(store, journal_load(&store->journal, &store->db, &store->answers,
+                                                          options->read_only));
         }
         if (error) {
                 store_close(store);
@@ -89,195 +87,240 @@ struct store *store_close(struct store *store) {
                 return NULL;
         if (store->journal_loaded)
                 journal_deinit(&store->journal);
+        if (store->answers_loaded)
+                answers_deinit(&store->answers);
         db_close(&store->db);
-        free(store->failed);
+        pthread_mutex_destroy(&store->mutex);
+        pthread_mutex_destroy(&store->keeping);
+        pthread_mutex_destroy(&store->partitioning);
+        free(atomic_load(&store->failed));
         free(store);
         return NULL;
 }
 
+struct error *store_bind(struct store *store, const char *identity) {
+        char row[1 + IDENTITY_BYTES_MAX] = {RECORD_VERSION};
+        size_t size = strnlen(identity, IDENTITY_BYTES_MAX);
+        struct buffer value;
+        bool found = false;
+        CHECK(size < IDENTITY_BYTES_MAX);
+        memcpy(row + 1, identity, size);
+        buffer_init(&value, sizeof(row) + 1024);
+        struct error *error = db_get(&store->db, FAMILY_META, BYTES(IDENTITY_KEY), &value, &found);
+        if (!error && found && !bytes_equal(buffer_view(&value), (struct bytes){row, size + 1}))
+                error = error_new(ERROR_USAGE,
+                                  "the state directory %s belongs to %.*s, and this is %s; use another state "
+                                  "directory, one for each",
+                                  store->db.directory, (int)(value.size - 1), value.data + 1, identity);
+        else if (!error && !found)
+                error = store_refuses(store);
+        buffer_deinit(&value);
+        if (error || found)
+                return error;
+        rocksdb_writebatch_t *rows = rocksdb_writebatch_create();
+        rocksdb_writebatch_put_cf(rows, store->db.families[FAMILY_META], IDENTITY_KEY, strlen(IDENTITY_KEY),
+                                  row, size + 1);
+        error = store_fail(store, db_write(&store->db, rows, false));
+        rocksdb_writebatch_destroy(rows);
+        return error_wrap(error, "cannot write to the state directory %s", store->db.directory);
+}
+
 /* ---- look-ups ---- */
 
-struct error *store_look_up(struct store *store, struct key128 key, struct store_record *out_record) {
-        return store_look_up_many(store, &key, 1, out_record);
+struct error *store_look_up(struct store *store, uint32_t partition, struct key128 key,
+                            struct store_record *out_record) {
+        return store_look_up_many(store, &key, &partition, 1, out_record);
 }
 
 enum { LOOK_UPS_AT_A_TIME = 128 };
 
-/*
- * The journal first: when an attempt leaves it because it was settled, the settled row can already be seen.
- * The other way round both could be missed.
- */
-static struct error *look_up_some(struct store *store, const struct key128 *keys, size_t count,
-                                  struct store_record *out_records) {
-        bool found[LOOK_UPS_AT_A_TIME];
-        struct settled settled[LOOK_UPS_AT_A_TIME];
-        bool unknown[LOOK_UPS_AT_A_TIME];
-        struct error *error;
+/* What is known in memory. */
+static void look_up_memory(struct store *store, const struct key128 *keys, const uint32_t *partitions,
+                           size_t count, struct store_record *out_records) {
         for (size_t i = 0; i < count; i++)
-                unknown[i] = journal_find_unknown(&store->journal, keys[i], &out_records[i].begun,
-                                                  &out_records[i].begun_id);
-        error = db_look_up(&store->db, keys, count, found, settled);
-        if (error)
-                return error;
+                out_records[i].answered = out_records[i].attempted = false;
+        if (atomic_load(&store->journal.unknown_live) == 0 && atomic_load(&store->answers.count) == 0)
+                return;
+        pthread_mutex_lock(&store->mutex);
         for (size_t i = 0; i < count; i++) {
-                out_records[i].found = found[i] ? STORE_SETTLED : unknown[i] ? STORE_UNKNOWN : STORE_NONE;
-                if (found[i])
-                        out_records[i].settled = settled[i];
+                struct store_record *record = &out_records[i];
+                uint32_t partition = partitions ? partitions[i] : STORE_NO_PARTITION;
+                const struct answer_entry *answer = answers_find(&store->answers, partition, keys[i]);
+                if (answer) {
+                        record->answered = true;
+                        record->settled = answer->settled;
+                        record->dead_letter = answer->dead_letter;
+                }
+                if (atomic_load(&store->journal.unknown_live) > 0)
+                        record->attempted = journal_find_unknown(&store->journal, partition, keys[i],
+                                                                 &record->begun, &record->begun_id);
         }
-        return NULL;
+        pthread_mutex_unlock(&store->mutex);
 }
 
-struct error *store_look_up_many(struct store *store, const struct key128 *keys, size_t count,
-                                 struct store_record *out_records) {
+static void merge_row(const struct job_row *row, struct store_record *record) {
+        record->found = record->answered ? STORE_ANSWERED : record->attempted ? STORE_UNKNOWN : STORE_NONE;
+        switch (row->kind) {
+        case JOB_ROW_NONE:
+                return;
+        case JOB_ROW_SETTLED:
+                record->found = STORE_SETTLED;
+                record->settled = row->settled;
+                record->answered = record->attempted = false;
+                return;
+        case JOB_ROW_PARKED:
+                record->found = STORE_PARKED;
+                record->due_unix_ms = row->due_unix_ms;
+                memcpy(record->parked_fingerprint, row->fingerprint, sizeof(record->parked_fingerprint));
+                return;
+        }
+}
+
+/*
+ * What is in memory first: when an attempt or an answer leaves it because it was settled, the settled row can
+ * already be seen. The other way round both could be missed.
+ */
+static struct error *look_up_some(struct store *store, const struct key128 *keys, const uint32_t *partitions,
+                                  size_t count, struct store_record *out_records) {
+        struct job_row rows[LOOK_UPS_AT_A_TIME];
+        look_up_memory(store, keys, partitions, count, out_records);
+        struct error *error = db_look_up(&store->db, keys, partitions, count, rows);
+        for (size_t i = 0; i < count && !error; i++)
+                merge_row(&rows[i], &out_records[i]);
+        return error;
+}
+
+struct error *store_look_up_many(struct store *store, const struct key128 *keys, const uint32_t *partitions,
+                                 size_t count, struct store_record *out_records) {
         struct error *error = NULL;
         for (size_t done = 0; done < count && !error; done += LOOK_UPS_AT_A_TIME) {
                 size_t some = count - done < LOOK_UPS_AT_A_TIME ? count - done : LOOK_UPS_AT_A_TIME;
-                error = look_up_some(store, keys + done, some, out_records + done);
+                error = look_up_some(store, keys + done, partitions ? partitions + done : NULL, some,
+                                     out_records + done);
         }
-        return reading(store, error);
+        return store_reading(store, error);
 }
 
-/* ---- batches ---- */
+/* ---- writing ---- */
 
-struct store_batch *store_batch_new(struct store *store) {
-        struct store_batch *batch = calloc(1, sizeof(*batch));
-        if (!batch)
-                return NULL;
-        batch->store = store;
-        batch->rows = rocksdb_writebatch_create();
-        buffer_init(&batch->begun, BEGUN_ROW_BYTES_MAX);
-        return batch;
-}
-
-struct store_batch *store_batch_free(struct store_batch *batch) {
-        if (!batch)
-                return NULL;
-        rocksdb_writebatch_destroy(batch->rows);
-        buffer_deinit(&batch->begun);
-        free(batch->ends);
-        free(batch);
-        return NULL;
-}
-
-void store_batch_clear(struct store_batch *batch) {
-        rocksdb_writebatch_clear(batch->rows);
-        buffer_clear(&batch->begun);
-        batch->block = 0;
-        batch->begun_count = 0;
-        batch->ends_count = 0;
-        batch->count = 0;
-        batch->failed = false;
-}
-
-static void add_end(struct store_batch *batch, struct begun_id id, bool row) {
-        if (batch->ends_count == batch->ends_capacity) {
-                size_t capacity = batch->ends_capacity ? batch->ends_capacity * 2 : 256;
-                struct journal_end *ends =
-                        capacity > ENDS_MAX ? NULL : realloc(batch->ends, capacity * sizeof(*ends));
-                if (!ends) {
-                        batch->failed = true;
-                        return;
-                }
-                batch->ends = ends;
-                batch->ends_capacity = capacity;
-        }
-        batch->ends[batch->ends_count++] = (struct journal_end){.id = id, .row = row};
-}
-
-/* An attempt from before the last opening gives way to what happens to its key now. */
-static void end_unknown(struct store_batch *batch, struct key128 key, bool row) {
-        struct begun begun;
-        struct begun_id id;
-        if (journal_find_unknown(&batch->store->journal, key, &begun, &id))
-                add_end(batch, id, row);
-}
-
-struct begun_id store_batch_begin(struct store_batch *batch, const struct begun *begun) {
-        uint8_t entry[BEGUN_BYTES_MAX];
-        CHECK(begun->attempt > 0 && begun->exposure_picousd >= -1);
-        if (batch->begun_count == 0) {
-                batch->block = journal_next_block(&batch->store->journal);
-                buffer_append_char(&batch->begun, RECORD_VERSION);
-        }
-        end_unknown(batch, begun->key, true);
-        buffer_append(&batch->begun, entry, begun_encode(begun, entry));
-        batch->count++;
-        return (struct begun_id){batch->block, batch->begun_count++};
-}
-
-void store_batch_end(struct store_batch *batch, struct begun_id id) {
-        if (id.block == 0)
-                return;
-        add_end(batch, id, true);
-        batch->count++;
-}
-
-void store_batch_settle(struct store_batch *batch, struct key128 key, const struct settled *settled,
-                        struct begun_id id) {
-        uint8_t row_key[KEY_BYTES], row[SETTLED_BYTES];
-        key_encode(key, row_key);
-        settled_encode(settled, row);
-        rocksdb_writebatch_put_cf(batch->rows, db_settled(&batch->store->db, key), (const char *)row_key,
-                                  sizeof(row_key), (const char *)row, sizeof(row));
-        if (id.block != 0)
-                add_end(batch, id, false);
-        end_unknown(batch, key, false);
-        batch->count++;
-}
-
-void store_batch_body(struct store_batch *batch, struct key128 key, struct bytes body) {
-        static const char version[1] = {RECORD_VERSION};
-        uint8_t row_key[KEY_BYTES];
-        key_encode(key, row_key);
-        const char *keys[1] = {(const char *)row_key},
-                   *values[2] = {version, body.size ? body.data : version};
-        size_t key_sizes[1] = {sizeof(row_key)}, value_sizes[2] = {sizeof(version), body.size};
-        rocksdb_writebatch_putv_cf(batch->rows, batch->store->db.families[FAMILY_BODIES], 1, keys, key_sizes,
-                                   2, values, value_sizes);
-        batch->count++;
-}
-
-void store_batch_body_drop(struct store_batch *batch, struct key128 key) {
-        uint8_t row_key[KEY_BYTES];
-        key_encode(key, row_key);
-        rocksdb_writebatch_delete_cf(batch->rows, batch->store->db.families[FAMILY_BODIES],
-                                     (const char *)row_key, sizeof(row_key));
-        batch->count++;
-}
-
-/* The key of a source's row; the size, or 0 when the name is too long. */
-static size_t source_key(const char *name, char out_key[sizeof(SOURCE_PREFIX) + SOURCE_NAME_MAX]) {
-        size_t prefix = sizeof(SOURCE_PREFIX) - 1, size = strnlen(name, SOURCE_NAME_MAX + 1);
-        if (size > SOURCE_NAME_MAX)
-                return 0;
-        memcpy(out_key, SOURCE_PREFIX, prefix);
-        memcpy(out_key + prefix, name, size);
-        return prefix + size;
-}
-
-void store_batch_source(struct store_batch *batch, const char *name, const struct source_state *state) {
-        char key[sizeof(SOURCE_PREFIX) + SOURCE_NAME_MAX];
-        uint8_t row[SOURCE_BYTES_MAX];
-        size_t key_size = source_key(name, key);
-        CHECK(key_size > 0);
-        rocksdb_writebatch_put_cf(batch->rows, batch->store->db.families[FAMILY_META], key, key_size,
-                                  (const char *)row, source_encode(state, row));
-        batch->count++;
-}
-
-size_t store_batch_count(const struct store_batch *batch) {
-        return batch->count;
-}
-
+/* Not while somebody makes or drops a partition: the next million of rows comes. */
 static void count_rows(struct store *store, size_t count) {
-        store->rows += count;
-        if (store->rows < FIT_CACHE_ROWS)
+        uint64_t rows = atomic_fetch_add(&store->rows, count) + count;
+        if (rows < FIT_CACHE_ROWS || !atomic_compare_exchange_strong(&store->rows, &rows, 0))
                 return;
-        store->rows = 0;
+        if (pthread_mutex_trylock(&store->partitioning) != 0)
+                return;
         db_fit_cache(&store->db);
+        pthread_mutex_unlock(&store->partitioning);
 }
 
-struct error *store_write(struct store *store, struct store_batch *batch) {
+struct error *store_keep_ends(struct store *store) {
+        rocksdb_writebatch_t *rows = rocksdb_writebatch_create();
+        pthread_mutex_lock(&store->keeping);
+        pthread_mutex_lock(&store->mutex);
+        journal_keep_ends(&store->journal, &store->db, rows);
+        pthread_mutex_unlock(&store->mutex);
+        struct error *error = NULL;
+        if (rocksdb_writebatch_count(rows) > 0)
+                error = store_fail(store, db_write(&store->db, rows, false));
+        pthread_mutex_lock(&store->mutex);
+        journal_ends_kept(&store->journal, !error);
+        pthread_mutex_unlock(&store->mutex);
+        pthread_mutex_unlock(&store->keeping);
+        rocksdb_writebatch_destroy(rows);
+        return error;
+}
+
+static void delete_answer(rocksdb_writebatch_t *rows, const struct db *db, uint32_t partition,
+                          struct key128 key) {
+        uint8_t row_key[ANSWER_KEY_BYTES];
+        answer_key_encode(partition, key, row_key);
+        rocksdb_writebatch_delete_cf(rows, db->families[FAMILY_ANSWERS], (const char *)row_key,
+                                     sizeof(row_key));
+}
+
+/* What is settled has no answer any more; also not one of the same batch. */
+static void drop_answers(struct store *store, struct store_batch *batch) {
+        if (store->answers.count == 0 && batch->answers_count == 0)
+                return;
+        for (size_t i = 0; i < batch->changes_count; i++) {
+                const struct change *change = &batch->changes[i];
+                if (change->kind == CHANGE_SETTLE &&
+                    (batch->answers_count > 0 ||
+                     answers_find(&store->answers, change->partition, change->key)))
+                        delete_answer(batch->rows, &store->db, change->partition, change->key);
+        }
+}
+
+static struct error *prepare(struct store *store, struct store_batch *batch, struct journal_change *change) {
+        pthread_mutex_lock(&store->mutex);
+        struct error *error = answers_reserve(&store->answers, batch->answers_count);
+        if (!error) {
+                error = journal_prepare(&store->journal, &store->db, change, batch->rows);
+                if (error)
+                        answers_unreserve(&store->answers, batch->answers_count);
+                else
+                        drop_answers(store, batch);
+        }
+        pthread_mutex_unlock(&store->mutex);
+        return error;
+}
+
+static void commit_answers(struct store *store, const struct store_batch *batch) {
+        answers_unreserve(&store->answers, batch->answers_count);
+        for (size_t i = 0; i < batch->changes_count; i++) {
+                const struct change *change = &batch->changes[i];
+                if (change->kind == CHANGE_ANSWER)
+                        answers_put(&store->answers, &batch->answers[change->index]);
+                else if (change->kind == CHANGE_SETTLE || change->kind == CHANGE_DROP)
+                        answers_remove(&store->answers, change->partition, change->key);
+        }
+}
+
+/* The answers first: a look-up never finds neither the attempt nor what came of it. */
+static void finish(struct store *store, struct store_batch *batch, struct journal_change *change,
+                   struct parked_plan *plan, bool written) {
+        pthread_mutex_lock(&store->mutex);
+        if (written) {
+                commit_answers(store, batch);
+                journal_commit(&store->journal, change);
+        } else {
+                answers_unreserve(&store->answers, batch->answers_count);
+                journal_undo(&store->journal, change);
+        }
+        pthread_mutex_unlock(&store->mutex);
+        if (written)
+                parked_commit(batch, plan);
+        else
+                parked_undo(plan);
+}
+
+static struct error *write_rows(struct store *store, struct store_batch *batch, bool lazy) {
+        struct parked_plan plan = {0};
+        struct journal_change change = {
+                .block = batch->block,
+                .begun_count = batch->begun_count,
+                .begun = buffer_view(&batch->begun),
+                .ends = batch->ends,
+                .ends_count = batch->ends_count,
+        };
+        struct error *error = batch->removes ? store_keep_ends(store) : NULL;
+        if (!error)
+                error = parked_prepare(batch, &plan);
+        if (error)
+                return error;
+        error = prepare(store, batch, &change);
+        if (error) {
+                parked_undo(&plan);
+                return error;
+        }
+        if (rocksdb_writebatch_count(batch->rows) > 0)
+                error = store_fail(store, db_write(&store->db, batch->rows, lazy));
+        finish(store, batch, &change, &plan, !error);
+        return error;
+}
+
+static struct error *write_batch(struct store *store, struct store_batch *batch, bool lazy) {
         CHECK(batch->store == store);
         struct error *error = store_refuses(store);
         if (error)
@@ -286,38 +329,33 @@ struct error *store_write(struct store *store, struct store_batch *batch) {
                 return error_new(ERROR_MEMORY, "no memory for a batch of %zu rows", batch->count);
         if (batch->count == 0)
                 return NULL;
-        struct journal_change change = {
-                .block = batch->block,
-                .begun_count = batch->begun_count,
-                .begun = buffer_view(&batch->begun),
-                .ends = batch->ends,
-                .ends_count = batch->ends_count,
-        };
         rocksdb_writebatch_set_save_point(batch->rows);
-        error = journal_prepare(&store->journal, &store->db, &change, batch->rows);
+        error = write_rows(store, batch, lazy);
         if (!error) {
-                error = rocksdb_writebatch_count(batch->rows) > 0 ? db_write(&store->db, batch->rows) : NULL;
-                if (!error) {
-                        journal_commit(&store->journal, &change);
-                        count_rows(store, batch->count);
-                        store_batch_clear(batch);
-                        return NULL;
-                }
-                journal_undo(&store->journal, &change);
+                count_rows(store, batch->count);
+                store_batch_clear(batch);
+                return NULL;
         }
         char *message = NULL;
         rocksdb_writebatch_rollback_to_save_point(batch->rows, &message);
         CHECK(!message);
-        return error_wrap(store_fail(store, error), "cannot write to the state directory %s",
-                          store->db.directory);
+        return error_wrap(error, "cannot write to the state directory %s", store->db.directory);
+}
+
+struct error *store_write(struct store *store, struct store_batch *batch) {
+        return write_batch(store, batch, false);
+}
+
+struct error *store_write_lazy(struct store *store, struct store_batch *batch) {
+        return write_batch(store, batch, true);
 }
 
 /* ---- sources and bodies ---- */
 
 struct error *store_get_source(struct store *store, const char *name, bool *out_found,
                                struct source_state *out_state) {
-        char key[sizeof(SOURCE_PREFIX) + SOURCE_NAME_MAX];
-        size_t key_size = source_key(name, key);
+        char key[SOURCE_KEY_MAX];
+        size_t key_size = source_key_encode(name, key);
         if (key_size == 0)
                 return error_new(ERROR_INPUT, "the name of the source is longer than %d bytes",
                                  SOURCE_NAME_MAX);
@@ -333,7 +371,7 @@ struct error *store_get_source(struct store *store, const char *name, bool *out_
         buffer_deinit(&row);
         if (!error)
                 *out_found = found;
-        return reading(store, error);
+        return store_reading(store, error);
 }
 
 struct error *store_get_body(struct store *store, struct key128 key, struct buffer *out_body,
@@ -413,17 +451,73 @@ struct error *store_each_source(struct store *store,
         return db_scan(&store->db, FAMILY_META, BYTES(SOURCE_PREFIX), give_source, &sources);
 }
 
-/* Without the mutex: only the writer changes the table, and this is for the time before anything is written
- * or for a reader. */
 struct error *store_each_unknown(struct store *store,
                                  struct error *(*each)(void *userdata, const struct begun *begun),
                                  void *userdata) {
         for (size_t i = 0; i < store->journal.unknown_count; i++) {
-                if (store->journal.unknown[i].gone)
-                        continue;
-                struct error *error = each(userdata, &store->journal.unknown[i].begun);
+                pthread_mutex_lock(&store->mutex);
+                struct journal_unknown unknown = store->journal.unknown[i];
+                pthread_mutex_unlock(&store->mutex);
+                struct error *error = unknown.gone ? NULL : each(userdata, &unknown.begun);
                 if (error)
                         return error;
         }
         return NULL;
+}
+
+/* ---- answers ---- */
+
+struct error *store_get_answer(struct store *store, uint32_t partition, struct key128 key,
+                               struct settled *out_settled, bool *out_dead_letter, struct buffer *out_value,
+                               bool *out_found) {
+        uint8_t row_key[ANSWER_KEY_BYTES];
+        struct buffer row;
+        struct bytes value;
+        bool found = false, dead_letter;
+        struct settled settled;
+        answer_key_encode(partition, key, row_key);
+        buffer_init(&row, SIZE_MAX / 2);
+        struct error *error = db_get(&store->db, FAMILY_ANSWERS,
+                                     (struct bytes){(const char *)row_key, sizeof(row_key)}, &row, &found);
+        if (!error && found) {
+                enum record_outcome outcome =
+                        answer_decode(buffer_view(&row), &settled, &dead_letter, &value);
+                if (outcome != RECORD_OK)
+                        error = db_row_error(&store->db, "an answer", outcome == RECORD_NEWER);
+        }
+        if (!error && found) {
+                buffer_clear(out_value);
+                buffer_append_bytes(out_value, value);
+                if (out_value->failed)
+                        error = error_new(ERROR_MEMORY, "no memory for an answer of %zu bytes", value.size);
+        }
+        buffer_deinit(&row);
+        if (!error) {
+                *out_found = found;
+                if (found) {
+                        *out_settled = settled;
+                        out_settled->partition = partition;
+                        *out_dead_letter = dead_letter;
+                }
+        }
+        return store_reading(store, error);
+}
+
+struct error *store_each_answer(struct store *store, uint32_t partition,
+                                struct error *(*each)(void *userdata, struct key128 key,
+                                                      const struct settled *settled, bool dead_letter),
+                                void *userdata) {
+        struct error *error = NULL;
+        pthread_mutex_lock(&store->mutex);
+        for (size_t i = 0; i < store->answers.count && !error; i++) {
+                const struct answer_entry *entry = &store->answers.entries[i];
+                if (entry->partition == partition)
+                        error = each(userdata, entry->key, &entry->settled, entry->dead_letter);
+        }
+        pthread_mutex_unlock(&store->mutex);
+        return error;
+}
+
+size_t store_count_answers(struct store *store) {
+        return atomic_load(&store->answers.count);
 }

@@ -1,16 +1,18 @@
 /*
- * Decoding has three parts: the line is parsed and checked into a scratch spec whose strings point into the
- * line or the parsed document (read_job), its names are hashed (name_job), and what it points to is packed
+ * Decoding has three parts: the text is parsed and checked into a scratch spec whose strings point into the
+ * text or the parsed document (read_job), its names are hashed (name_job), and what it points to is packed
  * behind it in one piece of memory (pack). The decoder keeps its scratch memory, which is bounded by
- * job_bytes_max: about 14 times that in the worst case, of which ordinary lines touch little.
+ * job_bytes_max: about 15 times that in the worst case, of which ordinary jobs touch little.
  */
 #include "broker/wire/job.h"
 
 #include "broker/base/check.h"
 #include "broker/base/time.h"
 #include "broker/wire/canonical.h"
+#include "broker/wire/cloudevent.h"
 #include "broker/wire/digest.h"
 #include "broker/wire/job_body.h"
+#include "broker/wire/job_inside.h"
 #include "broker/wire/json_span.h"
 #include "broker/wire/json_value.h"
 #include "broker/wire/prefs.h"
@@ -65,11 +67,15 @@ struct job_decoder {
         struct buffer canonical_text;
         struct buffer class_text, class_last; /* jobs of one class come in long runs */
         struct key128 class_key;
+        struct buffer transcoded; /* the JSON text of a value that came in another encoding */
+        struct buffer idempotency;
 
-        /* the line that is being decoded */
+        /* the line or the value that is being decoded */
         struct yyjson_val *values[JOB_FIELDS_COUNT]; /* NULL when absent */
         struct span spans[JOB_FIELDS_COUNT];         /* in the line */
-        struct bytes idempotency_key;                /* empty: the default */
+        const char *noun;                            /* what it is called: "line", "value" */
+        const struct job_envelope *envelope;         /* NULL: a line */
+        struct bytes ce_source, ce_id;               /* of the headers, or of a structured event */
         struct problem problem;
         struct job_spec spec;
 };
@@ -84,6 +90,8 @@ struct job_decoder *job_decoder_free(struct job_decoder *decoder) {
         buffer_deinit(&decoder->canonical_text);
         buffer_deinit(&decoder->class_text);
         buffer_deinit(&decoder->class_last);
+        buffer_deinit(&decoder->transcoded);
+        buffer_deinit(&decoder->idempotency);
         free(decoder->names);
         free(decoder);
         return NULL;
@@ -96,6 +104,8 @@ static void init_buffers(struct job_decoder *decoder) {
         buffer_init(&decoder->canonical_text, bytes_max * 6 + 64);
         buffer_init(&decoder->class_text, 1 << 20);
         buffer_init(&decoder->class_last, 1 << 20);
+        buffer_init(&decoder->transcoded, bytes_max);
+        buffer_init(&decoder->idempotency, IDEMPOTENCY_BYTES_MAX);
 }
 
 struct error *job_decoder_new(const struct job_decoder_options *options, struct job_decoder **out_decoder) {
@@ -105,6 +115,8 @@ struct error *job_decoder_new(const struct job_decoder_options *options, struct 
         if (batch.size > DEFAULT_NAME_BYTES_MAX || workspace.size > DEFAULT_NAME_BYTES_MAX)
                 return error_new(ERROR_USAGE, "the name of a batch or workspace is longer than %d bytes",
                                  DEFAULT_NAME_BYTES_MAX);
+        if (workspace.size == 0)
+                return error_new(ERROR_USAGE, "the default workspace must have a name");
         if (options->job_bytes_max == 0 || options->job_bytes_max > JOB_BYTES_CEILING)
                 return error_new(ERROR_USAGE, "limits.job_bytes must be between 1 byte and 1 GiB");
         struct job_decoder *decoder = calloc(1, sizeof *decoder);
@@ -188,7 +200,48 @@ static bool read_method(struct job_decoder *decoder) {
 static bool read_key(struct job_decoder *decoder) {
         if (json_is_absent(decoder->values[JOB_IDEMPOTENCY_KEY]))
                 return true;
-        return read_text(decoder, JOB_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_BYTES_MAX, &decoder->idempotency_key);
+        return read_text(decoder, JOB_IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_BYTES_MAX, &decoder->spec.idempotency);
+}
+
+void job_idempotency_append(struct buffer *out, const struct job_spec *job) {
+        if (job->idempotency.size > 0) {
+                buffer_append_bytes(out, job->idempotency);
+                return;
+        }
+        buffer_append_bytes(out, job->batch);
+        if (job->batch.size > 0)
+                buffer_append_char(out, '/');
+        buffer_append_bytes(out, job->custom_id);
+}
+
+/* Of a record, when the job does not say it itself (job_record.h). */
+static bool choose_key(struct job_decoder *decoder) {
+        const struct job_envelope *envelope = decoder->envelope;
+        struct bytes *key = &decoder->spec.idempotency;
+        struct bytes source = decoder->ce_source, id = decoder->ce_id;
+        if (envelope == NULL || key->size > 0)
+                return true;
+        if (envelope->idempotency.size > IDEMPOTENCY_BYTES_MAX)
+                return problem_in(&decoder->problem, "", "The idempotency key is longer than %d bytes.",
+                                  IDEMPOTENCY_BYTES_MAX);
+        if (envelope->idempotency.size > 0) {
+                *key = envelope->idempotency;
+                return true;
+        }
+        if (source.size + id.size >= IDEMPOTENCY_BYTES_MAX)
+                return problem_in(&decoder->problem, "",
+                                  "The source and id of the CloudEvent are longer than %d bytes.",
+                                  IDEMPOTENCY_BYTES_MAX);
+        buffer_clear(&decoder->idempotency);
+        if (source.size > 0 && id.size > 0) {
+                buffer_append_bytes(&decoder->idempotency, source);
+                buffer_append_char(&decoder->idempotency, '/');
+                buffer_append_bytes(&decoder->idempotency, id);
+        } else {
+                job_idempotency_append(&decoder->idempotency, &decoder->spec);
+        }
+        *key = buffer_view(&decoder->idempotency);
+        return !decoder->idempotency.failed;
 }
 
 static bool read_priority(struct job_decoder *decoder) {
@@ -347,9 +400,9 @@ static bool read_fields(struct job_decoder *decoder, struct bytes line) {
         bool has_id = read_text(decoder, JOB_CUSTOM_ID, CUSTOM_ID_BYTES_MAX, &spec->custom_id);
         return has_id && decoder->problem.failure == FAILURE_NONE && read_method(decoder) &&
                read_url(decoder) && read_name(decoder, JOB_WORKSPACE, &spec->workspace) &&
-               read_name(decoder, JOB_BATCH, &spec->batch) && read_key(decoder) && read_priority(decoder) &&
-               read_times(decoder) && read_max_cost(decoder) && read_unknown_policy(decoder) &&
-               read_metadata(decoder, line) && read_body(decoder, line);
+               read_name(decoder, JOB_BATCH, &spec->batch) && read_key(decoder) && choose_key(decoder) &&
+               read_priority(decoder) && read_times(decoder) && read_max_cost(decoder) &&
+               read_unknown_policy(decoder) && read_metadata(decoder, line) && read_body(decoder, line);
 }
 
 /*
@@ -358,7 +411,7 @@ static bool read_fields(struct job_decoder *decoder, struct bytes line) {
  */
 static void refuse_json(struct job_decoder *decoder, const yyjson_read_err *error) {
         bool pool_full = error->code == YYJSON_READ_ERROR_MEMORY_ALLOCATION;
-        problem_in(&decoder->problem, "", "The line is not valid JSON: %s at byte %zu.",
+        problem_in(&decoder->problem, "", "The %s is not valid JSON: %s at byte %zu.", decoder->noun,
                    pool_full ? "unclosed brackets" : error->msg, error->pos + 1);
 }
 
@@ -380,31 +433,52 @@ static yyjson_doc *parse(struct job_decoder *decoder, struct bytes line) {
         return doc;
 }
 
+/* The root and the text become those of the job in it. */
+static bool open_event(struct job_decoder *decoder, struct yyjson_val **root, struct bytes *text) {
+        struct cloudevent event;
+        if (!cloudevent_read(*root, *text, &event, &decoder->problem))
+                return false;
+        decoder->ce_source = event.source;
+        decoder->ce_id = event.id;
+        *root = event.data;
+        *text = event.data_text;
+        return true;
+}
+
 /* false with a problem, or without one when memory is refused. */
-static bool read_job(struct job_decoder *decoder, struct bytes line, bool too_long) {
-        if (too_long || line.size > decoder->job_bytes_max)
+static bool read_job(struct job_decoder *decoder, const struct job_input *input) {
+        struct bytes text = input->text;
+        if (input->problem != NULL) {
+                decoder->problem = *input->problem;
+                return false;
+        }
+        if (input->too_long || text.size > decoder->job_bytes_max)
                 return problem_set(&decoder->problem, FAILURE_INPUT_TOO_LARGE, "",
-                                   "The line is longer than limits.job_bytes, %zu bytes.",
+                                   "The %s is longer than limits.job_bytes, %zu bytes.", decoder->noun,
                                    decoder->job_bytes_max);
-        if (line.size == 0)
-                return problem_in(&decoder->problem, "", "The line is empty.");
-        yyjson_doc *doc = parse(decoder, line);
+        if (text.size == 0)
+                return problem_in(&decoder->problem, "", "The %s is empty.", decoder->noun);
+        yyjson_doc *doc = parse(decoder, text);
         if (doc == NULL)
                 return false;
-        if (!yyjson_is_obj(yyjson_doc_get_root(doc)))
-                return problem_in(&decoder->problem, "", "The line must be a JSON object.");
-        find_fields(decoder, yyjson_doc_get_root(doc), line);
-        return read_fields(decoder, line);
+        struct yyjson_val *root = yyjson_doc_get_root(doc);
+        if (input->envelope != NULL && input->envelope->structured && !open_event(decoder, &root, &text))
+                return false;
+        if (!yyjson_is_obj(root))
+                return problem_in(&decoder->problem, "", "The %s must be a JSON object.", decoder->noun);
+        find_fields(decoder, root, text);
+        return read_fields(decoder, text);
 }
 
 /* ---- names ---- */
 
-#define DOMAIN_KEY   BYTES("batchferry/key/1\0")
-#define DOMAIN_ID    BYTES("batchferry/id/1\0")
-#define DOMAIN_BAD   BYTES("batchferry/bad/1\0")
-#define DOMAIN_ALIAS BYTES("batchferry/alias/1\0")
-#define DOMAIN_CLASS BYTES("batchferry/class/1\0")
-#define ZERO         BYTES("\0")
+#define DOMAIN_KEY    BYTES("batchferry/key/1\0")
+#define DOMAIN_ID     BYTES("batchferry/id/1\0")
+#define DOMAIN_BAD    BYTES("batchferry/bad/1\0")
+#define DOMAIN_ALIAS  BYTES("batchferry/alias/1\0")
+#define DOMAIN_RECORD BYTES("batchferry/record/1\0")
+#define DOMAIN_CLASS  BYTES("batchferry/class/1\0")
+#define ZERO          BYTES("\0")
 
 enum { HASH_PARTS_MAX = 6 };
 
@@ -484,23 +558,42 @@ static void name_job(struct job_decoder *decoder) {
         struct job_spec *spec = &decoder->spec;
         struct bytes url = bytes_of(kind_facts[spec->demand.kind].url);
         const struct bytes body[] = {url, ZERO, buffer_view(&decoder->canonical_text)};
-        const struct bytes own[] = {DOMAIN_KEY, spec->workspace, ZERO, decoder->idempotency_key};
+        const struct bytes own[] = {DOMAIN_KEY, spec->workspace, ZERO, spec->idempotency};
         const struct bytes id[] = {DOMAIN_ID, spec->workspace, ZERO, spec->batch, ZERO, spec->custom_id};
         hash(decoder->digest, body, 3, spec->fingerprint);
-        spec->key = decoder->idempotency_key.size > 0 ? hash_key(decoder->digest, own, 4)
-                                                      : hash_key(decoder->digest, id, 6);
+        spec->key = spec->idempotency.size > 0 ? hash_key(decoder->digest, own, 4)
+                                               : hash_key(decoder->digest, id, 6);
         name_alias(decoder);
         name_class(decoder);
 }
 
-static void name_bad_line(struct job_decoder *decoder, struct bytes line) {
-        struct job_spec *spec = &decoder->spec;
+static void put_big(uint64_t number, size_t width, uint8_t *out_bytes) {
+        for (size_t i = width; i > 0; i--, number >>= 8)
+                out_bytes[i - 1] = (uint8_t)number;
+}
+
+struct key128 job_record_key(struct job_decoder *decoder, uint32_t partition, uint64_t offset) {
+        uint8_t place[12];
+        put_big(partition, 4, place);
+        put_big(offset, 8, place + 4);
+        const struct bytes parts[] = {DOMAIN_RECORD, {(const char *)place, sizeof place}};
+        return hash_key(decoder->digest, parts, 2);
+}
+
+static struct key128 bad_line_key(struct job_decoder *decoder, uint64_t line, struct bytes text) {
         uint8_t number[8];
-        for (int i = 0; i < 8; i++)
-                number[i] = (uint8_t)(spec->line >> (56 - 8 * i));
-        const struct bytes parts[] = {DOMAIN_BAD, decoder->batch, ZERO, {(const char *)number, 8}, line};
-        spec->key = hash_key(decoder->digest, parts, 5);
-        hash(decoder->digest, &line, 1, spec->fingerprint);
+        put_big(line, sizeof number, number);
+        const struct bytes parts[] = {DOMAIN_BAD, decoder->batch, ZERO, {(const char *)number, 8}, text};
+        return hash_key(decoder->digest, parts, 5);
+}
+
+static void name_bad(struct job_decoder *decoder, struct bytes raw) {
+        struct job_spec *spec = &decoder->spec;
+        if (decoder->envelope == NULL)
+                spec->key = bad_line_key(decoder, spec->line, raw);
+        else
+                spec->key = job_record_key(decoder, spec->partition, spec->sequence);
+        hash(decoder->digest, &raw, 1, spec->fingerprint);
         name_alias(decoder);
         spec->class_key = (struct key128){0, 0};
 }
@@ -546,6 +639,9 @@ static void pack_strings(struct packing *packing, struct job_spec *spec) {
         pack_string(packing, &spec->workspace);
         pack_string(packing, &spec->batch);
         pack_string(packing, &spec->metadata);
+        pack_string(packing, &spec->idempotency);
+        pack_string(packing, &spec->traceparent);
+        pack_string(packing, &spec->tracestate);
         pack_string(packing, &spec->file_url);
         pack_string(packing, &spec->response_format);
         for (unsigned i = 0; i < spec->demand.models_count; i++)
@@ -578,17 +674,31 @@ static struct job_spec *pack(struct job_spec *scratch) {
 
 /* ---- the whole ---- */
 
-static void begin(struct job_decoder *decoder, uint64_t line_number, uint64_t sequence) {
+static void begin_record(struct job_decoder *decoder, const struct job_envelope *envelope) {
+        struct job_spec *spec = &decoder->spec;
+        decoder->noun = "value";
+        decoder->ce_source = envelope->ce_source;
+        decoder->ce_id = envelope->ce_id;
+        spec->batch = BYTES("");
+        spec->partition = envelope->partition;
+        spec->traceparent = envelope->traceparent;
+        spec->tracestate = envelope->tracestate;
+}
+
+static void begin(struct job_decoder *decoder, const struct job_input *input) {
         struct job_spec *spec = &decoder->spec;
         for (int i = 0; i < JOB_FIELDS_COUNT; i++)
                 decoder->values[i] = NULL;
-        decoder->idempotency_key = (struct bytes){NULL, 0};
         problem_init(&decoder->problem);
         memset(spec, 0, sizeof *spec);
-        spec->line = line_number;
-        spec->sequence = sequence;
+        spec->line = input->line;
+        spec->sequence = input->sequence;
         spec->workspace = decoder->workspace;
         spec->batch = decoder->batch;
+        decoder->noun = "line";
+        decoder->envelope = input->envelope;
+        if (input->envelope != NULL)
+                begin_record(decoder, input->envelope);
 }
 
 /* Keeps of a bad line what its error line tells; the rest may be half read. */
@@ -597,6 +707,9 @@ static void make_failed(struct job_decoder *decoder) {
         struct job_spec bad = {
                 .line = spec->line,
                 .sequence = spec->sequence,
+                .partition = spec->partition,
+                .traceparent = spec->traceparent,
+                .tracestate = spec->tracestate,
                 .custom_id = spec->custom_id,
                 .workspace = spec->workspace,
                 .batch = spec->batch,
@@ -609,21 +722,31 @@ static void make_failed(struct job_decoder *decoder) {
         *spec = bad;
 }
 
-struct job_spec *job_decode(struct job_decoder *decoder, struct bytes line, uint64_t line_number,
-                            uint64_t sequence, bool too_long) {
-        begin(decoder, line_number, sequence);
-        bool read = read_job(decoder, line, too_long);
+struct job_spec *job_decode_input(struct job_decoder *decoder, const struct job_input *input) {
+        begin(decoder, input);
+        bool read = read_job(decoder, input);
         if (!read && decoder->problem.failure == FAILURE_NONE)
                 return NULL;
         if (read) {
                 name_job(decoder);
         } else {
                 make_failed(decoder);
-                name_bad_line(decoder, line);
+                name_bad(decoder, input->raw);
         }
         if (digest_failed(decoder->digest) || decoder->class_text.failed)
                 return NULL;
         return pack(&decoder->spec);
+}
+
+struct job_spec *job_decode(struct job_decoder *decoder, struct bytes line, uint64_t line_number,
+                            uint64_t sequence, bool too_long) {
+        const struct job_input input = {
+                .text = line, .raw = line, .line = line_number, .sequence = sequence, .too_long = too_long};
+        return job_decode_input(decoder, &input);
+}
+
+struct buffer *job_decoder_text(struct job_decoder *decoder) {
+        return &decoder->transcoded;
 }
 
 struct job_spec *job_spec_free(struct job_spec *job) {

@@ -1,9 +1,8 @@
 #pragma once
 /*
  * The job line: bytes to struct job_spec. A line is always a spec: one that is no job says why, and has a
- * key under which its error line is written once. The only encoding is JSON; MessagePack will come as a
- * second reader in front of the same checks, by writing the message as JSON text first, so that a job has
- * one fingerprint whichever way it came.
+ * key under which its error line is written once. A line is JSON; records, which may be MessagePack or
+ * CloudEvents, come through the same checks (job_record.h).
  *
  * Names, as they stand in the store and must never change (schemas/README.md has vectors). All are SHA-256;
  * a key is its first 16 bytes; "." is concatenation and 0 a zero byte:
@@ -16,7 +15,10 @@
 #include "broker/base/error.h"
 #include "broker/core/job_spec.h"
 
-enum { JOB_BYTES_CEILING = 1 << 30 }; /* spans are 32 bits wide */
+enum {
+        JOB_BYTES_CEILING = 1 << 30, /* spans are 32 bits wide */
+        IDEMPOTENCY_BYTES_MAX = 1024,
+};
 
 struct job_decoder; /* one per thread */
 
@@ -40,3 +42,10 @@ struct job_decoder *job_decoder_free(struct job_decoder *decoder);
 struct job_spec *job_decode(struct job_decoder *decoder, struct bytes line, uint64_t line_number,
                             uint64_t sequence, bool too_long) MUST_USE;
 struct job_spec *job_spec_free(struct job_spec *job); /* takes NULL */
+
+/*
+ * The idempotency key of a job: the spec's, or, for a line that names none, batch "/" custom_id (custom_id
+ * alone when there is no batch). What a line's record is keyed with; a batch named by a long path can make it
+ * longer than the IDEMPOTENCY_BYTES_MAX that a record may have.
+ */
+void job_idempotency_append(struct buffer *out, const struct job_spec *job);

@@ -8,6 +8,7 @@
 #include "broker/base/check.h"
 #include "broker/base/time.h"
 #include "broker/wire/digest.h"
+#include "broker/wire/json_span.h"
 #include "broker/wire/json_value.h"
 
 #include <string.h>
@@ -28,6 +29,12 @@ static void append_text_or_null(struct buffer *out, struct bytes text) {
                 APPEND(out, "null");
         else
                 append_text(out, text);
+}
+
+static struct bytes without_line_end(struct bytes line) {
+        while (line.size > 0 && (line.data[line.size - 1] == '\n' || line.data[line.size - 1] == '\r'))
+                line.size--;
+        return line;
 }
 
 static void append_bool(struct buffer *out, bool value) {
@@ -276,7 +283,7 @@ static void append_receipt(struct buffer *out, const struct result_source *sourc
         buffer_append_char(out, '}');
 }
 
-void result_append(struct buffer *out, const struct result_source *source) {
+void result_append_value(struct buffer *out, const struct result_source *source) {
         const struct job_spec *job = source->job;
         size_t start = out->size;
         buffer_reserve(out, LINE_OVERHEAD + source->body_json.size);
@@ -291,9 +298,49 @@ void result_append(struct buffer *out, const struct result_source *source) {
                 APPEND(out, ",\"metadata\":");
                 append_json(out, job->metadata);
         }
-        APPEND(out, "}\n");
+        buffer_append_char(out, '}');
         if (out->failed)
                 out->size = start;
+}
+
+void result_append(struct buffer *out, const struct result_source *source) {
+        size_t start = out->size;
+        result_append_value(out, source);
+        buffer_append_char(out, '\n');
+        if (out->failed)
+                out->size = start;
+}
+
+/* Where in `object` the value of that member stands; false when there is none. */
+static bool find_member(struct bytes object, const char *name, struct span *out_value) {
+        struct json_members members;
+        struct json_member member;
+        json_members_init(&members, object);
+        while (json_members_next(&members, &member)) {
+                struct bytes key = span_of(object, member.key);
+                if (key.size < 2 || !bytes_equal_string((struct bytes){key.data + 1, key.size - 2}, name))
+                        continue;
+                *out_value = member.value;
+                return true;
+        }
+        return false;
+}
+
+bool result_append_replayed(struct buffer *out, struct bytes result) {
+        struct span receipt, replayed;
+        struct result_head head;
+        size_t start = out->size;
+        result = without_line_end(result);
+        if (!result_read_head(result, &head) || !find_member(result, "receipt", &receipt) ||
+            !find_member(span_of(result, receipt), "replayed", &replayed))
+                return false;
+        size_t at = (size_t)receipt.offset + replayed.offset, behind = at + replayed.size;
+        buffer_append(out, result.data, at);
+        APPEND(out, "true");
+        buffer_append(out, result.data + behind, result.size - behind);
+        if (out->failed)
+                out->size = start;
+        return !out->failed;
 }
 
 /* ---- reading back ---- */
@@ -377,8 +424,7 @@ static bool read_root(yyjson_val *root, struct result_head *head) {
 
 bool result_read_head(struct bytes line, struct result_head *out_head) {
         struct result_head head = {0};
-        while (line.size > 0 && (line.data[line.size - 1] == '\n' || line.data[line.size - 1] == '\r'))
-                line.size--;
+        line = without_line_end(line);
         if (line.size == 0)
                 return false;
         yyjson_doc *doc = yyjson_read(line.data, line.size, YYJSON_READ_NUMBER_AS_RAW);

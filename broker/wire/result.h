@@ -22,6 +22,13 @@ struct result_source {
  * content_refused. A line that is no job has `line` and `field` in its error as well.
  */
 void result_append(struct buffer *out, const struct result_source *source);
+/* The same without a line end: the value of a record. */
+void result_append_value(struct buffer *out, const struct result_source *source);
+/*
+ * A result that was written before, once more: appends it with receipt.replayed true and without a line end.
+ * false, and nothing appended, when `result` is no result of ours, or when memory is refused (out->failed).
+ */
+bool result_append_replayed(struct buffer *out, struct bytes result);
 
 /* The key under which a job's result is settled: what stands in `id`. */
 struct key128 result_key(const struct job_spec *job, const struct outcome *outcome);

@@ -6,6 +6,7 @@
  * The linker sends the calls of our own objects here (--wrap); those inside shared libraries are not refused.
  */
 #include "broker/base/time.h"
+#include "broker/loop/dead_letter.h"
 #include "broker/wire/job.h"
 #include "broker/wire/result.h"
 #include "tests/faults/world.h"
@@ -152,6 +153,48 @@ static void test_decode(void **state) {
         refuse_each(try_decode, 5);
 }
 
+/* A record of a topic: what is kept of it, and its dead letter. Nothing is half there. */
+static void try_record(bool may_fail) {
+        const struct job_header headers[] = {{BYTES("a"), BYTES("1")}, {BYTES("b"), BYTES("")}};
+        struct job_record record = {.key = BYTES("key"),
+                                    .value = bytes_of(lines[0].line),
+                                    .has_key = true,
+                                    .has_value = true,
+                                    .headers = headers,
+                                    .headers_count = 2,
+                                    .partition = 1,
+                                    .offset = 7};
+        struct job_decoder_options options = {.batch = "", .job_bytes_max = 1 << 20};
+        struct job_decoder *decoder = NULL;
+        refused_only(job_decoder_new(&options, &decoder), may_fail);
+        struct job_spec *job = decoder ? job_decode_record(decoder, &record) : NULL;
+        struct origin *origin = origin_new(&record, 1);
+        struct buffer scratch;
+        buffer_init(&scratch, 1 << 16);
+        if (job && origin) {
+                struct kafka_header out[DEAD_LETTER_HEADERS_MAX];
+                struct outcome outcome = {.failure = FAILURE_NO_PROVIDER, .message = "nobody"};
+                job->origin = origin;
+                size_t count = dead_letter_headers(job, &outcome, "jobs", "group", &scratch, out);
+                unsigned at = disarm();
+                assert_int_equal(job->failure, FAILURE_NONE);
+                assert_true(bytes_equal_string(origin->record.headers[0].value, "1"));
+                assert_true(!scratch.failed || may_fail);
+                assert_true(scratch.failed || count > 10);
+                refused_at = at;
+        }
+        assert_true((job && origin) || may_fail);
+        buffer_deinit(&scratch);
+        origin_free(origin);
+        job_spec_free(job);
+        job_decoder_free(decoder);
+}
+
+static void test_record(void **state) {
+        (void)state;
+        refuse_each(try_record, 3);
+}
+
 /* ---- requests, answers and results ---- */
 
 static struct job_spec *jobs[LINES];
@@ -274,8 +317,9 @@ static void test_engine(void **state) {
 /* ---- files, store, committer, calls ---- */
 
 static void fill(struct store_batch *batch, const struct job_spec *job) {
-        struct begun begun = {.key = job->key, .attempt = 1, .endpoint = "somebody"};
-        struct settled settled = {.attempts = 1, .size = 1};
+        struct begun begun = {
+                .key = job->key, .partition = STORE_NO_PARTITION, .attempt = 1, .endpoint = "somebody"};
+        struct settled settled = {.partition = STORE_NO_PARTITION, .attempts = 1, .size = 1};
         struct begun_id id = store_batch_begin(batch, &begun);
         store_batch_end(batch, id);
         store_batch_settle(batch, job->alias, &settled, (struct begun_id){0});
@@ -328,6 +372,7 @@ static void try_shard(bool may_fail) {
         refused_only(error, may_fail);
         at = disarm();
         shard_free(shard);
+        world_close_intake(&world);
         run_files_close(&files);
         refused_at = at;
 }
@@ -344,7 +389,8 @@ static void try_submit(bool may_fail) {
         struct intent intents[2];
         for (int i = 0; i < 2; i++) {
                 intents[i] = (struct intent){.kind = INTENT_OPEN, .handle = {(uint32_t)i, 1}};
-                intents[i].open = (struct begun){.key = jobs[i]->key, .attempt = 1};
+                intents[i].open =
+                        (struct begun){.key = jobs[i]->key, .partition = STORE_NO_PARTITION, .attempt = 1};
         }
         bool taken = committer_submit(committer, intents, 2, NULL);
         unsigned at = disarm();
@@ -413,10 +459,11 @@ static int teardown(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_decode), cmocka_unit_test(test_answer),
-                cmocka_unit_test(test_result), cmocka_unit_test(test_config),
-                cmocka_unit_test(test_engine), cmocka_unit_test(test_files_and_store),
-                cmocka_unit_test(test_shard),  cmocka_unit_test(test_submit),
+                cmocka_unit_test(test_decode),          cmocka_unit_test(test_record),
+                cmocka_unit_test(test_answer),          cmocka_unit_test(test_result),
+                cmocka_unit_test(test_config),          cmocka_unit_test(test_engine),
+                cmocka_unit_test(test_files_and_store), cmocka_unit_test(test_shard),
+                cmocka_unit_test(test_submit),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }

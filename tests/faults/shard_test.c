@@ -98,7 +98,7 @@ static void test_limit(void **state) {
         begin(20);
         world.jobs_limit = 5;
         struct world_end end = world_run(&world, NULL, NULL);
-        expect(&end, SHARD_LIMITED);
+        expect(&end, SHARD_FINISHED);
         assert_int_equal(world_check_lines(world.output).whole, 5);
         assert_int_equal(world_count(&world, "requests"), 5);
         world.jobs_limit = UINT64_MAX;
@@ -118,7 +118,7 @@ static void test_limit_passes_over_duplicates(void **state) {
         buffer_deinit(&text);
         world.jobs_limit = 2;
         struct world_end end = world_run(&world, NULL, NULL);
-        expect(&end, SHARD_LIMITED);
+        expect(&end, SHARD_FINISHED);
         assert_int_equal(world_check_lines(world.output).whole, 2);
         world.jobs_limit = UINT64_MAX;
         finish(5);

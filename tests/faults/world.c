@@ -115,8 +115,24 @@ char *world_read(const char *path, size_t *out_size) {
         return text;
 }
 
-struct shard_options world_options(const struct world *world, struct run_files *files,
+static void open_intake(struct world *world, const struct run_files *files) {
+        struct job_decoder_options options = {
+                .batch = "jobs", .job_bytes_max = 1 << 20, .prefs_default = &world->config->prefs};
+        world->intake = (struct line_intake){.source = files->source,
+                                             .jobs_limit = world->jobs_limit,
+                                             .state = files->state,
+                                             .handed = files->state};
+        world->intake.state.finished = false;
+        assert_null(job_decoder_new(&options, &world->intake.decoder));
+}
+
+void world_close_intake(struct world *world) {
+        world->intake.decoder = job_decoder_free(world->intake.decoder);
+}
+
+struct shard_options world_options(struct world *world, struct run_files *files,
                                    const char *const *keys) {
+        open_intake(world, files);
         struct shard_options options = {
                 .catalog = &world->config->catalog,
                 .engine = {.jobs_max = 2 * world->in_flight + 512,
@@ -143,12 +159,8 @@ struct shard_options world_options(const struct world *world, struct run_files *
                               .spacing_ns = 2 * NS_PER_MS,
                               .patience_ns = world->patience_ns,
                               .retry_ns = NS_PER_MS},
-                .decoder = {.batch = "jobs",
-                            .job_bytes_max = 1 << 20,
-                            .prefs_default = &world->config->prefs},
-                .source = files->source,
-                .state = &files->state,
-                .jobs_limit = world->jobs_limit,
+                .intake_ops = &line_intake_ops,
+                .intake = &world->intake,
                 .memory_max = world->memory_max,
         };
         for (int i = 0; i < SINKS_COUNT; i++)
@@ -200,6 +212,7 @@ struct world_end world_run_with(struct world *world, world_fault fault, void *us
                 pthread_join(thread, NULL);
         shard_get_progress(shard, &end.progress);
         shard_free(shard);
+        world_close_intake(world);
         run_files_close(&files);
         alarm(0);
         return end;

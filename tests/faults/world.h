@@ -4,6 +4,7 @@
  * in a thread of its own. Everything lies in one fresh directory.
  */
 #include "broker/cli/run_files.h"
+#include "broker/loop/line_intake.h"
 #include "broker/loop/shard.h"
 #include "broker/ops/config.h"
 #include "broker/sim/server.h"
@@ -20,6 +21,7 @@ struct world {
         size_t memory_max;
         uint64_t jobs_limit;
         const char *source; /* NULL: `input` */
+        struct line_intake intake; /* of the last run */
         int64_t patience_ns;
         bool with_errors; /* failed jobs go to `errors` */
 };
@@ -50,9 +52,11 @@ void world_write(const char *path, const char *text);
 /* Text as read, with a zero behind it; the caller frees it. */
 char *world_read(const char *path, size_t *out_size);
 
-/* For a shard over these files. */
-struct shard_options world_options(const struct world *world, struct run_files *files,
+/* For a shard over these files; world_close_intake() after it. */
+struct shard_options world_options(struct world *world, struct run_files *files,
                                    const char *const *keys);
+
+void world_close_intake(struct world *world);
 
 typedef int (*world_fault)(void *userdata, const char *operation);
 struct world_end world_run(struct world *world, world_fault fault, void *userdata);

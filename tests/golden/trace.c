@@ -30,6 +30,7 @@ struct named {
         struct job_spec *job;
         struct handle handle;         /* of its last command that expects an answer */
         struct handle called, before; /* of its last call, and of the one before */
+        bool gone;                    /* by a `revoke` */
 };
 
 struct trace {
@@ -231,48 +232,21 @@ static void read_known(struct known_job *known, char *const *words, size_t count
         known->same_fingerprint = strcmp(words[count - 1], "other") != 0;
         if (strcmp(words[3], "settled") == 0)
                 known->known = KNOWN_SETTLED;
+        if (strcmp(words[3], "parked") == 0)
+                known->known = KNOWN_PARKED;
+        if (strcmp(words[3], "answered") == 0) {
+                known->known = KNOWN_ANSWERED;
+                known->attempts = (uint32_t)number(words, count, "attempts", 1);
+                known->status = (int32_t)number(words, count, "status", 200);
+                known->failure = (enum failure)number(words, count, "failure", FAILURE_NONE);
+                known->cost_known = option(words, count, "cost") != NULL;
+                known->cost_picousd = number(words, count, "cost", 0);
+        }
         if (strcmp(words[3], "unknown") == 0) {
                 known->known = KNOWN_UNKNOWN;
                 known->attempts = (uint32_t)strtoul(words[4], NULL, 10);
                 known->exposure_picousd = SPEND_UNKNOWN;
         }
-}
-
-static void add_event(struct trace *trace, char *const *words, size_t count, const char *line) {
-        need_engine(trace);
-        assert_true(count >= 2 && trace->events_count < EVENTS_MAX);
-        if (strcmp(words[1], "drain") == 0) {
-                engine_drain(trace->engine);
-                return;
-        }
-        if (strcmp(words[1], "hold") == 0 || strcmp(words[1], "go_on") == 0) {
-                engine_hold(trace->engine, words[1][0] == 'h');
-                return;
-        }
-        assert_true(count >= 3);
-        if (strcmp(words[1], "job") == 0) {
-                add_job(trace, words[2], strchr(line, '{'));
-                return;
-        }
-        struct event *event = &trace->events[trace->events_count];
-        *event = (struct event){.handle = by_name(trace, words[2])->handle};
-        if (strcmp(words[1], "looked_up") == 0) {
-                event->kind = EVENT_LOOKED_UP;
-                read_known(&event->known, words, count);
-        } else if (strcmp(words[1], "opened") == 0) {
-                event->kind = EVENT_OPENED;
-        } else if (strcmp(words[1], "settled") == 0) {
-                event->kind = EVENT_SETTLED;
-        } else if (strcmp(words[1], "answer") == 0 || strcmp(words[1], "stale_answer") == 0) {
-                event->kind = EVENT_ANSWER;
-                if (words[1][0] == 's')
-                        event->handle = by_name(trace, words[2])->before;
-                event->answer = &trace->answers[trace->events_count];
-                read_answer(&trace->answers[trace->events_count], words, count);
-        } else {
-                fail_msg("no such event: %s", line);
-        }
-        trace->events_count++;
 }
 
 static void say_duration(struct trace *trace, const char *before, int64_t ns) {
@@ -285,6 +259,8 @@ static void say_settle(struct trace *trace, const struct outcome *outcome) {
                       outcome->attempts);
         if (outcome->has_answer)
                 buffer_printf(trace->out, " status=%d", outcome->status);
+        if (outcome->journaled)
+                buffer_append_string(trace->out, " journaled");
         buffer_append_string(trace->out, " cost=");
         if (outcome->cost_known)
                 money_append(trace->out, outcome->cost_picousd);
@@ -319,6 +295,10 @@ static void say(struct trace *trace, const struct command *command) {
                 say_settle(trace, command->outcome);
         if (command->kind == COMMAND_FORGET && command->duplicate)
                 buffer_append_string(trace->out, " duplicate");
+        if (command->kind == COMMAND_FORGET && command->revoked)
+                buffer_append_string(trace->out, " revoked");
+        if (command->kind == COMMAND_FORGET && command->twin)
+                buffer_printf(trace->out, " of=%s", name_of(trace, command->twin));
         buffer_append_char(trace->out, '\n');
 }
 
@@ -337,6 +317,99 @@ static void take(struct trace *trace, const struct command *command) {
         }
 }
 
+static void say_all(struct trace *trace, const struct commands *commands) {
+        for (size_t i = 0; i < commands->count; i++) {
+                say(trace, &commands->items[i]);
+                take(trace, &commands->items[i]);
+        }
+}
+
+static bool is_gone(void *userdata, const struct job_spec *job) {
+        const struct trace *trace = userdata;
+        for (size_t i = 0; i < trace->names_count; i++)
+                if (trace->names[i].job == job)
+                        return trace->names[i].gone;
+        return false;
+}
+
+/* What it gives up is said at once, as the shard carries it out at once. */
+static void revoke(struct trace *trace, char *const *words, size_t count) {
+        for (size_t i = 2; i < count; i++)
+                by_name(trace, words[i])->gone = true;
+        struct command items[COMMANDS_MAX];
+        struct commands commands = {items, 0, COMMANDS_MAX};
+        assert_true(engine_revoke(trace->engine, now(trace), is_gone, trace, &commands));
+        say_all(trace, &commands);
+        for (size_t i = 0; i < trace->names_count; i++)
+                trace->names[i].gone = false;
+}
+
+/* share WHOLE PART:kept|fresh|used... */
+static void share(struct trace *trace, char *const *words, size_t count) {
+        static const char *const kinds[] = {
+                [PART_KEPT] = "kept", [PART_FRESH] = "fresh", [PART_USED] = "used"};
+        struct limit_part parts[WORDS_MAX];
+        size_t parts_count = 0;
+        for (size_t i = 3; i < count; i++) {
+                char *kind;
+                struct limit_part *part = &parts[parts_count++];
+                part->part = (uint32_t)strtoul(words[i], &kind, 10);
+                part->kind = PART_KEPT;
+                while (strcmp(kinds[part->kind], kind + 1) != 0)
+                        assert_true(++part->kind <= PART_USED);
+        }
+        engine_share(trace->engine, now(trace), parts, parts_count, (uint32_t)strtoul(words[2], NULL, 10));
+}
+
+static bool is_order(struct trace *trace, char *const *words, size_t count) {
+        if (strcmp(words[1], "revoke") == 0)
+                revoke(trace, words, count);
+        else if (strcmp(words[1], "share") == 0)
+                share(trace, words, count);
+        else
+                return false;
+        return true;
+}
+
+static void add_event(struct trace *trace, char *const *words, size_t count, const char *line) {
+        need_engine(trace);
+        assert_true(count >= 2 && trace->events_count < EVENTS_MAX);
+        if (strcmp(words[1], "drain") == 0) {
+                engine_drain(trace->engine);
+                return;
+        }
+        if (strcmp(words[1], "hold") == 0 || strcmp(words[1], "go_on") == 0) {
+                engine_hold(trace->engine, words[1][0] == 'h');
+                return;
+        }
+        assert_true(count >= 3);
+        if (is_order(trace, words, count))
+                return;
+        if (strcmp(words[1], "job") == 0) {
+                add_job(trace, words[2], strchr(line, '{'));
+                return;
+        }
+        struct event *event = &trace->events[trace->events_count];
+        *event = (struct event){.handle = by_name(trace, words[2])->handle};
+        if (strcmp(words[1], "looked_up") == 0) {
+                event->kind = EVENT_LOOKED_UP;
+                read_known(&event->known, words, count);
+        } else if (strcmp(words[1], "opened") == 0) {
+                event->kind = EVENT_OPENED;
+        } else if (strcmp(words[1], "settled") == 0) {
+                event->kind = EVENT_SETTLED;
+        } else if (strcmp(words[1], "answer") == 0 || strcmp(words[1], "stale_answer") == 0) {
+                event->kind = EVENT_ANSWER;
+                if (words[1][0] == 's')
+                        event->handle = by_name(trace, words[2])->before;
+                event->answer = &trace->answers[trace->events_count];
+                read_answer(&trace->answers[trace->events_count], words, count);
+        } else {
+                fail_msg("no such event: %s", line);
+        }
+        trace->events_count++;
+}
+
 static void step(struct trace *trace) {
         if (trace->stepped)
                 return;
@@ -346,10 +419,7 @@ static void step(struct trace *trace) {
         struct commands commands = {items, 0, COMMANDS_MAX};
         engine_step(trace->engine, now(trace), trace->events, trace->events_count, &commands);
         trace->events_count = 0;
-        for (size_t i = 0; i < commands.count; i++) {
-                say(trace, &commands.items[i]);
-                take(trace, &commands.items[i]);
-        }
+        say_all(trace, &commands);
         if (engine_wake_ns(trace->engine) != INT64_MAX) {
                 say_duration(trace, "< wake at ", engine_wake_ns(trace->engine) - START_NS);
                 buffer_append_char(trace->out, '\n');

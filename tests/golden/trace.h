@@ -10,12 +10,15 @@
  *   at TIME [wall=TIME]                  since the start: "at 1s"; the wall clock is set forward by that much
  *                                        more
  *   > job NAME {"custom_id": ...}        a job line; NAME is how the trace calls it
- *   > looked_up NAME nothing | settled [other] | unknown ATTEMPTS [other]
+ *   > looked_up NAME nothing | settled [other] | parked [other] | unknown ATTEMPTS [other]
+ *   > looked_up NAME answered [attempts=N] [status=N] [failure=N] [cost=PICOUSD] [other]
  *   > opened NAME | settled NAME
  *   > answer|stale_answer NAME VERDICT [status=N] [wait=TIME] [in=N] [out=N] [latency=TIME]; stale: under the
  *   handle
  *                                        of the call before the last one
  *   > drain | hold | go_on
+ *   > revoke NAME...                     their partition has gone elsewhere; what is given up is said at once
+ *   > share WHOLE PART:kept|fresh|used...  the parts of every limit that this engine has
  *   < COMMAND ...                        what the engine answers to the events above it
  * Events that stand together are one step; a lone "at" is a step without events.
  */

@@ -17,6 +17,7 @@ enum {
                 16 * 1024, /* libcurl's minimum; its default of 64 KB is allocated for each TLS request */
         UPLOAD_WIDE_BYTES = 128 * 1024,
         BODY_WIDE_BYTES = 64 * 1024,   /* requests from here on get the wide buffers */
+        HEADERS_RESERVE = 1023,        /* what is kept of most answers */
         BODY_RESERVE_MAX = 256 * 1024, /* what a Content-Length alone makes us allocate */
         CONNECTION_LIFE_S = 900,       /* certificates are looked at when connecting only */
         CONNECTION_IDLE_S = 50,        /* below the 60 s after which common load balancers hang up */
@@ -29,22 +30,39 @@ struct part_reader {
         int64_t size, position;
 };
 
-static const char *const headers_kept[] = {
-        "retry-after",          "x-ratelimit", "ratelimit",       "anthropic-ratelimit", "x-should-retry",
-        "x-request-id",         "request-id",  "apim-request-id", "content-type",        "date",
-        "openai-processing-ms",
+/* Beginnings of names. */
+#define NAME(text)                                                                                           \
+        { text, sizeof(text) - 1 }
+static const struct bytes headers_kept[] = {
+        NAME("retry-after"),
+        NAME("x-ratelimit"),
+        NAME("ratelimit"),
+        NAME("anthropic-ratelimit"),
+        NAME("x-should-retry"),
+        NAME("x-request-id"),
+        NAME("request-id"),
+        NAME("apim-request-id"),
+        NAME("content-type"),
+        NAME("date"),
+        NAME("openai-processing-ms"),
 };
 
 /* --- what comes in -------------------------------------------------------------------------------------- */
 
 static bool header_kept(const char *line, size_t size) {
         for (size_t i = 0; i < sizeof headers_kept / sizeof *headers_kept; i++) {
-                size_t prefix = strlen(headers_kept[i]);
-                if (size > prefix && (line[0] | 0x20) == headers_kept[i][0] &&
-                    strncasecmp(line, headers_kept[i], prefix) == 0)
+                struct bytes prefix = headers_kept[i];
+                if (size > prefix.size && (line[0] | 0x20) == prefix.data[0] &&
+                    strncasecmp(line, prefix.data, prefix.size) == 0)
                         return true;
         }
         return false;
+}
+
+static void header_keep(struct call *call, const char *line, size_t size) {
+        if (call->headers.capacity == 0)
+                (void)buffer_reserve(&call->headers, size > HEADERS_RESERVE ? size : HEADERS_RESERVE);
+        buffer_append(&call->headers, line, size);
 }
 
 static size_t on_header(char *line, size_t one, size_t size, void *userdata) {
@@ -58,7 +76,7 @@ static size_t on_header(char *line, size_t one, size_t size, void *userdata) {
         if (size >= 5 && memcmp(line, "HTTP/", 5) == 0) /* the real answer after a 1xx */
                 buffer_clear(&call->headers);
         else if (!call->in_body && header_kept(line, size))
-                buffer_append(&call->headers, line, size);
+                header_keep(call, line, size);
         return size;
 }
 
@@ -179,6 +197,44 @@ static bool part_add(curl_mime *form, struct part_reader *reader, const struct h
         return made;
 }
 
+static bool header_clean(const char *line) {
+        for (; *line != '\0'; line++)
+                if ((unsigned char)*line < ' ' || *line == 0x7f)
+                        return false;
+        return true;
+}
+
+/* The call's own lines, with the target's shared list behind them. */
+static bool call_headers(struct call *call, const struct http_call *given, struct curl_slist *shared) {
+        struct curl_slist *last = NULL;
+        for (uint32_t i = 0; i < given->headers_count; i++) {
+                if (!header_clean(given->headers[i]))
+                        continue;
+                struct curl_slist *longer = curl_slist_append(call->own_headers, given->headers[i]);
+                if (longer == NULL)
+                        return false;
+                call->own_headers = longer;
+        }
+        if (call->own_headers == NULL)
+                return true;
+        for (last = call->own_headers; last->next != NULL; last = last->next)
+                ;
+        last->next = shared;
+        return curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->own_headers) == CURLE_OK;
+}
+
+/* The shared list stays; the handle is left with it. */
+static void call_headers_free(struct call *call) {
+        if (call->own_headers == NULL)
+                return;
+        curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->target->json_headers);
+        for (struct curl_slist *at = call->own_headers; at != NULL; at = at->next)
+                if (at->next == call->target->json_headers || at->next == call->target->form_headers)
+                        at->next = NULL;
+        curl_slist_free_all(call->own_headers);
+        call->own_headers = NULL;
+}
+
 static bool call_form(struct call *call, const struct http_call *given) {
         call->form = curl_mime_init(call->easy);
         call->readers = calloc(given->parts_count, sizeof *call->readers);
@@ -189,7 +245,8 @@ static bool call_form(struct call *call, const struct http_call *given) {
                         return false;
         call->formed = true;
         curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->target->form_headers);
-        return curl_easy_setopt(call->easy, CURLOPT_MIMEPOST, call->form) == CURLE_OK;
+        return call_headers(call, given, call->target->form_headers) &&
+               curl_easy_setopt(call->easy, CURLOPT_MIMEPOST, call->form) == CURLE_OK;
 }
 
 static void call_buffers(struct call *call, bool wide) {
@@ -237,8 +294,7 @@ static bool easy_make(struct call *call) {
         if (easy == NULL)
                 return false;
         easy_callbacks(call);
-        bool made = curl_easy_setopt(easy, CURLOPT_USERAGENT, "batchferry/" BATCHFERRY_VERSION) == CURLE_OK &&
-                    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+        bool made = curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
                     curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "https") == CURLE_OK &&
                     curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
                     curl_easy_setopt(easy, CURLOPT_CAINFO, setup->ca_file) == CURLE_OK;
@@ -251,6 +307,7 @@ static bool easy_make(struct call *call) {
         curl_easy_setopt(easy, CURLOPT_PIPEWAIT, setup->http2 ? 1L : 0L);
         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
         curl_easy_setopt(easy, CURLOPT_MAXREDIRS, 0L);
+        curl_easy_setopt(easy, CURLOPT_NOPROXY, "*"); /* else libcurl asks the environment for each request */
         curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
         curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* never wait for the thread of a slow name server */
@@ -291,6 +348,8 @@ bool call_prepare(struct call *call, const struct target *target, const struct h
                 curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, target->json_headers);
                 call->formed = false;
         }
+        if (given->headers_count > 0 && !call_headers(call, given, target->json_headers))
+                return false;
         curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)given->body.size);
         return curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, given->body.size ? given->body.data : "") ==
                CURLE_OK;
@@ -420,6 +479,7 @@ void call_conclude_stopped(struct call *call, int64_t now_ns) {
 }
 
 void call_unprepare(struct call *call) {
+        call_headers_free(call);
         curl_mime_free(call->form);
         call->form = NULL;
         free(call->readers);

@@ -42,7 +42,8 @@ struct call {
         struct call_lane *lane;
         void *easy, *form;
         struct part_reader *readers;
-        const struct target *target; /* what the easy handle is set up for */
+        struct curl_slist *own_headers; /* their last one is followed by the target's; NULL: none */
+        const struct target *target;    /* what the easy handle is set up for */
         enum call_state state;
         uint32_t slot;
         uint64_t tag;

@@ -41,6 +41,9 @@ struct http_call {
         uint64_t tag;
         uint32_t target;
         struct bytes body; /* application/json, when there are no parts */
+        /* of this call alone, before the target's; with control characters: left out */
+        const char *const *headers;
+        uint32_t headers_count;
         const struct http_part *parts;
         uint32_t parts_count;
         int64_t timeout_ns;

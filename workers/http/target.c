@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define USER_AGENT "User-Agent: batchferry/" BATCHFERRY_VERSION
+
 static bool has_control(const char *text) {
         for (; *text != '\0'; text++)
                 if ((unsigned char)*text < 0x20 || *text == 0x7f)
@@ -41,7 +43,7 @@ static void headers_wipe(struct curl_slist *headers) {
 }
 
 static struct error *target_headers(struct target *target, const struct http_target *given) {
-        bool typed = false;
+        bool typed = false, agent = false;
         for (uint32_t i = 0; i < given->headers_count; i++) {
                 const char *line = given->headers[i];
                 if (has_control(line) ||
@@ -50,10 +52,15 @@ static struct error *target_headers(struct target *target, const struct http_tar
                                          given->url);
                 bool type = header_is(line, "content-type");
                 typed |= type;
+                agent |= header_is(line, "user-agent");
                 if (!headers_append(&target->json_headers, line) ||
                     (!type && !headers_append(&target->form_headers, line)))
                         return error_new(ERROR_MEMORY, "no memory for headers");
         }
+        /* Not by CURLOPT_USERAGENT, which libcurl writes out twice for each request. */
+        if (!agent && (!headers_append(&target->json_headers, USER_AGENT) ||
+                       !headers_append(&target->form_headers, USER_AGENT)))
+                return error_new(ERROR_MEMORY, "no memory for headers");
         /* "Expect:" without a value: never wait for "100 Continue". */
         if ((!typed && !headers_append(&target->json_headers, "Content-Type: application/json")) ||
             !headers_append(&target->json_headers, "Expect:") ||

@@ -27,6 +27,10 @@ static int64_t slot_width_ns(const struct limiter *limiter) {
         return (limiter->window_ns + LIMITER_SLOTS - 1) / LIMITER_SLOTS;
 }
 
+static int64_t scale(int64_t amount, int64_t part, int64_t whole) {
+        return (int64_t)(((wide)amount * (wide)part + (wide)whole - 1) / (wide)whole);
+}
+
 /* How long an even flow takes for it; at most a window. */
 static int64_t flow_ns(const struct limiter *limiter, int64_t amount) {
         if (amount >= limiter->limit)
@@ -78,20 +82,43 @@ static void count(struct limiter *limiter, int64_t amount, int64_t now_ns) {
 void limiter_init(struct limiter *limiter, int64_t limit, int64_t window_ns, int64_t now_ns) {
         CHECK(limit >= 0 && window_ns > 0);
         memset(limiter, 0, sizeof *limiter);
-        limiter->limit = limit < SUM_MAX ? limit : SUM_MAX;
+        limiter->limit = limiter->whole = limit < SUM_MAX ? limit : SUM_MAX;
         limiter->window_ns = window_ns;
         limiter->slot_start_ns = now_ns;
         limiter->paced_until_ns = now_ns;
         limiter->blocked_until_ns = INT64_MIN;
 }
 
+void limiter_share(struct limiter *limiter, int64_t kept, int64_t fresh, int64_t used, int64_t now_ns) {
+        CHECK(kept >= 0 && fresh >= 0 && used >= 0);
+        if (limiter->whole == 0)
+                return;
+        if (kept > limiter->limit) { /* the whole has more parts than before, which lie elsewhere in it */
+                used += kept - limiter->limit;
+                kept = limiter->limit;
+        }
+        advance(limiter, now_ns);
+        if (kept < limiter->limit) {
+                limiter->sum = 0;
+                for (uint32_t i = 0; i < RING; i++) {
+                        limiter->counts[i] = scale(limiter->counts[i], kept, limiter->limit);
+                        limiter->sum += limiter->counts[i];
+                }
+        }
+        limiter->limit = kept + fresh + used;
+        limiter->counts[limiter->slot] += used;
+        limiter->sum += used;
+}
+
 int64_t limiter_when(struct limiter *limiter, int64_t amount, int64_t now_ns) {
         CHECK(amount >= 0);
         int64_t when_ns = limiter->blocked_until_ns > now_ns ? limiter->blocked_until_ns : now_ns;
-        if (limiter->limit == 0 || amount == 0)
+        if (limiter->whole == 0 || amount == 0)
                 return when_ns;
-        if (amount > limiter->limit)
+        if (amount > limiter->whole)
                 return LIMITER_NEVER;
+        if (amount > limiter->limit)
+                return now_ns + LIMITER_SMALL_PART_NS;
         advance(limiter, now_ns);
         int64_t needs_ns = flow_ns(limiter, amount);
         int64_t ahead_ns = needs_ns < LIMITER_AHEAD_NS ? LIMITER_AHEAD_NS - needs_ns : 0;
@@ -107,7 +134,7 @@ int64_t limiter_when(struct limiter *limiter, int64_t amount, int64_t now_ns) {
 
 void limiter_take(struct limiter *limiter, int64_t amount, int64_t now_ns) {
         CHECK(amount >= 0);
-        if (limiter->limit == 0 || amount == 0)
+        if (limiter->whole == 0 || amount == 0)
                 return;
         advance(limiter, now_ns);
         CHECK(amount <= limiter->limit - limiter->sum);
@@ -115,7 +142,7 @@ void limiter_take(struct limiter *limiter, int64_t amount, int64_t now_ns) {
 }
 
 void limiter_charge(struct limiter *limiter, int64_t amount, int64_t now_ns) {
-        if (limiter->limit == 0 || amount <= 0)
+        if (limiter->whole == 0 || amount <= 0)
                 return;
         advance(limiter, now_ns);
         count(limiter, amount, now_ns);

@@ -1,12 +1,14 @@
 #pragma once
 /*
- * A limit per window that is a bound: whatever the calls, the sum admitted in any window of `window_ns`
- * never exceeds `limit`. Kept as a ring of LIMITER_SLOTS + 1 sub-windows, counted conservatively (one that
- * is partly inside counts whole), plus pacing: no more than a second's worth ahead of an even flow, so that
+ * A limit per window that is a bound: whatever the calls, the sum admitted in any window of `window_ns` never
+ * exceeds `limit`. Kept as a ring of LIMITER_SLOTS + 1 sub-windows, counted conservatively (one that is
+ * partly inside counts whole), plus pacing: no more than a second's worth ahead of an even flow, so that
  * providers that judge by the second are not met with a minute's burst; an amount that is more than that by
  * itself waits until the flow has caught up. A single amount above `limit` is never admitted: LIMITER_NEVER.
- * limit 0 admits everything. O(1) amortised, no allocation; only while the limit is reached does
- * limiter_when() look at up to LIMITER_SLOTS sub-windows.
+ * limit 0 admits everything. A part of a limit (limiter_share) may be too small for an amount, or nothing:
+ * such an amount waits, since the part may grow; only one above the whole limit is never admitted. O(1)
+ * amortised, no allocation; only while the limit is reached does limiter_when() look at up to LIMITER_SLOTS
+ * sub-windows.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,6 +18,7 @@ enum { LIMITER_SLOTS = 120 };
 
 struct limiter {
         int64_t limit, window_ns;
+        int64_t whole;            /* the limit of which `limit` may be a part; 0: admits everything */
         int64_t paced_until_ns;   /* theoretical arrival time of the next unit */
         int64_t slot_start_ns;    /* start of the current sub-window */
         int64_t blocked_until_ns; /* the provider said so */
@@ -25,6 +28,12 @@ struct limiter {
 };
 
 void limiter_init(struct limiter *limiter, int64_t limit, int64_t window_ns, int64_t now_ns);
+/*
+ * From here on the limit is kept + fresh + used, parts of the whole. `kept` of it was there before: of what
+ * was taken, that share stays, and the rest has gone with the parts that were lost. `used` counts as taken
+ * now, as does what of `kept` is more than there was.
+ */
+void limiter_share(struct limiter *limiter, int64_t kept, int64_t fresh, int64_t used, int64_t now_ns);
 /*
  * When `amount` may be taken: now_ns or earlier means now; a later time means look again then (a lower
  * bound); LIMITER_NEVER.

@@ -25,6 +25,12 @@
 /* How far a limiter may run ahead of an even flow; providers judge by the second (providers.md 1.2). */
 #define LIMITER_AHEAD_NS NS_PER_S
 
+/*
+ * A part of a limit that is too small for an amount is looked at again after so long, if nothing changes
+ * before: long enough for a job to go elsewhere.
+ */
+#define LIMITER_SMALL_PART_NS (120 * NS_PER_S)
+
 /* Audio whose length is not known yet is compared as if it were this long. */
 #define AUDIO_GUESS_MS INT64_C(60000)
 

@@ -17,14 +17,75 @@ static void try_settled(struct bytes row) {
         CHECK(row.size == sizeof(again) && memcmp(row.data, again, row.size) == 0);
 }
 
+static void try_job_row(struct bytes row) {
+        struct job_row job;
+        uint8_t settled[SETTLED_BYTES], mark[MARK_BYTES];
+        if (job_row_decode(row, 3, &job) != RECORD_OK)
+                return;
+        if (job.kind == JOB_ROW_SETTLED) {
+                settled_encode(&job.settled, settled);
+                CHECK(job.settled.partition == 3 && row.size == sizeof(settled) &&
+                      memcmp(row.data, settled, row.size) == 0);
+        } else {
+                mark_encode(job.due_unix_ms, job.fingerprint, mark);
+                CHECK(row.size == sizeof(mark) && memcmp(row.data, mark, row.size) == 0);
+        }
+}
+
+static void try_answer(struct bytes row) {
+        struct settled settled;
+        struct bytes value;
+        bool dead_letter;
+        uint8_t head[ANSWER_HEAD_BYTES];
+        if (answer_decode(row, &settled, &dead_letter, &value) != RECORD_OK)
+                return;
+        answer_head_encode(&settled, dead_letter, head);
+        CHECK(row.size == sizeof(head) + value.size && memcmp(row.data, head, sizeof(head)) == 0 &&
+              value.data + value.size == row.data + row.size);
+}
+
+static void try_partition(struct bytes row) {
+        struct partition_state state;
+        uint8_t again[STATE_BYTES];
+        char name[NUMBER_NAME_MAX];
+        uint32_t number;
+        if (partition_state_decode(row, &state) == RECORD_OK) {
+                partition_state_encode(&state, again);
+                CHECK(row.size == sizeof(again) && memcmp(row.data, again, row.size) == 0);
+        }
+        if (number_of_name(row, STATE_PREFIX, &number))
+                CHECK(number_name(STATE_PREFIX, number, name) == row.size &&
+                      memcmp(row.data, name, row.size) == 0);
+}
+
+static void try_partition_keys(struct bytes row) {
+        uint32_t partition;
+        struct key128 key;
+        struct parked_cursor at;
+        uint8_t again[DUE_KEY_BYTES];
+        if (answer_key_decode(row, &partition, &key)) {
+                answer_key_encode(partition, key, again);
+                CHECK(memcmp(row.data, again, ANSWER_KEY_BYTES) == 0);
+        }
+        if (due_key_decode(row, &partition, &at)) {
+                due_key_encode(partition, &at, again);
+                CHECK(memcmp(row.data, again, DUE_KEY_BYTES) == 0);
+        }
+        if (parked_key_decode(row, &partition, &key)) {
+                parked_key_encode(partition, key, again);
+                CHECK(memcmp(row.data, again, PARKED_KEY_BYTES) == 0);
+        }
+}
+
 static void try_begun(struct bytes row) {
         struct bytes rest;
         struct begun begun;
-        uint8_t again[BEGUN_BYTES_MAX];
-        if (version_decode(row, &rest) != RECORD_OK)
+        uint8_t again[BEGUN_BYTES_MAX], version;
+        if (block_decode(row, &version, &rest) != RECORD_OK)
                 return;
-        for (struct bytes before = rest; rest.size > 0 && begun_decode(&rest, &begun) == RECORD_OK;
+        for (struct bytes before = rest; rest.size > 0 && begun_decode(version, &rest, &begun) == RECORD_OK;
              before = rest) {
+                CHECK(block_version(&begun) == version);
                 size_t size = begun_encode(&begun, again);
                 CHECK(size == before.size - rest.size && memcmp(before.data, again, size) == 0);
         }
@@ -60,9 +121,11 @@ static void try_keys(struct bytes row) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-        static void (*const tries[])(struct bytes) = {try_settled, try_begun, try_source, try_keys};
+        static void (*const tries[])(struct bytes) = {try_settled,   try_begun,         try_source,
+                                                      try_keys,      try_job_row,       try_answer,
+                                                      try_partition, try_partition_keys};
         if (size == 0)
                 return 0;
-        tries[data[0] % 4]((struct bytes){(const char *)data + 1, size - 1});
+        tries[data[0] % 8]((struct bytes){(const char *)data + 1, size - 1});
         return 0;
 }

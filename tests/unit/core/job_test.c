@@ -20,6 +20,7 @@ static const struct {
         {JOB_SLEEPING, JOB_WAITING}, {JOB_SLEEPING, JOB_SETTLING}, {JOB_OPENING, JOB_READY},
         {JOB_READY, JOB_CALLING},    {JOB_READY, JOB_WAITING},     {JOB_CALLING, JOB_SETTLING},
         {JOB_CALLING, JOB_WAITING},  {JOB_CALLING, JOB_SLEEPING},  {JOB_SETTLING, JOB_FREE},
+        {JOB_WAITING, JOB_FREE},     {JOB_SLEEPING, JOB_FREE},     {JOB_READY, JOB_FREE},
 };
 
 static bool is_legal(enum job_state from, enum job_state to) {

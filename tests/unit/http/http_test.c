@@ -493,6 +493,42 @@ static void forms(void **state) {
         close(fd);
 }
 
+/* Of one call alone: not of the next one on the same handle, whose connection is the same too. */
+static void own_headers(void **state) {
+        static const char *const headers[] = {"traceparent: 00-1-2-01", "bad: a\r\nInjected: yes",
+                                              "tracestate: a=1", "bad: \x7f", "bad: a\tb"};
+        struct fixture *fixture = *state;
+        struct http_part part = {.name = BYTES("model"), .value = BYTES("whisper-1"), .file_fd = -1};
+        struct http_call plain = call_to(target_path(fixture, "/echo"), 1), call = plain;
+        const char *head = fixture->server->last_head;
+        call.headers = headers;
+        call.headers_count = 5;
+        for (uint32_t i = 0; i < 4; i++) {
+                call.parts = i % 2 ? &part : NULL;
+                call.parts_count = i % 2;
+                assert_int_equal(one(fixture, &call)->outcome, HTTP_ANSWERED);
+                assert_non_null(strstr(head, "traceparent: 00-1-2-01\r\n"));
+                assert_non_null(strstr(head, "tracestate: a=1\r\n"));
+                assert_non_null(strstr(head, "Authorization: Bearer k\r\n"));
+                assert_non_null(strstr(head, i % 2 ? "Content-Type: multipart/form-data; boundary="
+                                                   : "Content-Type: application/json\r\n"));
+                assert_null(strstr(head, "Injected"));
+                assert_null(strstr(head, "bad:"));
+                plain.parts = i < 2 ? call.parts : NULL;
+                plain.parts_count = i < 2 ? call.parts_count : 0;
+                assert_int_equal(one(fixture, &plain)->outcome, HTTP_ANSWERED);
+                assert_null(strstr(head, "trace"));
+                assert_non_null(strstr(head, "Authorization: Bearer k\r\n"));
+        }
+        assert_int_equal(fixture->server->accepted, 1);
+        call.parts = NULL;
+        call.parts_count = 0;
+        call.headers = headers + 1; /* all of them bad */
+        call.headers_count = 1;
+        assert_body(one(fixture, &call), "{\"a\":1}");
+        assert_null(strstr(head, "bad:"));
+}
+
 static void quick_and_slow_apart(void **state) {
         struct fixture *fixture = *state;
         uint32_t target = target_path(fixture, "/ok");
@@ -662,6 +698,7 @@ int main(void) {
                 TEST(by_name),
                 TEST(refuses_targets),
                 TEST(forms),
+                TEST(own_headers),
                 TEST(quick_and_slow_apart),
                 TEST(idle_connections_make_room),
                 TEST(certificates),

@@ -204,7 +204,8 @@ static void submit(struct fixture *fixture, const struct intent *intents, size_t
 
 static struct intent opening(const struct fixture *fixture, unsigned job) {
         struct intent intent = {.kind = INTENT_OPEN, .handle = {job, 1}, .key = fixture->jobs[job]->key};
-        intent.open = (struct begun){.key = intent.key, .attempt = 1, .endpoint = "somebody"};
+        intent.open = (struct begun){
+                .key = intent.key, .partition = STORE_NO_PARTITION, .attempt = 1, .endpoint = "somebody"};
         memcpy(intent.open.fingerprint, fixture->jobs[job]->fingerprint, sizeof(intent.open.fingerprint));
         return intent;
 }
@@ -279,7 +280,7 @@ static size_t count_lines(const char *path) {
 
 static enum store_found found(struct fixture *fixture, unsigned job) {
         struct store_record record;
-        assert_null(store_look_up(fixture->store, fixture->jobs[job]->key, &record));
+        assert_null(store_look_up(fixture->store, STORE_NO_PARTITION, fixture->jobs[job]->key, &record));
         return record.found;
 }
 
@@ -312,7 +313,7 @@ static void test_two_files(void **state) {
         assert_int_equal(count_lines(fixture->results), 1);
         assert_int_equal(count_lines(fixture->errors), 1);
         struct store_record record;
-        assert_null(store_look_up(fixture->store, fixture->jobs[0]->key, &record));
+        assert_null(store_look_up(fixture->store, STORE_NO_PARTITION, fixture->jobs[0]->key, &record));
         assert_int_equal(record.settled.sink, SINK_ERRORS);
         close_fixture(fixture);
 }

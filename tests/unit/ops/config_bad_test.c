@@ -66,7 +66,7 @@ static const struct {
          "f:1:1: limits.in_flight: names stand in groups: write \"limits:\" and, indented below "
          "it, \"in_flight\""},
         {"colour: red\n",
-         "f:1:1: colour: unknown setting; known here: state, shards, limits, topics, commit, "
+         "f:1:1: colour: unknown setting; known here: state, shards, limits, topics, commit, worker, "
          "results, idempotency, retry, timeouts, fetch, http, listen, log, kafka, routing, "
          "providers, workspaces"},
         {"topics: {jobs: \"a b\"}\n",
@@ -441,7 +441,7 @@ static const struct {
          "f:3:9: shards: must be a whole number, is \"x\"\n"
          "f:5:15: log.format: must be \"text\" or \"json\", is 7"},
         {"\303\251: 1\n",
-         "f:1:1: \303\251: unknown setting; known here: state, shards, limits, topics, commit, "
+         "f:1:1: \303\251: unknown setting; known here: state, shards, limits, topics, commit, worker, "
          "results, idempotency, retry, timeouts, fetch, http, listen, log, kafka, routing, "
          "providers, workspaces"},
         {A_PROVIDER "    api_key:\n",
@@ -579,7 +579,8 @@ static void command_line(void **state) {
                 {"state=${BATCHFERRY_TEST_UNSET}",
                  "--set: environment variable BATCHFERRY_TEST_UNSET is not set (needed by state)"},
                 {"a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t=1",
-                 "--set: a: unknown setting; known here: state, shards, limits, topics, commit, results, "
+                 "--set: a: unknown setting; known here: state, shards, limits, topics, commit, worker, "
+                 "results, "
                  "idempotency, retry, timeouts, fetch, http, listen, log, kafka, routing, providers, "
                  "workspaces"},
         };

@@ -130,6 +130,45 @@ static void lines_stay_whole(void **state) {
         fclose(file);
 }
 
+static void *write_repeated(void *unused) {
+        (void)unused;
+        for (unsigned i = 0; i < RECORDS; i++) {
+                const struct log_field fields[] = {LOG_TEXT("job", BYTES("b1/c7")), LOG_NUMBER("attempt", i)};
+                log_fields_limited(LOG_LEVEL_WARNING, "a call failed", fields, 2);
+                log_fields_limited(LOG_LEVEL_DEBUG, "not this one", fields, 2);
+        }
+        return NULL;
+}
+
+/* However long it takes: what was not written was told, to the last one. */
+static void repeated_lines_are_counted(void **state) {
+        FILE *file = tmpfile();
+        pthread_t threads[THREADS];
+        char line[256];
+        uint64_t written = 0, suppressed = 0, before = log_suppressed_count();
+        (void)state;
+        assert_non_null(file);
+        log_init(LOG_FORMAT_JSON, LOG_LEVEL_INFO, fileno(file));
+        for (unsigned i = 0; i < THREADS; i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, write_repeated, NULL), 0);
+        for (unsigned i = 0; i < THREADS; i++)
+                assert_int_equal(pthread_join(threads[i], NULL), 0);
+        log_report_suppressed(true);
+        log_report_suppressed(true); /* nothing is told twice */
+        log_init(LOG_FORMAT_TEXT, LOG_LEVEL_INFO, STDERR_FILENO);
+        rewind(file);
+        while (fgets(line, sizeof line, file) != NULL) {
+                const char *count = strstr(line, ",\"suppressed\":");
+                assert_non_null(strstr(line, "\"level\":\"warning\",\"message\":\"a call failed\""));
+                written += strstr(line, ",\"job\":\"b1/c7\",\"attempt\":") != NULL;
+                suppressed += count == NULL ? 0 : strtoull(count + strlen(",\"suppressed\":"), NULL, 10);
+        }
+        assert_int_equal(written + suppressed, THREADS * RECORDS);
+        assert_true(written >= 10 && suppressed > 0);
+        assert_int_equal(log_suppressed_count() - before, suppressed);
+        fclose(file);
+}
+
 static int zone(void **state) {
         (void)state;
         setenv("TZ", "UTC", 1);
@@ -143,6 +182,7 @@ int main(void) {
                 cmocka_unit_test(secrets_are_replaced),
                 cmocka_unit_test(levels),
                 cmocka_unit_test(lines_stay_whole),
+                cmocka_unit_test(repeated_lines_are_counted),
         };
         return cmocka_run_group_tests(tests, zone, NULL);
 }

@@ -41,8 +41,11 @@ static struct key128 key_of(uint64_t n) {
 }
 
 static struct settled settled_of(uint64_t n) {
-        struct settled settled = {
-                .attempts = (uint32_t)n + 1, .settled_unix_ms = (int64_t)n, .offset = n * 3, .size = 9};
+        struct settled settled = {.partition = STORE_NO_PARTITION,
+                                  .attempts = (uint32_t)n + 1,
+                                  .settled_unix_ms = (int64_t)n,
+                                  .offset = n * 3,
+                                  .size = 9};
         memset(settled.fingerprint, (int)n, sizeof(settled.fingerprint));
         return settled;
 }
@@ -62,8 +65,10 @@ static void write_batches(uint64_t from, uint64_t to, struct store **out_store) 
         assert_null(store_open(&options, out_store));
         struct store_batch *batch = store_batch_new(*out_store);
         for (uint64_t b = from; b < to; b++) {
-                struct begun begun = {
-                        .key = key_of(b * PER_BATCH + 1000), .attempt = 1, .endpoint = "somebody"};
+                struct begun begun = {.partition = STORE_NO_PARTITION,
+                                      .key = key_of(b * PER_BATCH + 1000),
+                                      .attempt = 1,
+                                      .endpoint = "somebody"};
                 store_batch_begin(batch, &begun);
                 for (uint64_t i = 0; i < PER_BATCH; i++) {
                         struct settled settled = settled_of(b * PER_BATCH + i);
@@ -150,7 +155,7 @@ static int batches_found(void) {
         for (uint64_t b = 0; b < BATCHES && !error; b++) {
                 uint64_t found = 0;
                 for (uint64_t i = 0; i < PER_BATCH && !error; i++) {
-                        error = store_look_up(store, key_of(b * PER_BATCH + i), &record);
+                        error = store_look_up(store, STORE_NO_PARTITION, key_of(b * PER_BATCH + i), &record);
                         if (error || record.found == STORE_NONE)
                                 continue;
                         struct settled expected = settled_of(b * PER_BATCH + i);
@@ -161,7 +166,8 @@ static int batches_found(void) {
                         found++;
                 }
                 if (!error)
-                        error = store_look_up(store, key_of(b * PER_BATCH + 1000), &record);
+                        error = store_look_up(store, STORE_NO_PARTITION, key_of(b * PER_BATCH + 1000),
+                                              &record);
                 if (error)
                         break;
                 assert_true(found == (record.found == STORE_UNKNOWN ? PER_BATCH : 0));

@@ -28,10 +28,11 @@ static struct key128 key_of(uint64_t n) {
 }
 
 static void fill(struct store_batch *batch, uint64_t first) {
-        struct begun begun = {.key = key_of(first + 1000000), .attempt = 1};
+        struct begun begun = {.key = key_of(first + 1000000), .partition = STORE_NO_PARTITION, .attempt = 1};
         store_batch_begin(batch, &begun);
         for (uint64_t i = 0; i < 500; i++) {
-                struct settled settled = {.attempts = 1, .offset = first + i};
+                struct settled settled = {
+                        .partition = STORE_NO_PARTITION, .attempts = 1, .offset = first + i};
                 store_batch_settle(batch, key_of(first + i), &settled, (struct begun_id){0});
         }
 }
@@ -48,7 +49,7 @@ static void make_ballast(void) {
 static void assert_whole(struct store *store, uint64_t batches) {
         struct store_record record;
         for (uint64_t n = 0; n < batches * 500; n++) {
-                assert_null(store_look_up(store, key_of(n), &record));
+                assert_null(store_look_up(store, STORE_NO_PARTITION, key_of(n), &record));
                 assert_int_equal(record.found, STORE_SETTLED);
                 assert_int_equal(record.settled.offset, n);
         }

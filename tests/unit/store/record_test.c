@@ -85,26 +85,32 @@ static void damaged_settled_rows_are_refused(void **state) {
 
 static void begun_entries_go_round_and_are_checked(void **state) {
         (void)state;
-        struct begun begun = {.key = {1, 2}, .attempt = 3, .exposure_picousd = -1}, back;
+        struct begun begun = {.key = {1, 2},
+                              .partition = STORE_NO_PARTITION,
+                              .attempt = 3,
+                              .exposure_picousd = -1},
+                     back;
         uint8_t row[2 * BEGUN_BYTES_MAX];
         memset(begun.endpoint, 'e', sizeof(begun.endpoint) - 1);
         begun.fingerprint[7] = 9;
         size_t first = begun_encode(&begun, row);
-        assert_int_equal(first, BEGUN_BYTES_MAX);
+        assert_int_equal(first, 61 + 63);
+        assert_int_equal(block_version(&begun), 1);
         begun.endpoint[3] = 0;
         begun.key.lo = 5;
         size_t size = first + begun_encode(&begun, row + first);
         struct bytes rest = {(char *)row, size};
-        assert_int_equal(begun_decode(&rest, &back), RECORD_OK);
+        assert_int_equal(begun_decode(1, &rest, &back), RECORD_OK);
         assert_int_equal(strlen(back.endpoint), 63);
-        assert_int_equal(begun_decode(&rest, &back), RECORD_OK);
+        assert_int_equal(begun_decode(1, &rest, &back), RECORD_OK);
         assert_string_equal(back.endpoint, "eee");
         assert_true(back.key.hi == 1 && back.key.lo == 5 && back.attempt == 3 && back.exposure_picousd == -1);
         assert_int_equal(back.fingerprint[7], 9);
+        assert_int_equal(back.partition, STORE_NO_PARTITION);
         assert_int_equal(rest.size, 0);
         for (size_t cut = 0; cut < first; cut++) {
                 rest = (struct bytes){(char *)row, cut};
-                assert_int_equal(begun_decode(&rest, &back), RECORD_DAMAGED);
+                assert_int_equal(begun_decode(1, &rest, &back), RECORD_DAMAGED);
                 assert_int_equal(rest.size, cut);
         }
         static const struct {
@@ -112,11 +118,11 @@ static void begun_entries_go_round_and_are_checked(void **state) {
                 uint8_t value;
         } damages[] = {{48, 0}, {59, 0x80}, {60, 64}, {70, 0}};
         for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
-                uint8_t bad[BEGUN_BYTES_MAX];
+                uint8_t bad[61 + 63];
                 memcpy(bad, row, sizeof(bad));
                 bad[damages[i].at] = damages[i].value;
                 rest = ROW(bad);
-                assert_int_equal(begun_decode(&rest, &back), RECORD_DAMAGED);
+                assert_int_equal(begun_decode(1, &rest, &back), RECORD_DAMAGED);
         }
 }
 
@@ -166,6 +172,124 @@ static void keys_sort_and_go_round(void **state) {
         assert_false(key_decode((struct bytes){(char *)key, 15}, &back));
 }
 
+/* A block of version 2 has the partition of each attempt. */
+static void attempts_of_partitions_go_round_and_are_checked(void **state) {
+        (void)state;
+        struct begun begun = {.key = {1, 2}, .partition = 0x0203, .attempt = 3, .exposure_picousd = 7}, back;
+        uint8_t row[BEGUN_BYTES_MAX], version = 0;
+        struct bytes rest;
+        memset(begun.endpoint, 'e', sizeof(begun.endpoint) - 1);
+        assert_int_equal(block_version(&begun), 2);
+        size_t size = begun_encode(&begun, row);
+        assert_int_equal(size, BEGUN_BYTES_MAX);
+        assert_int_equal(row[60], 3);
+        assert_int_equal(row[61], 2);
+        for (size_t cut = 0; cut < size; cut++) {
+                rest = (struct bytes){(char *)row, cut};
+                assert_int_equal(begun_decode(2, &rest, &back), RECORD_DAMAGED);
+        }
+        rest = ROW(row);
+        assert_int_equal(begun_decode(2, &rest, &back), RECORD_OK);
+        assert_int_equal(back.partition, 0x0203);
+        assert_string_equal(back.endpoint, begun.endpoint);
+        row[62] = 1; /* no such partition */
+        rest = ROW(row);
+        assert_int_equal(begun_decode(2, &rest, &back), RECORD_DAMAGED);
+        assert_int_equal(block_decode(BYTES("\2x"), &version, &rest), RECORD_OK);
+        assert_true(version == 2 && rest.size == 1);
+        assert_int_equal(block_decode(BYTES("\3x"), &version, &rest), RECORD_NEWER);
+        assert_int_equal(block_decode(BYTES(""), &version, &rest), RECORD_DAMAGED);
+}
+
+static void marks_go_round_and_are_checked(void **state) {
+        (void)state;
+        uint8_t row[MARK_BYTES], fingerprint[32] = {1, 2, 3};
+        struct job_row back;
+        mark_encode(0x0102030405, fingerprint, row);
+        assert_int_equal(job_row_decode(ROW(row), 4, &back), RECORD_OK);
+        assert_true(back.kind == JOB_ROW_PARKED && back.due_unix_ms == 0x0102030405);
+        assert_memory_equal(back.fingerprint, fingerprint, 32);
+        /* Among the jobs of files there are none. */
+        assert_int_equal(job_row_decode(ROW(row), STORE_NO_PARTITION, &back), RECORD_DAMAGED);
+        assert_int_equal(job_row_decode((struct bytes){(char *)row, MARK_BYTES - 1}, 4, &back),
+                         RECORD_DAMAGED);
+        static const struct {
+                size_t at;
+                uint8_t value;
+                enum record_outcome outcome;
+        } rows[] = {{0, 0, RECORD_DAMAGED},
+                    {0, 2, RECORD_NEWER},
+                    {1, 7, RECORD_DAMAGED},
+                    {9, 0x80, RECORD_DAMAGED}};
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                uint8_t bad[MARK_BYTES];
+                memcpy(bad, row, sizeof(bad));
+                bad[rows[i].at] = rows[i].value;
+                assert_int_equal(job_row_decode(ROW(bad), 4, &back), rows[i].outcome);
+        }
+        assert_int_equal(job_row_decode(ROW(settled_v1), 4, &back), RECORD_OK);
+        assert_true(back.kind == JOB_ROW_SETTLED && back.settled.partition == 4);
+}
+
+static void answers_go_round_and_are_checked(void **state) {
+        (void)state;
+        uint8_t row[ANSWER_HEAD_BYTES + 3], key[ANSWER_KEY_BYTES];
+        struct settled settled, back;
+        struct bytes value;
+        bool dead_letter = false;
+        uint32_t partition = 0;
+        struct key128 name;
+        assert_int_equal(settled_decode(ROW(settled_v1), &settled), RECORD_OK);
+        answer_head_encode(&settled, true, row);
+        memcpy(row + ANSWER_HEAD_BYTES, "abc", 3);
+        assert_int_equal(answer_decode(ROW(row), &back, &dead_letter, &value), RECORD_OK);
+        assert_true(dead_letter && bytes_equal_string(value, "abc") && back.offset == settled.offset);
+        assert_int_equal(answer_decode((struct bytes){(char *)row, ANSWER_HEAD_BYTES - 1}, &back,
+                                       &dead_letter, &value),
+                         RECORD_DAMAGED);
+        row[1] = 2;
+        assert_int_equal(answer_decode(ROW(row), &back, &dead_letter, &value), RECORD_DAMAGED);
+        row[0] = 2;
+        assert_int_equal(answer_decode(ROW(row), &back, &dead_letter, &value), RECORD_NEWER);
+        answer_key_encode(9, (struct key128){5, 6}, key);
+        assert_true(answer_key_decode(ROW(key), &partition, &name) && partition == 9 && name.hi == 5 &&
+                    name.lo == 6);
+        key[0] = 1;
+        assert_false(answer_key_decode(ROW(key), &partition, &name));
+}
+
+static void keys_of_parked_jobs_sort_by_time(void **state) {
+        (void)state;
+        uint8_t before[DUE_KEY_BYTES], after[DUE_KEY_BYTES], body[PARKED_KEY_BYTES];
+        struct parked_cursor back;
+        uint32_t partition;
+        due_key_encode(3, &(struct parked_cursor){255, {UINT64_MAX, 1}}, before);
+        due_key_encode(3, &(struct parked_cursor){256, {0, 0}}, after);
+        assert_true(memcmp(before, after, sizeof(before)) < 0);
+        assert_true(due_key_decode(ROW(before), &partition, &back));
+        assert_true(partition == 3 && back.due_unix_ms == 255 && back.key.hi == UINT64_MAX &&
+                    back.key.lo == 1);
+        before[5] = 0x80;
+        assert_false(due_key_decode(ROW(before), &partition, &back));
+        parked_key_encode(3, (struct key128){1, 2}, body);
+        assert_false(due_key_decode(ROW(body), &partition, &back));
+        assert_true(parked_key_decode(ROW(body), &partition, &back.key) && back.key.lo == 2);
+        assert_false(parked_key_decode(ROW(after), &partition, &back.key));
+}
+
+static void names_of_partitions_are_read_strictly(void **state) {
+        (void)state;
+        static const char *const bad[] = {"partition-",      "partition-1",      "partition-0001x",
+                                          "partition-99999", "partition-000001", "Partition-00001"};
+        char name[NUMBER_NAME_MAX];
+        uint32_t number = 0;
+        assert_int_equal(number_name("partition-", 17, name), 15);
+        assert_string_equal(name, "partition-00017");
+        assert_true(number_of_name(bytes_of(name), "partition-", &number) && number == 17);
+        for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+                assert_false(number_of_name(bytes_of(bad[i]), "partition-", &number));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(settled_of_version_1_is_read),
@@ -174,6 +298,11 @@ int main(void) {
                 cmocka_unit_test(begun_entries_go_round_and_are_checked),
                 cmocka_unit_test(sources_go_round_and_are_checked),
                 cmocka_unit_test(keys_sort_and_go_round),
+                cmocka_unit_test(attempts_of_partitions_go_round_and_are_checked),
+                cmocka_unit_test(marks_go_round_and_are_checked),
+                cmocka_unit_test(answers_go_round_and_are_checked),
+                cmocka_unit_test(keys_of_parked_jobs_sort_by_time),
+                cmocka_unit_test(names_of_partitions_are_read_strictly),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,14 +93,18 @@ static struct key128 key_of(uint64_t n) {
 }
 
 static struct begun begun_of(uint64_t n, uint32_t attempt) {
-        struct begun begun = {.key = key_of(n), .attempt = attempt, .exposure_picousd = (int64_t)n * 7};
+        struct begun begun = {.key = key_of(n),
+                              .partition = STORE_NO_PARTITION,
+                              .attempt = attempt,
+                              .exposure_picousd = (int64_t)n * 7};
         begun.fingerprint[5] = (uint8_t)n;
         snprintf(begun.endpoint, sizeof(begun.endpoint), "provider-%u", (unsigned)n % 3);
         return begun;
 }
 
 static struct settled settled_of(uint64_t n) {
-        struct settled settled = {.failure = FAILURE_ATTEMPTS_EXHAUSTED,
+        struct settled settled = {.partition = STORE_NO_PARTITION,
+                                  .failure = FAILURE_ATTEMPTS_EXHAUSTED,
                                   .status = 503,
                                   .attempts = 3,
                                   .cost_known = true,
@@ -130,7 +134,7 @@ static void write_batch(struct fixture *fixture) {
 }
 
 static enum store_found look_up(struct fixture *fixture, uint64_t n, struct store_record *out_record) {
-        assert_null(store_look_up(fixture->store, key_of(n), out_record));
+        assert_null(store_look_up(fixture->store, STORE_NO_PARTITION, key_of(n), out_record));
         return out_record->found;
 }
 
@@ -199,7 +203,7 @@ static void settled_rows_come_back(void **state) {
         }
         for (uint64_t i = 0; i < 300; i++)
                 keys[i] = key_of(i);
-        assert_null(store_look_up_many(fixture->store, keys, 300, many));
+        assert_null(store_look_up_many(fixture->store, keys, NULL, 300, many));
         for (uint64_t i = 0; i < 300; i++)
                 assert_int_equal(many[i].found, i == 1 || i == 250 ? STORE_SETTLED : STORE_NONE);
         assert_verified(fixture, 2);
@@ -318,6 +322,11 @@ static void a_second_end_changes_nothing(void **state) {
         assert_verified(fixture, 0);
 }
 
+static struct error *expire(struct fixture *fixture, int64_t before_unix_ms, uint64_t *out_count) {
+        struct expiry expiry = {.partition = STORE_NO_PARTITION, .before_unix_ms = before_unix_ms};
+        return store_expire(fixture->store, &expiry, out_count);
+}
+
 static void expired_rows_do_not_bring_attempts_back(void **state) {
         struct fixture *fixture = *state;
         uint64_t count = 0;
@@ -327,7 +336,7 @@ static void expired_rows_do_not_bring_attempts_back(void **state) {
         settle(fixture, 1, first);
         settle(fixture, 50, no_id);
         write_batch(fixture);
-        assert_null(store_expire(fixture->store, 1050, &count));
+        assert_null(expire(fixture, 1050, &count));
         assert_int_equal(count, 1);
         reopen(fixture);
         assert_found(fixture, 1, STORE_NONE);
@@ -338,7 +347,7 @@ static void expired_rows_do_not_bring_attempts_back(void **state) {
         begin(fixture, 4, 1);
         write_batch(fixture);
         reopen(fixture);
-        assert_null(store_expire(fixture->store, 5000, &count));
+        assert_null(expire(fixture, 5000, &count));
         assert_int_equal(count, 2);
         reopen(fixture);
         assert_int_equal(unknown_count(fixture), 2);
@@ -519,7 +528,7 @@ static void another_failure_closes_it_for_writing(void **state) {
                 fixture->code = 0;
                 assert_error(store_write(fixture->store, fixture->batch), ERROR_IO, "closed for writing");
                 uint64_t count;
-                assert_error(store_expire(fixture->store, 0, &count), ERROR_IO, "closed for writing");
+                assert_error(expire(fixture, 0, &count), ERROR_IO, "closed for writing");
                 reopen(fixture);
                 assert_found(fixture, i, i == 0 ? STORE_UNKNOWN : STORE_SETTLED);
         }
@@ -538,7 +547,8 @@ static void *read_along(void *userdata) {
         struct reader *reader = userdata;
         struct store_record record;
         while (reader->settled < ATTEMPTS && !reader->wrong) {
-                struct error *error = store_look_up(reader->store, key_of(reader->settled), &record);
+                struct error *error =
+                        store_look_up(reader->store, STORE_NO_PARTITION, key_of(reader->settled), &record);
                 reader->wrong = error || record.found == STORE_NONE;
                 error_free(error);
                 reader->settled += !reader->wrong && record.found == STORE_SETTLED;
@@ -587,7 +597,7 @@ static void the_nth_operation_fails(void **state) {
                         error = store_write(fixture->store, fixture->batch);
                 }
                 if (!error)
-                        error = store_look_up(fixture->store, key_of(1), &record);
+                        error = store_look_up(fixture->store, STORE_NO_PARTITION, key_of(1), &record);
                 if (!error)
                         error = store_verify(fixture->store, &stats, &findings);
                 passed = !error;

@@ -197,11 +197,71 @@ static void a_full_buffer_gets_nothing(void **state) {
         buffer_deinit(&line);
 }
 
+static void a_value_is_the_line_without_its_end(void **state) {
+        (void)state;
+        struct outcome outcome = {.has_answer = true, .status = 200};
+        const struct result_source source = {&plain_job, &outcome, &empty_catalog, BYTES(""), BYTES("{}")};
+        struct buffer line, value;
+        buffer_init(&line, 1 << 16);
+        buffer_init(&value, 1 << 16);
+        buffer_append_string(&value, "before ");
+        result_append(&line, &source);
+        result_append_value(&value, &source);
+        assert_int_equal(value.size - 7, line.size - 1);
+        assert_memory_equal(value.data + 7, line.data, line.size - 1);
+        buffer_deinit(&line);
+        buffer_deinit(&value);
+}
+
+/* Only the receipt's own member, whatever the answer and the metadata look like. */
+static void a_replayed_result_says_so(void **state) {
+        (void)state;
+        static const char body[] =
+                "{\"receipt\":{\"replayed\":false,\"fingerprint\":\"\"},\"replayed\":false}";
+        struct job_spec job = plain_job;
+        job.custom_id = BYTES("\"replayed\":false");
+        job.metadata = BYTES("{\"replayed\":\"false\"}");
+        struct outcome outcome = {.has_answer = true, .status = 200, .attempts = 2};
+        const struct result_source source = {&job, &outcome, &empty_catalog, BYTES(""), bytes_of(body)};
+        struct buffer line, again;
+        buffer_init(&line, 1 << 16);
+        buffer_init(&again, 1 << 16);
+        result_append(&line, &source);
+        assert_true(result_append_replayed(&again, buffer_view(&line)));
+        assert_int_equal(again.size, line.size - 2); /* "true" for "false", and no line end */
+        yyjson_doc *old = yyjson_read(line.data, line.size, 0), *new = yyjson_read(again.data, again.size, 0);
+        yyjson_val *replayed = yyjson_doc_ptr_get(new, "/receipt/replayed");
+        assert_true(yyjson_is_true(replayed));
+        assert_true(yyjson_is_false(yyjson_doc_ptr_get(old, "/receipt/replayed")));
+        yyjson_set_bool(replayed, false);
+        assert_true(yyjson_equals(yyjson_doc_get_root(old), yyjson_doc_get_root(new)));
+        yyjson_doc_free(old);
+        yyjson_doc_free(new);
+        struct bytes first = {again.data, again.size};
+        buffer_clear(&line);
+        assert_true(result_append_replayed(&line, first)); /* once more changes nothing */
+        assert_true(bytes_equal(buffer_view(&line), first));
+        buffer_clear(&line);
+        assert_false(result_append_replayed(&line, BYTES("{\"receipt\":{\"replayed\":false}}")));
+        assert_int_equal(line.size, 0);
+        buffer_deinit(&line);
+        buffer_init(&line, first.size - 1);
+        assert_false(result_append_replayed(&line, first));
+        assert_true(line.failed);
+        assert_int_equal(line.size, 0);
+        buffer_deinit(&line);
+        buffer_deinit(&again);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(hostile_text_is_escaped),    cmocka_unit_test(heads_are_read_back),
-                cmocka_unit_test(torn_lines_are_refused),     cmocka_unit_test(strangers_are_refused),
+                cmocka_unit_test(hostile_text_is_escaped),
+                cmocka_unit_test(heads_are_read_back),
+                cmocka_unit_test(torn_lines_are_refused),
+                cmocka_unit_test(strangers_are_refused),
                 cmocka_unit_test(a_full_buffer_gets_nothing),
+                cmocka_unit_test(a_value_is_the_line_without_its_end),
+                cmocka_unit_test(a_replayed_result_says_so),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

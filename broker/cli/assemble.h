@@ -1,0 +1,30 @@
+#pragma once
+/*
+ * What `run` and `worker` make of a configuration in the same way: the parts of a shard's options, and what
+ * the process needs for them.
+ */
+#include "broker/loop/shard.h"
+#include "broker/ops/config.h"
+#include "broker/wire/job.h"
+
+#include <limits.h>
+
+struct assembly {
+        const struct config *config; /* the caller's */
+        const struct dialect *dialects[CATALOG_PROVIDERS_MAX];
+        char file_root[PATH_MAX];
+};
+
+/* ERROR_USAGE when there is no provider, or one of an unknown dialect. */
+struct error *assemble(const struct config *config, struct assembly *out_assembly) MUST_USE;
+/* Of a shard with so many calls in flight, of the process's `shards`. */
+struct engine_config assemble_engine(const struct assembly *assembly, uint32_t in_flight, uint32_t shards);
+struct calls_options assemble_calls(const struct assembly *assembly, uint32_t in_flight);
+struct job_decoder_options assemble_decoder(const struct assembly *assembly, const char *batch);
+/*
+ * Between commits: what makes a batch of a busy run's results. Attempts are opened ahead, so no call waits
+ * for it.
+ */
+#define ASSEMBLE_COMMIT_SPACING_NS (10 * NS_PER_MS)
+/* Allows as many open files as the calls in flight need, or says that the system does not. */
+void assemble_descriptors(const struct assembly *assembly);

@@ -1,0 +1,371 @@
+#include "broker/cli/cmd_worker.h"
+
+#include "broker/base/time.h"
+#include "broker/cli/assemble.h"
+#include "broker/cli/interrupts.h"
+#include "broker/cli/options.h"
+#include "broker/cli/say.h"
+#include "broker/cli/worker_cluster.h"
+#include "broker/cli/worker_metrics.h"
+#include "broker/ops/listener.h"
+
+#include <argp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SHOW_MS = 200 };
+/*
+ * Between commits of the journal. A job waits for two of them, and somebody waits for the job: less than in
+ * `run`, where only throughput counts.
+ */
+#define COMMIT_SPACING_NS (2 * NS_PER_MS)
+#define TELL_NS           (10 * NS_PER_S) /* between lines on what has been done */
+#define LEAVE_NS          (10 * NS_PER_S) /* to leave the group at the end */
+
+struct loop {
+        struct worker *worker;
+        struct member *member;
+        struct worker_metrics metrics;
+        pthread_t thread;
+        enum shard_end end;
+        struct error *error;
+        char name[128];
+        bool started;
+};
+
+struct worker {
+        struct options options;
+        struct config *config;
+        struct assembly assembly;
+        struct cluster cluster;
+        struct store *store;
+        struct metrics *metrics;
+        struct listener *listener;
+        struct loop loops[METRICS_SHARDS_MAX];
+        uint32_t shards;
+        atomic_uint running;
+        atomic_bool failed;
+        bool drained, stopped;
+        int64_t drain_by_ns, told_ns, reported_ns;
+        uint64_t told_jobs;
+};
+
+static error_t parse(int key, char *value, struct argp_state *state) {
+        struct worker *worker = state->input;
+        switch (key) {
+        case ARGP_KEY_INIT:
+                state->child_inputs[0] = &worker->options;
+                return 0;
+        case ARGP_KEY_ARG:
+                argp_error(state,
+                           "worker takes its jobs from Kafka and no file; \"%s\" is for `batchferry run`",
+                           value);
+                return 0;
+        default:
+                return ARGP_ERR_UNKNOWN;
+        }
+}
+
+static const struct argp_child children[] = {{&options_argp, 0, "Common options:", 10}, {0}};
+
+static const struct argp argp = {
+        NULL,
+        parse,
+        "",
+        "Takes jobs from the jobs topic and publishes one result for each, exactly once, together with the "
+        "offsets. Any number of workers share the work; Kafka's group spreads the partitions.\v"
+        "Ctrl-C or SIGTERM finishes the calls under way (worker.drain) and hands the partitions over; a "
+        "second "
+        "one stops at once. Both keep everything. Numbers are at /metrics of listen.address:listen.port, "
+        "/healthz and /readyz beside it.\n\n"
+        "Exit codes: 0 ended as asked, 1 failed, 2 wrong usage or configuration, 130 stopped at once.\n\n"
+        "Examples:\n"
+        "  batchferry topics create --set kafka.bootstrap.servers=localhost:9092\n"
+        "  batchferry worker -c batchferry.yaml\n"
+        "  batchferry worker --base-url http://localhost:8080/v1 --set "
+        "kafka.bootstrap.servers=localhost:9092",
+        children,
+        NULL,
+        NULL};
+
+static struct error *check_supported(const struct config *config) {
+        if (strcmp(config->settings.on_duplicate, "drop") != 0)
+                return error_new(ERROR_USAGE,
+                                 "idempotency.on_duplicate: this version can only drop duplicates; "
+                                 "set it to drop");
+        if (config->fetch_s3)
+                return error_new(ERROR_USAGE,
+                                 "fetch.allow: s3 cannot be fetched from in this version; remove it");
+        return NULL;
+}
+
+static uint32_t count_shards(const struct config *config) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        uint32_t wanted = config->settings.shards ? (uint32_t)config->settings.shards : (uint32_t)cores;
+        return wanted < 1 ? 1 : wanted < METRICS_SHARDS_MAX ? wanted : METRICS_SHARDS_MAX;
+}
+
+/* ---- the loops ---- */
+
+static struct error *open_loop(struct worker *worker, uint32_t index) {
+        const struct settings *settings = &worker->config->settings;
+        struct loop *loop = &worker->loops[index];
+        uint32_t in_flight = ((uint32_t)settings->in_flight + worker->shards - 1) / worker->shards;
+        loop->worker = worker;
+        snprintf(loop->name, sizeof(loop->name), "%s-%u", worker->cluster.name, index);
+        loop->metrics = (struct worker_metrics){.metrics = worker->metrics,
+                                                .shard = shard_metrics_new(worker->metrics),
+                                                .catalog = &worker->config->catalog,
+                                                .topic = settings->topic_jobs,
+                                                .index = index};
+        if (!loop->metrics.shard)
+                return error_new(ERROR_MEMORY, "no memory for metrics");
+        struct member_options options = {
+                .shard = {.catalog = &worker->config->catalog,
+                          .engine = assemble_engine(&worker->assembly, in_flight, worker->shards),
+                          .calls = assemble_calls(&worker->assembly, in_flight),
+                          .committer = {.store = worker->store,
+                                        .source_name = "",
+                                        .spacing_ns = COMMIT_SPACING_NS,
+                                        .patience_ns = settings->disk_patience},
+                          .memory_max = (size_t)settings->memory / worker->shards,
+                          .report = worker_metrics_report,
+                          .report_userdata = &loop->metrics},
+                .decoder = assemble_decoder(&worker->assembly, ""),
+                .properties = worker->cluster.properties,
+                .topic_jobs = settings->topic_jobs,
+                .topic_results = settings->topic_results,
+                .topic_dead_letters = settings->topic_dead_letters,
+                .topic_state = settings->topic_state,
+                .group_id = worker->cluster.group_id,
+                .name = loop->name,
+                .results_bytes_max = worker->cluster.results_bytes_max,
+                .dead_letters_bytes_max = worker->cluster.dead_letters_bytes_max,
+                .state_bytes_max = worker->cluster.state_bytes_max,
+                .interval_ns = settings->commit_interval,
+                .park_after_ns = settings->park_after,
+                .session_ns = worker->cluster.session_ns,
+                .leave_ns = settings->leave,
+                .msgpack = strcmp(settings->results_encoding, "msgpack") == 0,
+        };
+        options.shard.engine.seed += index;
+        struct error *error = member_open(&options, &loop->member);
+        loop->metrics.member = loop->member;
+        return error;
+}
+
+static void *run_loop(void *userdata) {
+        struct loop *loop = userdata;
+        loop->end = member_run(loop->member, &loop->error);
+        if (loop->end == SHARD_FAILED)
+                atomic_store(&loop->worker->failed, true);
+        worker_metrics_end(&loop->metrics, loop->error ? loop->error->message : NULL);
+        atomic_fetch_sub(&loop->worker->running, 1);
+        return NULL;
+}
+
+static struct error *start_loops(struct worker *worker) {
+        struct error *error = NULL;
+        for (uint32_t i = 0; i < worker->shards && !error; i++)
+                error = open_loop(worker, i);
+        for (uint32_t i = 0; i < worker->shards && !error; i++) {
+                struct loop *loop = &worker->loops[i];
+                atomic_fetch_add(&worker->running, 1);
+                int code = pthread_create(&loop->thread, NULL, run_loop, loop);
+                loop->started = code == 0;
+                if (code) {
+                        atomic_fetch_sub(&worker->running, 1);
+                        error = error_errno(code, "cannot start a shard");
+                }
+        }
+        return error;
+}
+
+static void drain(struct worker *worker) {
+        worker->drained = true;
+        worker->drain_by_ns = clock_now_ns() + worker->config->settings.drain;
+        for (uint32_t i = 0; i < worker->shards; i++) {
+                atomic_store(&worker->loops[i].metrics.draining, true);
+                if (worker->loops[i].member)
+                        member_drain(worker->loops[i].member);
+        }
+}
+
+static void stop(struct worker *worker) {
+        worker->stopped = true;
+        for (uint32_t i = 0; i < worker->shards; i++)
+                if (worker->loops[i].member)
+                        member_stop(worker->loops[i].member);
+}
+
+/* ---- the main thread ---- */
+
+static void tell(struct worker *worker, bool last) {
+        struct shard_progress progress;
+        uint64_t jobs = 0, succeeded = 0, failed = 0, duplicates = 0, in_flight = 0;
+        int64_t now_ns = clock_now_ns();
+        if (!last && now_ns - worker->told_ns < TELL_NS)
+                return;
+        for (uint32_t i = 0; i < worker->shards; i++) {
+                shard_get_progress(member_shard(worker->loops[i].member), &progress);
+                jobs += progress.stats.jobs;
+                succeeded += progress.stats.succeeded;
+                duplicates += progress.stats.duplicates;
+                in_flight += progress.stats.in_flight;
+                for (int f = 0; f < FAILURES_COUNT; f++)
+                        failed += progress.stats.failures[f];
+        }
+        worker->told_ns = now_ns;
+        if (jobs + duplicates == worker->told_jobs && !last)
+                return;
+        worker->told_jobs = jobs + duplicates;
+        say(LOG_LEVEL_INFO, "%llu jobs done, %llu failed, %llu duplicates, %llu calls under way",
+            (unsigned long long)succeeded, (unsigned long long)failed, (unsigned long long)duplicates,
+            (unsigned long long)in_flight);
+}
+
+static void interrupted(struct worker *worker, uint64_t interrupts) {
+        if (interrupts == 0)
+                return;
+        if (worker->drained || interrupts > 1) {
+                stop(worker);
+                return;
+        }
+        say(LOG_LEVEL_INFO, "finishing the calls under way; once more stops at once (nothing is lost either "
+                            "way)");
+        drain(worker);
+}
+
+static void report_suppressed(struct worker *worker) {
+        int64_t now_ns = clock_now_ns();
+        if (now_ns - worker->reported_ns < NS_PER_S)
+                return;
+        worker->reported_ns = now_ns;
+        log_report_suppressed(false);
+}
+
+static void attend(struct worker *worker) {
+        while (atomic_load(&worker->running) > 0) {
+                interrupted(worker, interrupts_wait(SHOW_MS));
+                if (atomic_load(&worker->failed) && !worker->drained)
+                        drain(worker);
+                if (worker->drained && !worker->stopped && clock_now_ns() > worker->drain_by_ns) {
+                        say(LOG_LEVEL_WARNING,
+                            "some calls have not ended in time (worker.drain); they are of unknown "
+                            "outcome, and their jobs come again");
+                        stop(worker);
+                }
+                tell(worker, false);
+                report_suppressed(worker);
+        }
+        log_report_suppressed(true);
+}
+
+static int end_loops(struct worker *worker) {
+        int code = EXIT_WELL;
+        for (uint32_t i = 0; i < worker->shards; i++) {
+                struct loop *loop = &worker->loops[i];
+                if (loop->started)
+                        pthread_join(loop->thread, NULL);
+                if (loop->error)
+                        code = options_fail(error_wrap(loop->error, "stopped, nothing is lost"));
+        }
+        if (code == EXIT_WELL && worker->loops[0].member)
+                tell(worker, true);
+        return code;
+}
+
+static void close_worker(struct worker *worker) {
+        listener_close(worker->listener);
+        for (uint32_t i = 0; i < worker->shards; i++) {
+                member_close(worker->loops[i].member, LEAVE_NS);
+                shard_metrics_free(worker->loops[i].metrics.shard);
+        }
+        metrics_free(worker->metrics);
+        store_close(worker->store);
+        cluster_close(&worker->cluster);
+}
+
+static struct error *open_listener(struct worker *worker) {
+        const struct settings *settings = &worker->config->settings;
+        struct metrics_options metrics = {.version = BATCHFERRY_VERSION,
+                                          .catalog = &worker->config->catalog,
+                                          .shards = worker->shards,
+                                          .partitions_max = METRICS_PARTITIONS_MAX,
+                                          .now_ns = clock_now_ns()};
+        worker->metrics = metrics_new(&metrics);
+        if (!worker->metrics)
+                return error_new(ERROR_MEMORY, "no memory for metrics");
+        struct listener_options listener = {.address = settings->listen_address,
+                                            .port = (uint16_t)settings->listen_port,
+                                            .metrics = worker->metrics};
+        struct error *error = listener_open(&listener, &worker->listener);
+        if (!error)
+                say(LOG_LEVEL_INFO, "metrics: %s/metrics", listener_url(worker->listener));
+        return error;
+}
+
+static struct error *open_worker(struct worker *worker) {
+        struct error *error = cluster_open(worker->config, &worker->cluster);
+        if (error)
+                return error;
+        struct store_options store = {.directory = worker->config->settings.state, .worker = true};
+        error = store_open(&store, &worker->store);
+        if (!error)
+                error = store_bind(worker->store, worker->cluster.identity);
+        if (!error)
+                error = cluster_name(&worker->cluster, worker->config->settings.state);
+        if (!error)
+                error = open_listener(worker);
+        if (!error)
+                error = start_loops(worker);
+        return error;
+}
+
+static int work(struct worker *worker) {
+        say_init(worker->config, worker->options.quiet, worker->options.verbose);
+        struct error *error = interrupts_open();
+        if (error)
+                return options_fail(error);
+        assemble_descriptors(&worker->assembly);
+        error = open_worker(worker);
+        int code;
+        if (error) {
+                if (atomic_load(&worker->running) > 0)
+                        stop(worker);
+                end_loops(worker);
+                code = options_fail(error);
+        } else {
+                say(LOG_LEVEL_INFO, "%u shard%s in group %s of %s", worker->shards,
+                    worker->shards > 1 ? "s" : "", worker->cluster.group_id, worker->cluster.bootstrap);
+                interrupts_attend();
+                attend(worker);
+                code = end_loops(worker);
+                if (code == EXIT_WELL && worker->stopped)
+                        code = EXIT_INTERRUPTED;
+        }
+        close_worker(worker);
+        return code;
+}
+
+int cmd_worker(int argc, char **argv) {
+        struct worker *worker = calloc(1, sizeof(*worker));
+        if (!worker)
+                return options_fail(error_new(ERROR_MEMORY, "no memory"));
+        argp_err_exit_status = EXIT_USAGE;
+        argp_parse(&argp, argc, argv, 0, NULL, worker);
+        struct error *error = options_load(&worker->options, &worker->config);
+        if (!error)
+                error = check_supported(worker->config);
+        if (!error)
+                error = assemble(worker->config, &worker->assembly);
+        worker->shards = error ? 0 : count_shards(worker->config);
+        int code = error ? options_fail(error) : work(worker);
+        config_free(worker->config);
+        free(worker);
+        return code;
+}

@@ -1,0 +1,51 @@
+#include "broker/cli/interrupts.h"
+
+#include "broker/cli/options.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* Signals may come to any thread, RocksDB's too; so a handler counts them here. */
+static int interrupt_fd = -1;
+static volatile sig_atomic_t attended;
+
+static void interrupt(int number) {
+        static const char text[] = "\nbatchferry: interrupted; run the same command again to go on\n";
+        uint64_t one = 1;
+        int code = errno;
+        ssize_t ignored = attended ? write(interrupt_fd, &one, sizeof(one))
+                                   : write(STDERR_FILENO, text, sizeof(text) - 1);
+        (void)ignored, (void)number;
+        if (!attended)
+                _exit(EXIT_INTERRUPTED);
+        errno = code;
+}
+
+struct error *interrupts_open(void) {
+        static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+        interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (interrupt_fd < 0)
+                return error_errno(errno, "cannot wait for signals");
+        for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+                struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART}, before;
+                if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) /* nohup */
+                        sigaction(numbers[i], &action, NULL);
+        }
+        return NULL;
+}
+
+void interrupts_attend(void) {
+        attended = 1;
+}
+
+uint64_t interrupts_wait(int wait_ms) {
+        struct pollfd poll_fd = {.fd = interrupt_fd, .events = POLLIN};
+        uint64_t count = 0;
+        if (poll(&poll_fd, 1, wait_ms) <= 0 || read(interrupt_fd, &count, sizeof(count)) < 0)
+                return 0;
+        return count;
+}

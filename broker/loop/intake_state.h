@@ -1,0 +1,66 @@
+#pragma once
+/*
+ * The inside of the record intake, for the files that are it: record_intake.c takes records and hears what
+ * becomes of them, membership.c lets partitions come and go, parking.c parks jobs and brings them back.
+ */
+#include "broker/loop/record_intake.h"
+
+struct part {
+        uint32_t partition, epoch;
+        bool owned, active, leaving, released;
+        bool started; /* the window has its beginning */
+        bool shared;  /* its part of the limits is in use here */
+        bool fresh;
+        struct window window;
+        uint64_t mark_handed, source_high;
+        uint32_t inside; /* jobs of it in the engine */
+        struct consumer_record held;
+        bool has_held;
+        struct parked_cursor parked_at;
+        bool parked_begun, parked_left;
+        uint32_t parked_ticks;
+        int64_t restore_again_ns, restore_ns, assigned_ns;
+};
+
+struct record_intake {
+        struct record_intake_options options;
+        struct consumer *consumer;
+        struct publisher *publisher;
+        struct restorer *restorer;
+        struct part *parts[CONSUMER_PARTITIONS_MAX]; /* NULL: never had it */
+        uint32_t owned[CONSUMER_PARTITIONS_MAX];
+        size_t owned_count, turn;
+        struct limit_part shares[CONSUMER_PARTITIONS_MAX];
+        bool leaving;
+        bool strays;        /* jobs of partitions that have gone, or are going, may be inside */
+        size_t strays_seen; /* by the last sweep */
+        size_t away;        /* jobs parked away in this turn */
+        int64_t gathered_ns, doubt_until_ns;
+        int64_t leave_by_ns, tick_ns, again_ns;
+        int64_t noted_ns; /* of stats.message */
+        struct job_spec **again;
+        size_t again_count, again_capacity;
+        size_t taken;        /* in this turn */
+        size_t parks_left;   /* in this turn */
+        uint32_t whole;      /* partitions of the topic, when the limits were shared */
+        bool hungry;         /* there may be more at once */
+        struct shard *shard; /* during a call */
+        struct error *error;
+        struct record_stats stats;
+};
+
+struct part *intake_part_of(const struct record_intake *intake, const struct job_spec *job);
+/* Its partition is this shard's, and has been since it was taken. */
+bool intake_is_current(const struct record_intake *intake, const struct origin *origin);
+void intake_free_job(struct job_spec *job);
+/* Ends the shard once what is under way is durable; NULL is fine. The first one counts. */
+void intake_fail(struct record_intake *intake, struct error *error);
+/* Behind all that was handed over before. NULL when memory is refused, which ends the shard. */
+struct publication *intake_publish(struct record_intake *intake, enum publication_kind kind,
+                                   const struct part *part);
+/* Where the window stands, if that has not been told. */
+void intake_publish_mark(struct record_intake *intake, struct part *part);
+void intake_give(struct record_intake *intake, struct part *part, struct job_spec *job); /* to the shard */
+/* Takes it again in a while. false: it could not be kept. */
+bool intake_keep_for_again(struct record_intake *intake, struct job_spec *job);
+void intake_release_held(struct part *part);

@@ -1,0 +1,265 @@
+#include "broker/loop/membership.h"
+
+#include "broker/base/time.h"
+#include "broker/loop/shard.h"
+#include "broker/ops/log.h"
+#include "broker/wire/state_record.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+        WINDOW_SPAN = 1 << 16, /* offsets of a partition that may lie between its mark and its last record */
+        REPORTS_MAX = 16,      /* of the group, in a turn */
+};
+#define RESTORE_AGAIN_NS (5 * NS_PER_S) /* after a failed one */
+
+void membership_tell_owner(struct record_intake *intake, struct part *part, bool released) {
+        struct publication *publication = intake_publish(intake, PUBLICATION_OWNER, part);
+        if (!publication)
+                return;
+        struct state_record record = {.kind = STATE_OWNER,
+                                      .owner = {.member = bytes_of(intake->options.member),
+                                                .since_unix_ms = clock_now_unix_ms(),
+                                                .released = released}};
+        if (record.owner.member.size > STATE_NAME_BYTES_MAX)
+                record.owner.member.size = STATE_NAME_BYTES_MAX;
+        state_key_append_owner(&publication->state_key);
+        state_record_append(&publication->value, &record);
+        part->released = released;
+}
+
+static int by_partition(const void *a, const void *b) {
+        const uint32_t *x = a, *y = b;
+        return (*x > *y) - (*x < *y);
+}
+
+void membership_share(struct record_intake *intake) {
+        size_t count = 0;
+        uint32_t whole = consumer_partitions(intake->consumer);
+        if (whole == 0)
+                return;
+        for (size_t i = 0; i < intake->owned_count; i++) {
+                struct part *part = intake->parts[intake->owned[i]];
+                if (!part->active || part->partition >= whole)
+                        continue;
+                enum part_kind kind = part->shared ? PART_KEPT : part->fresh ? PART_FRESH : PART_USED;
+                intake->shares[count++] = (struct limit_part){part->partition, kind};
+                part->shared = true;
+        }
+        intake->whole = whole;
+        shard_share(intake->shard, intake->shares, count, whole);
+}
+
+static void list_owned(struct record_intake *intake) {
+        intake->owned_count = 0;
+        for (uint32_t i = 0; i < CONSUMER_PARTITIONS_MAX; i++)
+                if (intake->parts[i] && intake->parts[i]->owned)
+                        intake->owned[intake->owned_count++] = i;
+        qsort(intake->owned, intake->owned_count, sizeof(*intake->owned), by_partition);
+}
+
+static uint32_t next_epoch(struct record_intake *intake, struct part *part) {
+        part->epoch++;
+        atomic_store(&intake->options.board->epoch[part->partition], part->epoch);
+        return part->epoch;
+}
+
+static struct error *come(struct record_intake *intake, uint32_t partition) {
+        struct part *part = intake->parts[partition];
+        if (!part) {
+                part = calloc(1, sizeof(*part));
+                if (!part || !window_init(&part->window, WINDOW_SPAN)) {
+                        free(part);
+                        return error_new(ERROR_MEMORY, "no memory for partition %u", partition);
+                }
+                part->partition = partition;
+                intake->parts[partition] = part;
+        }
+        if (part->owned)
+                return NULL;
+        part->owned = true;
+        part->active = part->leaving = part->started = part->shared = part->released = false;
+        part->parked_begun = false;
+        part->inside = 0;
+        part->restore_again_ns = 0;
+        part->assigned_ns = clock_now_ns();
+        return restorer_submit(intake->restorer, partition, next_epoch(intake, part));
+}
+
+void intake_release_held(struct part *part) {
+        if (part->has_held)
+                consumer_release(&part->held);
+        part->has_held = false;
+}
+
+static void go(struct record_intake *intake, struct part *part) {
+        part->owned = part->active = part->leaving = part->shared = false;
+        part->restore_again_ns = 0; /* else a later life of it would be restored twice */
+        next_epoch(intake, part);
+        intake_release_held(part);
+}
+
+static bool is_leaving(void *userdata, const struct job_spec *job) {
+        struct record_intake *intake = userdata;
+        const struct part *part = intake_part_of(intake, job);
+        bool leaving = part->leaving || !intake_is_current(intake, job->origin);
+        intake->strays_seen += leaving;
+        return leaving;
+}
+
+void membership_sweep(struct record_intake *intake) {
+        intake->strays_seen = 0;
+        shard_revoke(intake->shard, is_leaving, intake);
+        intake->strays = intake->strays_seen > 0;
+}
+
+static void assigned(struct record_intake *intake, const struct consumer_report *report) {
+        intake->stats.joined = true;
+        intake->stats.rebalances++;
+        for (size_t i = 0; i < report->partitions_count; i++)
+                intake_fail(intake, come(intake, report->partitions[i]));
+        list_owned(intake);
+        intake_fail(intake, consumer_assign(intake->consumer));
+}
+
+/* Nothing is taken or begun for them any more; what is under way may end. */
+static void leave(struct record_intake *intake, const struct consumer_report *report) {
+        intake->stats.rebalances++;
+        for (size_t i = 0; i < report->partitions_count; i++) {
+                struct part *part = intake->parts[report->partitions[i]];
+                if (part && part->owned)
+                        part->leaving = true;
+        }
+        intake->leaving = true;
+        intake->leave_by_ns = clock_now_ns() + intake->options.leave_ns;
+        membership_sweep(intake);
+}
+
+static void let_go(struct record_intake *intake) {
+        for (size_t i = 0; i < intake->owned_count; i++) {
+                struct part *part = intake->parts[intake->owned[i]];
+                if (part->leaving)
+                        go(intake, part);
+        }
+        intake->leaving = false;
+        list_owned(intake);
+        membership_share(intake);
+        membership_sweep(intake);
+        intake_fail(intake, consumer_unassign(intake->consumer));
+}
+
+static void lost(struct record_intake *intake, const struct consumer_report *report) {
+        intake->stats.rebalances++;
+        for (size_t i = 0; i < report->partitions_count; i++) {
+                struct part *part = intake->parts[report->partitions[i]];
+                if (part && part->owned)
+                        part->leaving = true;
+        }
+        let_go(intake);
+}
+
+/* Everything of the partition has been published, and its release told to whoever takes it next. */
+static bool has_left(struct record_intake *intake, struct part *part) {
+        if (part->inside > 0 || atomic_load(&intake->options.board->pending[part->partition]) > 0)
+                return false;
+        if (part->released || !part->active)
+                return true;
+        intake_publish_mark(intake, part);
+        membership_tell_owner(intake, part, true);
+        return false;
+}
+
+void membership_keep_leaving(struct record_intake *intake) {
+        bool left = true;
+        for (size_t i = 0; i < intake->owned_count; i++) {
+                struct part *part = intake->parts[intake->owned[i]];
+                if (part->leaving && !has_left(intake, part))
+                        left = false;
+        }
+        publisher_flush(intake->publisher);
+        if (left || clock_now_ns() >= intake->leave_by_ns)
+                let_go(intake);
+}
+
+static void note(struct record_intake *intake, const char *message) {
+        snprintf(intake->stats.message, sizeof(intake->stats.message), "%s", message);
+        intake->noted_ns = clock_now_ns();
+}
+
+void membership_serve(struct record_intake *intake) {
+        struct consumer_report report;
+        for (int i = 0; i < REPORTS_MAX && !intake->error; i++) {
+                consumer_poll(intake->consumer, &report);
+                switch (report.event) {
+                case CONSUMER_NOTHING:
+                        return;
+                case CONSUMER_ASSIGNED:
+                        assigned(intake, &report);
+                        break;
+                case CONSUMER_REVOKED:
+                        leave(intake, &report);
+                        break;
+                case CONSUMER_LOST:
+                        log_write(LOG_LEVEL_WARNING,
+                                  "partitions were taken away: this worker did not answer the group in time");
+                        lost(intake, &report);
+                        break;
+                case CONSUMER_FAILED:
+                        intake->stats.failed = true;
+                        note(intake, report.message);
+                        intake_fail(intake, error_new(ERROR_NETWORK, "%s", report.message));
+                        break;
+                case CONSUMER_TROUBLE:
+                        log_fields_limited(LOG_LEVEL_WARNING, "trouble with the consumer group",
+                                           (struct log_field[]){LOG_TEXT("reason", bytes_of(report.message))},
+                                           1);
+                        note(intake, report.message);
+                        break;
+                }
+        }
+}
+
+static void restored(struct record_intake *intake, struct restored *restored) {
+        struct part *part = intake->parts[restored->partition];
+        if (!part->owned || part->epoch != restored->epoch) {
+                error_free(restored->error);
+                return;
+        }
+        if (restored->error) {
+                log_write(LOG_LEVEL_ERROR, "partition %u cannot be taken over yet, trying again: %s",
+                          restored->partition, restored->error->message);
+                error_free(restored->error);
+                part->restore_again_ns = clock_now_ns() + RESTORE_AGAIN_NS;
+                return;
+        }
+        part->active = true;
+        part->fresh = restored->fresh;
+        part->source_high = restored->source_high;
+        part->restore_ns = restored->took_ns;
+        part->started = restored->committed;
+        part->mark_handed = UINT64_MAX; /* it is told at once, wherever it stands */
+        if (restored->committed)
+                window_start(&part->window, restored->offset);
+        intake->stats.restores++;
+        histogram_observe(&intake->stats.restore, restored->took_ns);
+        intake->hungry = true;
+        membership_share(intake);
+        membership_tell_owner(intake, part, false);
+        log_write(LOG_LEVEL_INFO, "partition %u: %llu state records read in %lld ms", part->partition,
+                  (unsigned long long)restored->records, (long long)(restored->took_ns / NS_PER_MS));
+}
+
+void membership_take_restored(struct record_intake *intake) {
+        struct restored one;
+        while (restorer_take(intake->restorer, &one))
+                restored(intake, &one);
+        for (size_t i = 0; i < intake->owned_count; i++) {
+                struct part *part = intake->parts[intake->owned[i]];
+                if (part->active || part->restore_again_ns == 0 || part->restore_again_ns > clock_now_ns())
+                        continue;
+                part->restore_again_ns = 0;
+                intake_fail(intake, restorer_submit(intake->restorer, part->partition, part->epoch));
+        }
+}

@@ -1,0 +1,494 @@
+#include "broker/loop/record_intake.h"
+
+#include "broker/base/check.h"
+#include "broker/base/time.h"
+#include "broker/loop/dead_letter.h"
+#include "broker/loop/job_log.h"
+#include "broker/loop/membership.h"
+#include "broker/loop/parking.h"
+#include "broker/loop/shard.h"
+#include "broker/ops/log.h"
+#include "broker/wire/state_record.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+        PARTITION_BURST = 32,          /* records of one partition before the next has its turn */
+        AGAIN_MAX = 4096,              /* jobs that wait for their twin, before no more records are taken */
+        REHOMING_BYTES_MAX = 64 << 20, /* of records on their way to their own partition; the same */
+};
+#define TICK_NS  NS_PER_S         /* between looks for stragglers and for parked jobs that are due */
+#define AGAIN_NS (20 * NS_PER_MS) /* a job whose twin is on its way out */
+#define NOTE_NS  (30 * NS_PER_S)  /* a trouble of which nothing was heard for so long is over */
+#define DOUBT_NS (2 * NS_PER_S)   /* for the group to say that we are out, after a long stop */
+
+struct part *intake_part_of(const struct record_intake *intake, const struct job_spec *job) {
+        const struct origin *origin = job->origin;
+        return intake->parts[origin->partition];
+}
+
+bool intake_is_current(const struct record_intake *intake, const struct origin *origin) {
+        const struct part *part = intake->parts[origin->partition];
+        return part && part->owned && part->epoch == origin->epoch;
+}
+
+void intake_free_job(struct job_spec *job) {
+        origin_free(job->origin);
+        job_spec_free(job);
+}
+
+void intake_fail(struct record_intake *intake, struct error *error) {
+        if (intake->error)
+                error_free(error);
+        else
+                intake->error = error;
+}
+
+/* NULL when memory is refused; that ends the shard. */
+struct publication *intake_publish(struct record_intake *intake, enum publication_kind kind,
+                                   const struct part *part) {
+        struct publication *publication = calloc(1, sizeof(*publication));
+        if (!publication) {
+                intake_fail(intake, error_new(ERROR_MEMORY, "no memory to publish"));
+                return NULL;
+        }
+        publication->kind = kind;
+        publication->partition = part->partition;
+        publication->epoch = part->epoch;
+        buffer_init(&publication->state_key, SIZE_MAX / 4);
+        buffer_init(&publication->value, SIZE_MAX / 4);
+        atomic_fetch_add(&intake->options.board->pending[part->partition], 1);
+        shard_intend(intake->shard, INTENT_PUBLISH)->publication = publication;
+        return publication;
+}
+
+void intake_publish_mark(struct record_intake *intake, struct part *part) {
+        if (!part->started || part->window.mark == part->mark_handed)
+                return;
+        struct publication *publication = intake_publish(intake, PUBLICATION_MARK, part);
+        if (!publication)
+                return;
+        publication->offset = part->mark_handed = part->window.mark;
+}
+
+void intake_give(struct record_intake *intake, struct part *part, struct job_spec *job) {
+        part->inside++;
+        intake->taken++;
+        shard_take(intake->shard, job);
+}
+
+bool intake_keep_for_again(struct record_intake *intake, struct job_spec *job) {
+        if (intake->again_count == intake->again_capacity) {
+                size_t larger = intake->again_capacity ? 2 * intake->again_capacity : 64;
+                void *grown = reallocarray(intake->again, larger, sizeof(struct job_spec *));
+                if (!grown) {
+                        intake_fail(intake, error_new(ERROR_MEMORY, "no memory"));
+                        return false;
+                }
+                intake->again = grown;
+                intake->again_capacity = larger;
+        }
+        intake->again[intake->again_count++] = job;
+        intake->again_ns = clock_now_ns() + AGAIN_NS;
+        return true;
+}
+
+static void free_inside(void *userdata, struct job_spec *job) {
+        (void)userdata;
+        intake_free_job(job);
+}
+
+static void send_home(struct record_intake *intake, struct part *part, struct origin *origin, uint32_t home) {
+        struct publication *publication = intake_publish(intake, PUBLICATION_REHOME, part);
+        if (!publication) {
+                origin_free(origin);
+                return;
+        }
+        publication->offset = origin->record.offset;
+        publication->origin = origin;
+        publication->home = home;
+        atomic_fetch_add(&intake->options.board->rehoming_bytes, origin_bytes(origin));
+        window_settle(&part->window, origin->record.offset);
+        intake->stats.rehomed++;
+}
+
+/* A record that was settled under its own name and comes again, because the mark was still before it. */
+static bool is_known_record(struct record_intake *intake, const struct part *part, uint64_t offset) {
+        struct store_record record;
+        if (offset >= part->source_high)
+                return false;
+        struct key128 key = job_record_key(intake->options.decoder, part->partition, offset);
+        struct error *error = store_look_up(intake->options.store, part->partition, key, &record);
+        if (error) {
+                intake_fail(intake, error);
+                return true; /* nothing is settled: it comes again */
+        }
+        if (record.found == STORE_SETTLED)
+                return true;
+        return false;
+}
+
+static void take_job(struct record_intake *intake, struct part *part, struct job_spec *job,
+                     struct origin *origin) {
+        uint32_t partitions = consumer_partitions(intake->consumer);
+        uint32_t home = part->partition;
+        job->origin = origin;
+        job->memory_bytes += (uint32_t)origin_bytes(origin);
+        if (job->idempotency.size > 0)
+                home = client_partition_of(job->idempotency, partitions);
+        if (home != part->partition) {
+                job->origin = NULL;
+                job_spec_free(job);
+                send_home(intake, part, origin, home);
+                return;
+        }
+        if (is_known_record(intake, part, origin->record.offset)) {
+                if (!intake->error)
+                        window_settle(&part->window, origin->record.offset);
+                intake_free_job(job);
+                return;
+        }
+        intake_give(intake, part, job);
+}
+
+static void take_record(struct record_intake *intake, struct part *part, struct consumer_record *record) {
+        struct job_header headers[RECORD_HEADERS_MAX];
+        struct job_record job_record = {.key = record->key,
+                                        .value = record->value,
+                                        .has_key = record->has_key,
+                                        .has_value = record->has_value,
+                                        .headers = headers,
+                                        .headers_count = origin_headers(record, headers, RECORD_HEADERS_MAX),
+                                        .partition = part->partition,
+                                        .offset = record->offset,
+                                        .timestamp_unix_ms = record->timestamp_unix_ms};
+        struct job_spec *job = job_decode_record(intake->options.decoder, &job_record);
+        struct origin *origin = job ? origin_new(&job_record, part->partition) : NULL;
+        if (!origin) {
+                job_spec_free(job);
+                intake_fail(intake, error_new(ERROR_MEMORY, "no memory for a record of partition %u",
+                                              part->partition));
+                return;
+        }
+        window_receive(&part->window, record->offset);
+        origin->epoch = part->epoch;
+        origin->open = true;
+        origin->received_ns = clock_now_ns();
+        intake->stats.records++;
+        intake->stats.undecodable += job->failure != FAILURE_NONE;
+        take_job(intake, part, job, origin);
+}
+
+/* false: none is there, or there is no room for it. */
+static bool next_record(struct record_intake *intake, struct part *part) {
+        if (!part->has_held) {
+                if (part->started && !window_has_room(&part->window, part->window.next))
+                        return false;
+                if (!consumer_take(intake->consumer, part->partition, &part->held))
+                        return false;
+                part->has_held = true;
+        }
+        if (!part->started) {
+                window_start(&part->window, part->held.offset);
+                part->started = true;
+        }
+        bool seen = part->held.offset < part->window.next;
+        if (!seen && !window_has_room(&part->window, part->held.offset))
+                return false; /* behind a gap; kept until there is room */
+        if (!seen)
+                take_record(intake, part, &part->held);
+        consumer_release(&part->held);
+        part->has_held = false;
+        return true;
+}
+
+static void take_records(struct record_intake *intake) {
+        bool any = consumer_partitions(intake->consumer) > 0 && intake->again_count < AGAIN_MAX;
+        while (any && atomic_load(&intake->options.board->rehoming_bytes) < REHOMING_BYTES_MAX &&
+               intake->taken < SHARD_TAKE_MAX && shard_has_room(intake->shard)) {
+                any = false;
+                for (size_t i = 0; i < intake->owned_count && !intake->error; i++) {
+                        size_t at = (intake->turn + i) % intake->owned_count;
+                        struct part *part = intake->parts[intake->owned[at]];
+                        int records = 0;
+                        while (part->active && !part->leaving && intake->taken < SHARD_TAKE_MAX &&
+                               records < PARTITION_BURST && !intake->error && next_record(intake, part))
+                                records++;
+                        any = any || records > 0;
+                }
+                intake->turn++;
+        }
+        intake->hungry = any && shard_has_room(intake->shard);
+}
+
+static void take_again(struct record_intake *intake) {
+        if (intake->again_count == 0 || clock_now_ns() < intake->again_ns || !shard_has_room(intake->shard))
+                return;
+        while (intake->again_count > 0 && intake->taken < SHARD_TAKE_MAX) {
+                struct job_spec *job = intake->again[--intake->again_count];
+                if (intake_is_current(intake, job->origin) && !intake_part_of(intake, job)->leaving)
+                        intake_give(intake, intake_part_of(intake, job), job);
+                else
+                        intake_free_job(job);
+        }
+}
+
+/* After a stop (SIGSTOP, a machine that slept) the group may have given our partitions to somebody else. */
+static void doubt(struct record_intake *intake, int64_t now_ns) {
+        if (intake->gathered_ns > 0 && now_ns - intake->gathered_ns > intake->options.session_ns / 2)
+                intake->doubt_until_ns = now_ns + DOUBT_NS;
+        intake->gathered_ns = now_ns;
+        shard_hold(intake->shard, now_ns < intake->doubt_until_ns);
+}
+
+static struct error *gather(void *userdata, struct shard *shard) {
+        struct record_intake *intake = userdata;
+        int64_t now_ns = clock_now_ns();
+        bool tick = now_ns >= intake->tick_ns;
+        if (tick)
+                intake->tick_ns = now_ns + TICK_NS;
+        intake->shard = shard;
+        intake->taken = 0;
+        doubt(intake, now_ns);
+        if (intake->leaving)
+                membership_keep_leaving(intake);
+        membership_serve(intake);
+        membership_take_restored(intake);
+        if (consumer_partitions(intake->consumer) != intake->whole)
+                membership_share(intake); /* the topic has grown */
+        if (shard_stopping(shard)) {
+                publisher_flush(intake->publisher);
+        } else {
+                take_again(intake);
+                parking_take_due(intake, tick);
+                take_records(intake);
+                if (tick)
+                        parking_park(intake);
+        }
+        struct error *error = intake->error;
+        intake->error = NULL;
+        return error;
+}
+
+static void looked_up(void *userdata, const struct job_spec *job, struct store_record *record) {
+        const struct origin *origin = job->origin;
+        (void)userdata;
+        if (record->found != STORE_PARKED || !origin->parked)
+                return;
+        record->found = record->answered ? STORE_ANSWERED : record->attempted ? STORE_UNKNOWN : STORE_NONE;
+}
+
+static void settling(void *userdata, struct intent *intent) {
+        struct record_intake *intake = userdata;
+        struct origin *origin = intent->job->origin;
+        bool own_name = key128_equal(intent->key, intent->job->key);
+        if (own_name && !intent->outcome->journaled && dead_letter_is(intent->job, intent->outcome))
+                intent->key =
+                        job_record_key(intake->options.decoder, origin->partition, origin->record.offset);
+        job_log_failed(intent->job, intent->outcome);
+        origin->handed = true;
+        atomic_fetch_add(&intake->options.board->pending[origin->partition], 1);
+        if (origin->open && intake_is_current(intake, origin))
+                window_settle(&intake_part_of(intake, intent->job)->window, origin->record.offset);
+        origin->open = false;
+}
+
+/* The job inside, from before a rebalance, is the one of this record again. */
+static void adopt(struct record_intake *intake, struct origin *inside, const struct origin *origin) {
+        inside->epoch = origin->epoch;
+        inside->open = origin->open;
+        inside->parked = origin->parked;
+        inside->parked_due_unix_ms = origin->parked_due_unix_ms;
+        intake->parts[origin->partition]->inside++;
+        intake->stats.readopted++;
+}
+
+/* What the store says of the record's job now; it may have been settled elsewhere while it was away. */
+static enum store_found look_again(struct record_intake *intake, const struct job_spec *job) {
+        struct store_record record;
+        struct error *error = store_look_up(intake->options.store, job->partition, job->key, &record);
+        if (error) {
+                intake_fail(intake, error);
+                return STORE_NONE;
+        }
+        return record.found;
+}
+
+/* The job inside is from before a rebalance. true: the record is kept until that one has ended. */
+static bool meet_stray(struct record_intake *intake, struct part *part, struct job_spec *job,
+                       struct origin *inside) {
+        struct origin *origin = job->origin;
+        enum store_found found = inside->handed ? STORE_ANSWERED : look_again(intake, job);
+        bool same = inside->record.offset == origin->record.offset;
+        if (found == STORE_ANSWERED)
+                return intake_keep_for_again(intake, job);
+        if (found != STORE_SETTLED && same)
+                adopt(intake, inside, origin);
+        else if (origin->open)
+                window_settle(&part->window, origin->record.offset);
+        return false;
+}
+
+/* true: the job is kept. */
+static bool duplicate(struct record_intake *intake, struct part *part, struct job_spec *job,
+                      struct origin *inside) {
+        struct origin *origin = job->origin;
+        if (inside && !intake_is_current(intake, inside))
+                return meet_stray(intake, part, job, inside);
+        if (inside && origin->parked && !inside->parked)
+                return intake_keep_for_again(intake, job); /* that one may end as a duplicate of this one */
+        if (origin->open)
+                window_settle(&part->window, origin->record.offset);
+        return false;
+}
+
+static void forgotten(void *userdata, struct shard *shard, const struct command *command) {
+        struct record_intake *intake = userdata;
+        struct origin *origin = command->job->origin;
+        struct part *part = intake_part_of(intake, command->job);
+        bool current = intake_is_current(intake, origin), kept = false;
+        intake->shard = shard;
+        if (part->inside > 0 && current)
+                part->inside--;
+        if (current && command->revoked && !part->leaving && !origin->away)
+                kept = intake_keep_for_again(intake, command->job);
+        else if (current && command->duplicate)
+                kept = duplicate(intake, part, command->job, command->twin ? command->twin->origin : NULL);
+        if (!kept)
+                intake_free_job(command->job);
+}
+
+static const struct source_state *moved(void *userdata, struct shard *shard) {
+        struct record_intake *intake = userdata;
+        intake->shard = shard;
+        for (size_t i = 0; i < intake->owned_count; i++)
+                if (intake->parts[intake->owned[i]]->active)
+                        intake_publish_mark(intake, intake->parts[intake->owned[i]]);
+        return NULL;
+}
+
+static const struct source_state *finish(void *userdata, bool finished) {
+        struct record_intake *intake = userdata;
+        (void)finished;
+        for (size_t i = 0; i < intake->owned_count; i++) {
+                struct part *part = intake->parts[intake->owned[i]];
+                if (part->active && !part->released)
+                        membership_tell_owner(intake, part, true);
+        }
+        publisher_flush(intake->publisher);
+        return NULL;
+}
+
+static int64_t wake_ns(const void *userdata, const struct shard *shard) {
+        const struct record_intake *intake = userdata;
+        int64_t until_ns = intake->tick_ns;
+        if (intake->hungry && shard_has_room(shard))
+                return 0;
+        if (intake->leaving && intake->leave_by_ns < until_ns)
+                until_ns = intake->leave_by_ns;
+        if (intake->again_count > 0 && intake->again_ns < until_ns)
+                until_ns = intake->again_ns;
+        return until_ns;
+}
+
+static bool ended(const void *userdata) {
+        (void)userdata;
+        return false;
+}
+
+static bool quiet(const void *userdata) {
+        const struct record_intake *intake = userdata;
+        return publisher_idle(intake->publisher);
+}
+
+static void progress(const void *userdata, struct shard_progress *out_progress) {
+        (void)userdata, (void)out_progress;
+}
+
+const struct intake_ops record_intake_ops = {
+        .gather = gather,
+        .looked_up = looked_up,
+        .settling = settling,
+        .forgotten = forgotten,
+        .free_job = free_inside,
+        .moved = moved,
+        .finish = finish,
+        .wake_ns = wake_ns,
+        .ended = ended,
+        .quiet = quiet,
+        .progress = progress,
+};
+
+struct error *record_intake_new(const struct record_intake_options *options,
+                                struct record_intake **out_intake) {
+        struct record_intake *intake = calloc(1, sizeof(*intake));
+        if (!intake)
+                return error_new(ERROR_MEMORY, "no memory for the intake");
+        intake->options = *options;
+        *out_intake = intake;
+        return NULL;
+}
+
+void record_intake_connect(struct record_intake *intake, struct consumer *consumer,
+                           struct publisher *publisher, struct restorer *restorer) {
+        intake->consumer = consumer;
+        intake->publisher = publisher;
+        intake->restorer = restorer;
+}
+
+void record_intake_disconnect(struct record_intake *intake) {
+        for (size_t i = 0; i < CONSUMER_PARTITIONS_MAX; i++)
+                if (intake->parts[i])
+                        intake_release_held(intake->parts[i]);
+}
+
+struct record_intake *record_intake_free(struct record_intake *intake) {
+        if (!intake)
+                return NULL;
+        for (size_t i = 0; i < CONSUMER_PARTITIONS_MAX; i++) {
+                struct part *part = intake->parts[i];
+                if (!part)
+                        continue;
+                intake_release_held(part);
+                window_deinit(&part->window);
+                free(part);
+        }
+        for (size_t i = 0; i < intake->again_count; i++)
+                intake_free_job(intake->again[i]);
+        free(intake->again);
+        error_free(intake->error);
+        free(intake);
+        return NULL;
+}
+
+size_t record_intake_views(const struct record_intake *intake, struct partition_view *out_views, size_t max) {
+        size_t count = 0;
+        for (size_t i = 0; i < intake->owned_count && count < max; i++) {
+                const struct part *part = intake->parts[intake->owned[i]];
+                out_views[count++] = (struct partition_view){
+                        .partition = part->partition,
+                        .restoring = !part->active,
+                        .leaving = part->leaving,
+                        .mark = part->started ? part->window.mark : 0,
+                        .position = part->started ? part->window.next : 0,
+                        .log_end = consumer_log_end(intake->consumer, part->partition),
+                        .open = part->started ? part->window.open : 0,
+                        .parked =
+                                part->active ? store_count_parked(intake->options.store, part->partition) : 0,
+                        .restore_ns = part->restore_ns,
+                        .assigned_ns = part->assigned_ns};
+        }
+        return count;
+}
+
+void record_intake_stats(const struct record_intake *intake, struct record_stats *out_stats) {
+        *out_stats = intake->stats;
+        if (!intake->stats.failed && clock_now_ns() - intake->noted_ns > NOTE_NS)
+                out_stats->message[0] = '\0';
+        out_stats->partitions = (uint32_t)intake->owned_count;
+        out_stats->restoring = 0;
+        for (size_t i = 0; i < intake->owned_count; i++)
+                out_stats->restoring += !intake->parts[intake->owned[i]]->active;
+}

@@ -1,0 +1,168 @@
+/* What the seed decides before anything runs, and the producers: lines come over a while, some to the wrong
+ * partition. */
+#include "world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PICK(world, ...)                                                                                     \
+        (((const int64_t[]){                                                                                 \
+                __VA_ARGS__})[prng_below(&(world)->prng, sizeof((const int64_t[]){__VA_ARGS__}) / 8)])
+
+static void make_catalog(struct world *world) {
+        static const struct price price = {.input = 100000000000,
+                                           .cached_input = PRICE_UNKNOWN,
+                                           .cache_write = PRICE_UNKNOWN,
+                                           .output = 300000000000,
+                                           .audio_minute = PRICE_UNKNOWN,
+                                           .character = PRICE_UNKNOWN,
+                                           .image = 10000000000 * INT64_C(1000000),
+                                           .request = PRICE_UNKNOWN,
+                                           .search_unit = PRICE_UNKNOWN};
+        world->providers[0] = (struct provider){.name = "p0",
+                                                .dialect = "openai",
+                                                .base_url = "http://localhost",
+                                                .region = "eu",
+                                                .data_policy_known = true,
+                                                .retention_days = -1};
+        uint32_t count = (uint32_t)between(world, 1, 3);
+        for (uint32_t i = 0; i < count; i++) {
+                snprintf(world->names[i], sizeof(world->names[i]), "p0/m.%u", i);
+                world->endpoints[i] = (struct endpoint){.name = world->names[i],
+                                                        .model = "*",
+                                                        .upstream = "m",
+                                                        .price = price,
+                                                        .quantization = "unknown",
+                                                        .kinds = (1U << KINDS_COUNT) - 1};
+                world->endpoints[i].limits.concurrency = PICK(world, 0, 0, 1, 3, 10);
+        }
+        world->catalog = (struct catalog){.providers = world->providers,
+                                          .providers_count = 1,
+                                          .endpoints = world->endpoints,
+                                          .endpoints_count = count,
+                                          .id = "0123456789abcdef"};
+}
+
+static char *make_text(struct world *world, uint32_t number, uint32_t body) {
+        struct buffer line;
+        buffer_init(&line, 2048);
+        buffer_printf(&line, "{\"custom_id\":\"c%u\",\"method\":\"POST\",", number);
+        if (chance(world, 12))
+                buffer_printf(&line,
+                              "\"url\":\"/v1/images/generations\",\"body\":{\"model\":\"m\","
+                              "\"prompt\":\"v%u\"}",
+                              body);
+        else
+                buffer_printf(&line,
+                              "\"url\":\"/v1/chat/completions\",\"body\":{\"model\":\"m\","
+                              "\"messages\":[{\"role\":\"user\",\"content\":\"v%u\"}]}",
+                              body);
+        int64_t early_ms = 0;
+        if (chance(world, 8)) {
+                early_ms = between(world, 1, 40000);
+                buffer_append_string(&line, ",\"not_before\":\"");
+                rfc3339_append(&line, world_time(world).now_unix_ms + early_ms);
+                buffer_append_char(&line, '"');
+        }
+        if (chance(world, 5)) {
+                buffer_append_string(&line, ",\"deadline\":\"");
+                rfc3339_append(&line, world_time(world).now_unix_ms + early_ms + between(world, 500, 60000));
+                buffer_append_char(&line, '"');
+        }
+        buffer_append_string(&line, "}");
+        buffer_append(&line, "", 1);
+        return line.data;
+}
+
+static void learn_line(struct world *world, struct line *line) {
+        struct job_spec *job = job_decode(world->decoder, bytes_of(line->text), 1, 0, false);
+        memcpy(&line->print, job->fingerprint, sizeof(line->print));
+        if (!line->bad) {
+                line->fact = judge_fact(world, job->key);
+                line->alias = judge_fact(world, job->alias);
+                struct fact *fact = &world->facts[line->fact];
+                fact->home = (uint32_t)(fact->key.lo % world->cluster.partitions);
+                world->facts[line->alias].home = fact->home;
+        }
+        job_spec_free(job);
+}
+
+static void make_lines(struct world *world) {
+        uint32_t made = 0;
+        world->lines_count = (uint32_t)between(world, 15, chance(world, 20) ? LINES_MAX : 60);
+        for (uint32_t i = 0; i < world->lines_count; i++) {
+                struct line *line = &world->lines[i];
+                uint32_t back = (uint32_t)between(world, 1, 20);
+                bool again = i >= back && !world->lines[i - back].bad;
+                if (chance(world, 5)) {
+                        line->bad = true;
+                        line->text = strdup("{\"custom_id\": \"bad");
+                } else if (again && chance(world, 15)) {
+                        line->text = strdup(world->lines[i - back].text);
+                } else if (made > 0 && chance(world, 10)) {
+                        line->text = make_text(world, made - 1, 1000 + i % 3);
+                } else {
+                        line->text = make_text(world, made, made);
+                        made++;
+                }
+                learn_line(world, line);
+        }
+}
+
+static void make_config(struct world *world) {
+        struct engine_config *config = &world->config;
+        config->jobs_max = (uint32_t)PICK(world, 6, 16, JOBS_MAX);
+        config->in_flight_max = (uint32_t)PICK(world, 1, 3, 8, 32);
+        config->open_ahead = (uint32_t)PICK(world, 0, 4, 16);
+        config->attempts_max = (uint32_t)between(world, 2, 5);
+        config->backoff_base_ns = between(world, 50, 300) * NS_PER_MS;
+        config->backoff_cap_ns = between(world, 1, 8) * NS_PER_S;
+        config->retry_share = 0.1;
+        config->call_timeout_ns = between(world, 4, 20) * NS_PER_S;
+        config->seed = world->seed;
+}
+
+void scenario_make(struct world *world) {
+        world->now_ns = 5000 * NS_PER_S;
+        world->cluster.partitions = (uint32_t)between(world, 1, chance(world, 50) ? 3 : PARTITIONS_MAX);
+        world->processes_count = (uint32_t)PICK(world, 1, 2, 2, 3, 3, PROCESSES_MAX);
+        world->shards = chance(world, 40) ? 2 : 1;
+        make_catalog(world);
+        make_config(world);
+        world->faults_percent = (int)PICK(world, 0, 5, 25);
+        world->crashes_percent = (int)PICK(world, 0, 30, 60, 100);
+        world->transaction_faults_percent = (int)PICK(world, 0, 2, 10, 25);
+        world->slow_percent = (int)PICK(world, 0, 5, 20);
+        world->slow_disk_percent = (int)PICK(world, 0, 5, 30);
+        world->faults_left = chance(world, 90) ? (uint32_t)between(world, 1, 14) : 0;
+        world->calm = world->faults_left == 0;
+        int64_t faults_ns = between(world, 5, 60) * NS_PER_S;
+        world->faults_end_ns = world->now_ns + faults_ns;
+        world->next_fault_ns = world->now_ns + between(world, 0, 3000) * NS_PER_MS;
+        world->interval_ns = between(world, 5, 300) * NS_PER_MS;
+        world->session_ns = between(world, 500, 4000) * NS_PER_MS;
+        world->transaction_ns = between(world, 2, 10) * NS_PER_S;
+        world->park_ns = between(world, 300, 6000) * NS_PER_MS;
+        world->span_max = (uint32_t)PICK(world, 64, 64, 128);
+        world->produce_ns = world->now_ns;
+        make_lines(world);
+}
+
+void scenario_produce(struct world *world) {
+        if (world->produced == world->lines_count || world->produce_ns > world->now_ns)
+                return;
+        uint32_t count = (uint32_t)between(world, 1, chance(world, 20) ? 40 : 6);
+        for (; count > 0 && world->produced < world->lines_count; count--) {
+                uint32_t index = world->produced++;
+                const struct line *line = &world->lines[index];
+                bool astray = line->bad || chance(world, 15);
+                uint32_t partition = astray ? (uint32_t)prng_below(&world->prng, world->cluster.partitions)
+                                            : world->facts[line->fact].home;
+                struct log *log = &world->cluster.jobs[partition];
+                judge_produced(world, partition, log->end, index);
+                struct entry entry = {.kind = ENTRY_JOB, .line = index};
+                cluster_append(world, log, &entry);
+        }
+        world->produce_ns = in_ms(world, 0, 2500);
+}
