@@ -247,8 +247,9 @@ static struct error *check_first(struct submit *submit) {
         if (error || submit->bad == 0 || ctrl_c_came())
                 return error;
         meter_clear(&submit->meter);
-        return error_new(ERROR_INPUT, "%llu of %llu lines are no jobs; nothing was sent (--strict)",
-                         (unsigned long long)submit->bad, (unsigned long long)(submit->bad + submit->jobs));
+        unsigned long long bad = submit->bad, all = bad + submit->jobs;
+        return error_new(ERROR_INPUT, "%llu of %llu lines are no jobs; nothing was sent (--strict)", bad,
+                         all);
 }
 
 static struct error *open_writer(struct submit *submit) {

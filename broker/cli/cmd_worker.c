@@ -3,6 +3,7 @@
 #include "broker/base/time.h"
 #include "broker/cli/assemble.h"
 #include "broker/cli/interrupts.h"
+#include "broker/cli/kafka_options.h"
 #include "broker/cli/options.h"
 #include "broker/cli/say.h"
 #include "broker/cli/worker_cluster.h"
@@ -338,7 +339,7 @@ static int work(struct worker *worker) {
                 if (atomic_load(&worker->running) > 0)
                         stop(worker);
                 end_loops(worker);
-                code = options_fail(error);
+                code = kafka_options_fail(error);
         } else {
                 say(LOG_LEVEL_INFO, "%u shard%s in group %s of %s", worker->shards,
                     worker->shards > 1 ? "s" : "", worker->cluster.group_id, worker->cluster.bootstrap);

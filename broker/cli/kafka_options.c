@@ -38,15 +38,18 @@ static bool names_cluster(const struct config *config) {
         return false;
 }
 
+void kafka_options_listen(void) {
+        client_log_to(on_log);
+}
+
 struct error *kafka_options_init(struct kafka_options *options, const struct config *config,
                                  int64_t record_bytes) {
         *options = (struct kafka_options){0};
         if (!names_cluster(config))
-                return error_new(ERROR_USAGE,
-                                 "which cluster? give kafka.bootstrap.servers in the configuration, or "
-                                 "--set kafka.bootstrap.servers=HOST:PORT");
-        if (config->kafka_count >= CLIENT_PROPERTIES_MAX)
-                return error_new(ERROR_USAGE, "kafka: more than %d properties", CLIENT_PROPERTIES_MAX - 1);
+                options->items[options->count++] =
+                        (struct kafka_property){"bootstrap.servers", KAFKA_BOOTSTRAP_DEFAULT};
+        if (config->kafka_count + 2 > CLIENT_PROPERTIES_MAX)
+                return error_new(ERROR_USAGE, "kafka: more than %d properties", CLIENT_PROPERTIES_MAX - 2);
         int64_t bytes = record_bytes < RECORD_BYTES_MAX - RECORD_OVERHEAD ? record_bytes + RECORD_OVERHEAD
                                                                           : RECORD_BYTES_MAX;
         snprintf(options->message_bytes, sizeof(options->message_bytes), "%lld",
@@ -56,7 +59,7 @@ struct error *kafka_options_init(struct kafka_options *options, const struct con
         for (size_t i = 0; i < config->kafka_count; i++)
                 options->items[options->count++] =
                         (struct kafka_property){config->kafka[i].name, config->kafka[i].value};
-        client_log_to(on_log);
+        kafka_options_listen();
         struct kafka_properties properties = kafka_options_properties(options);
         return client_check(&properties);
 }

@@ -6,6 +6,9 @@
 #include "broker/kafka/client.h"
 #include "broker/ops/config.h"
 
+/* The cluster when none is named. */
+#define KAFKA_BOOTSTRAP_DEFAULT "localhost:9092"
+
 struct kafka_options {
         struct kafka_property items[CLIENT_PROPERTIES_MAX];
         size_t count;
@@ -21,5 +24,7 @@ struct error *kafka_options_init(struct kafka_options *options, const struct con
                                  int64_t record_bytes) MUST_USE;
 /* Points into `options`. */
 struct kafka_properties kafka_options_properties(const struct kafka_options *options);
+/* librdkafka's log lines from here on; kafka_options_init() does it by itself. */
+void kafka_options_listen(void);
 /* As options_fail(), with what librdkafka complained of last where the cluster could not be reached. */
 int kafka_options_fail(struct error *error);

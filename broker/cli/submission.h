@@ -31,8 +31,8 @@ struct submitted {
 struct error *submission_new(const struct submission_options *options,
                              struct submission **out_submission) MUST_USE;
 struct submission *submission_free(struct submission *submission); /* NULL gives NULL */
-/* `identify`: with the names under which it is settled, at the price of another decoding. */
+/* `with_names`: with the names under which it is settled, at the price of another decoding. */
 enum submission_outcome submission_read(struct submission *submission, const struct source_line *line,
-                                        bool identify, struct submitted *out_submitted);
+                                        bool with_names, struct submitted *out_submitted);
 /* The name without directories; "stdin" for "-". */
 void submission_batch_of(const char *path, char *out_batch, size_t size);

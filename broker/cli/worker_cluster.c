@@ -1,6 +1,7 @@
 #include "broker/cli/worker_cluster.h"
 
 #include "broker/base/time.h"
+#include "broker/cli/kafka_options.h"
 #include "broker/kafka/topics.h"
 
 #include <errno.h>
@@ -16,6 +17,8 @@ enum { TOPIC_JOBS, TOPIC_RESULTS, TOPIC_DEAD_LETTERS, TOPIC_STATE, TOPICS_COUNT,
 #define ASK_NS             (20 * NS_PER_S)
 /* What librdkafka takes at most. */
 #define MESSAGE_BYTES_MAX 1000000000ULL
+/* Its batch.size. */
+#define BATCH_BYTES_DEFAULT 1000000ULL
 
 static const char *property(const struct config *config, const char *name, const char *otherwise) {
         for (size_t i = 0; i < config->kafka_count; i++)
@@ -29,16 +32,17 @@ static void add(struct cluster *cluster, const char *name, const char *value) {
 }
 
 static struct error *take_properties(const struct config *config, struct cluster *cluster) {
-        cluster->items = calloc(config->kafka_count + 3, sizeof(*cluster->items));
+        cluster->items = calloc(config->kafka_count + 4, sizeof(*cluster->items));
         if (!cluster->items)
                 return error_new(ERROR_MEMORY, "no memory");
         cluster->properties.items = cluster->items;
+        kafka_options_listen();
         for (size_t i = 0; i < config->kafka_count; i++)
                 add(cluster, config->kafka[i].name, config->kafka[i].value);
         cluster->bootstrap =
                 property(config, "bootstrap.servers", property(config, "metadata.broker.list", NULL));
         if (!cluster->bootstrap) {
-                cluster->bootstrap = "localhost:9092";
+                cluster->bootstrap = KAFKA_BOOTSTRAP_DEFAULT;
                 add(cluster, "bootstrap.servers", cluster->bootstrap);
         }
         cluster->group_id = property(config, "group.id", NULL);
@@ -83,11 +87,17 @@ static void bound_messages(const struct config *config, struct cluster *cluster,
         cluster->state_bytes_max = bytes_max(&topics[TOPIC_STATE]);
         if (property(config, "message.max.bytes", NULL))
                 return;
-        unsigned long long largest = 0;
+        unsigned long long largest = 0, smallest = MESSAGE_BYTES_MAX;
         for (int i = 0; i < TOPICS_COUNT; i++) {
                 size_t bytes = bytes_max(&topics[i]);
                 if (bytes != SIZE_MAX && bytes > largest)
                         largest = bytes;
+                if (bytes < smallest)
+                        smallest = bytes;
+        }
+        if (smallest < BATCH_BYTES_DEFAULT) { /* what each may be by itself may be too much together */
+                snprintf(cluster->batch_size, sizeof(cluster->batch_size), "%llu", smallest);
+                add(cluster, "batch.size", cluster->batch_size);
         }
         if (largest == 0)
                 return;

@@ -12,7 +12,7 @@ struct cluster {
         char name[64];      /* of this worker: stable, since it stands in its state directory */
         size_t results_bytes_max, dead_letters_bytes_max, state_bytes_max; /* of a record */
         int64_t session_ns;                                                /* session.timeout.ms */
-        char message_max[24];
+        char message_max[24], batch_size[24];
 };
 
 /*

@@ -327,7 +327,7 @@ void engine_each_idle(const struct engine *engine, int64_t longer_than_ns,
         for (uint32_t slot = 0; slot < engine->config.jobs_max; slot++) {
                 const struct job *job = &engine->jobs[slot];
                 int64_t until_ns = idle_until_ns(engine, job);
-                if (until_ns - longer_than_ns > engine->time.now_ns)
+                if (until_ns > engine->time.now_ns + longer_than_ns)
                         each(userdata, job->spec, until_ns);
         }
 }

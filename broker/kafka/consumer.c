@@ -548,6 +548,8 @@ static void fill_headers(rd_kafka_headers_t *headers, struct consumer_record *re
                rd_kafka_header_get_all(headers, count, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR)
                 items[count++] = (struct kafka_header){bytes_of(name), {value, value ? size : 0}};
         record->headers_cut = rd_kafka_header_cnt(headers) > count;
+        if (count == 0)
+                return;
         record->headers_owned = malloc(count * sizeof(*items));
         if (!record->headers_owned) {
                 record->headers_cut = true;

@@ -74,7 +74,8 @@ struct consumer_record {
 struct error *consumer_open(const struct consumer_options *options, struct consumer **out_consumer) MUST_USE;
 /*
  * Leaves the group, within a deadline whatever the brokers do (a client that hangs is left behind and told in
- * the log). Partitions that are still assigned are given back; the caller has committed what it wants to.
+ * the log). Partitions that are still assigned are given back; the caller has committed what it wants to. No
+ * other thread may be inside a call of this consumer any more (producer_commit(), consumer_committed()).
  * NULL gives NULL.
  */
 struct consumer *consumer_close(struct consumer *consumer, int64_t limit_ns);

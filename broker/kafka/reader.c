@@ -6,6 +6,7 @@
  */
 #include "broker/kafka/reader.h"
 
+#include "broker/base/check.h"
 #include "broker/base/time.h"
 #include "broker/kafka/ends.h"
 
@@ -80,6 +81,7 @@ static struct error *ask_ends(const struct reader_options *options, struct reade
 
 static void place_parts(const struct reader_options *options, struct reader *reader, const int64_t *first,
                         const int64_t *last) {
+        CHECK(reader->parts && first && last);
         for (uint32_t i = 0; i < reader->count; i++) {
                 struct part *part = &reader->parts[i];
                 part->end = last[i] < 0 ? 0 : (uint64_t)last[i];

@@ -159,7 +159,7 @@ static struct error *describe_configs(struct topics *topics, struct topic_descri
                                 rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, descriptions[i].name);
         if (asked_count == 0)
                 return NULL;
-        rd_kafka_event_t *event;
+        rd_kafka_event_t *event = NULL;
         struct error *error = ask_configs(topics, asked, asked_count, ms, &event);
         rd_kafka_ConfigResource_destroy_array(asked, asked_count);
         if (error)
@@ -262,7 +262,7 @@ struct error *topics_describe_cluster(struct topics *topics, int64_t timeout_ns,
         int64_t end_ns = clock_now_ns() + timeout_ns;
         char id[16];
         size_t answers = 0;
-        rd_kafka_event_t *event;
+        rd_kafka_event_t *event = NULL;
         struct cluster_description description = {0};
         struct error *error = find_broker(topics, ms_until(end_ns), id, &description.brokers);
         if (error)
@@ -320,7 +320,7 @@ static void take_outcome(const rd_kafka_topic_result_t *result, const struct top
 static struct error *make(struct topics *topics, rd_kafka_NewTopic_t **made, const struct topic_wish *wishes,
                           size_t count, int ms, struct topic_outcome *outcomes) {
         rd_kafka_AdminOptions_t *options = options_new(topics, RD_KAFKA_ADMIN_OP_CREATETOPICS, ms);
-        rd_kafka_event_t *event;
+        rd_kafka_event_t *event = NULL;
         size_t answers;
         rd_kafka_CreateTopics(topics->client, made, count, options, topics->queue);
         rd_kafka_AdminOptions_destroy(options);

@@ -74,7 +74,7 @@ struct error *writer_open(const struct writer_options *options, struct writer **
                 rd_kafka_conf_destroy(conf);
         else
                 error = client_new(kind, conf, &writer->client);
-        if (!error && options->transactional_id) {
+        if (!error && writer && options->transactional_id) {
                 writer->transactional = true;
                 error = begin_with_id(writer);
         }

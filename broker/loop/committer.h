@@ -75,8 +75,8 @@ struct committer *committer_free(struct committer *committer);
  */
 void committer_publish_to(struct committer *committer, struct publisher *publisher);
 /* For the publisher: these are done; nothing will be any more (TROUBLE_FAILED). */
-void committer_complete(void *committer, const struct completion *completions, size_t count);
-void committer_fail(void *committer, const char *message);
+void committer_complete(void *userdata, const struct completion *completions, size_t count);
+void committer_fail(void *userdata, const char *message);
 /*
  * Hands over the intents (they are the committer's then) and the source's state, if that changed (else NULL).
  * false: memory was refused; nothing was taken.

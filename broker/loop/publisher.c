@@ -126,7 +126,7 @@ static enum producer_sent send_settled(struct publisher *publisher, struct publi
         memcpy(record.settled.fingerprint, settled->fingerprint, sizeof(record.settled.fingerprint));
         buffer_clear(&publisher->key);
         buffer_clear(&publisher->value);
-        if (item->kind == PUBLICATION_DEAD_LETTER)
+        if (item->kind != PUBLICATION_RESULT)
                 state_key_append_record(&publisher->key, item->offset);
         else
                 state_key_append(&publisher->key, item->job);
@@ -225,7 +225,8 @@ static enum producer_sent send_dead_letter(struct publisher *publisher, struct p
         return sent == PRODUCER_SENT ? send_settled(publisher, item) : sent;
 }
 
-static enum producer_sent send_home(struct publisher *publisher, const struct publication *item) {
+/* And a record under its own name: read once more (the mark was before it), it must not go home twice. */
+static enum producer_sent send_home(struct publisher *publisher, struct publication *item) {
         const struct job_record *record = &item->origin->record;
         struct kafka_header headers[RECORD_HEADERS_MAX];
         for (size_t i = 0; i < record->headers_count; i++)
@@ -238,7 +239,8 @@ static enum producer_sent send_home(struct publisher *publisher, const struct pu
                                            .value = record->value,
                                            .headers = headers,
                                            .headers_count = record->headers_count};
-        return producer_send(publisher->producer, &message);
+        enum producer_sent sent = producer_send(publisher->producer, &message);
+        return sent == PRODUCER_SENT ? send_settled(publisher, item) : sent;
 }
 
 static enum producer_sent send_prepared(struct publisher *publisher, struct publication *item) {
@@ -389,7 +391,7 @@ static void note_state(struct publisher *publisher, const struct publication *it
         struct partition_state *state = &publisher->states[item->partition];
         if (item->kind == PUBLICATION_OWNER)
                 know_partition(publisher, item->partition);
-        bool stateful = item->kind != PUBLICATION_MARK && item->kind != PUBLICATION_REHOME;
+        bool stateful = item->kind != PUBLICATION_MARK;
         /* where it is not known, that record is read once more some day */
         if (stateful && item->state_offset != UINT64_MAX && item->state_offset >= state->changelog_offset)
                 state->changelog_offset = item->state_offset + 1;
@@ -404,7 +406,7 @@ static void stage_rows(struct publisher *publisher) {
         for (size_t i = 0; i < publisher->in_transaction; i++) {
                 struct publication *item = &publisher->working.items[i];
                 note_state(publisher, item);
-                if (is_told(item))
+                if (is_told(item) || item->kind == PUBLICATION_REHOME)
                         store_batch_settle(batch, item->key, &item->settled, item->begun);
                 else if (item->kind == PUBLICATION_PARK)
                         store_batch_park(batch, item->partition, item->due_unix_ms, item->key,
@@ -516,7 +518,7 @@ static bool is_there(struct publisher *publisher, struct publication *item) {
  */
 static struct error *look_for(struct publisher *publisher, struct publication *item) {
         struct store_record record;
-        if (!is_told(item) && item->kind != PUBLICATION_PARK)
+        if (!is_told(item) && item->kind != PUBLICATION_PARK && item->kind != PUBLICATION_REHOME)
                 return NULL;
         struct error *error = store_look_up(publisher->options.store, item->partition, item->key, &record);
         if (!error)

@@ -24,7 +24,7 @@ struct publisher;
 enum publication_kind {
         PUBLICATION_RESULT,      /* and its state record */
         PUBLICATION_DEAD_LETTER, /* and its state record */
-        PUBLICATION_REHOME,      /* the record to its own partition */
+        PUBLICATION_REHOME,      /* the record to its own partition, and a state record */
         PUBLICATION_PARK,        /* a state record */
         PUBLICATION_OWNER,       /* a state record */
         PUBLICATION_MARK,        /* everything before `offset` is settled */

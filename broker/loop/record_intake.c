@@ -107,6 +107,12 @@ static void send_home(struct record_intake *intake, struct part *part, struct or
                 return;
         }
         publication->offset = origin->record.offset;
+        publication->key = job_record_key(intake->options.decoder, part->partition, publication->offset);
+        publication->settled = (struct settled){.partition = part->partition,
+                                                .offset = publication->offset,
+                                                .settled_unix_ms = clock_now_unix_ms(),
+                                                .cost_known = true,
+                                                .fingerprint_known = true};
         publication->origin = origin;
         publication->home = home;
         atomic_fetch_add(&intake->options.board->rehoming_bytes, origin_bytes(origin));
@@ -138,16 +144,16 @@ static void take_job(struct record_intake *intake, struct part *part, struct job
         job->memory_bytes += (uint32_t)origin_bytes(origin);
         if (job->idempotency.size > 0)
                 home = client_partition_of(job->idempotency, partitions);
-        if (home != part->partition) {
-                job->origin = NULL;
-                job_spec_free(job);
-                send_home(intake, part, origin, home);
-                return;
-        }
         if (is_known_record(intake, part, origin->record.offset)) {
                 if (!intake->error)
                         window_settle(&part->window, origin->record.offset);
                 intake_free_job(job);
+                return;
+        }
+        if (home != part->partition) {
+                job->origin = NULL;
+                job_spec_free(job);
+                send_home(intake, part, origin, home);
                 return;
         }
         intake_give(intake, part, job);

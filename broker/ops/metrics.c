@@ -53,7 +53,7 @@ static struct shard_metrics *shard_new(uint32_t endpoints, uint32_t partitions) 
 }
 
 static bool slot_init(struct slot *slot, const struct metrics_options *options) {
-        CHECK(pthread_mutex_init(&slot->lock, NULL) == 0);
+        CHECK(slot != NULL && pthread_mutex_init(&slot->lock, NULL) == 0);
         slot->last = shard_new(options->catalog->endpoints_count, options->partitions_max);
         slot->kept = shard_new(options->catalog->endpoints_count, 0);
         if (slot->last == NULL || slot->kept == NULL)
@@ -64,6 +64,7 @@ static bool slot_init(struct slot *slot, const struct metrics_options *options) 
 }
 
 static void slot_deinit(struct slot *slot) {
+        CHECK(slot);
         shard_metrics_free(slot->last);
         shard_metrics_free(slot->kept);
         (void)pthread_mutex_destroy(&slot->lock);

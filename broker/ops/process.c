@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -34,9 +35,10 @@ static void read_text(const char *path, char text[STAT_BYTES]) {
 
 static int64_t resident_bytes(void) {
         char text[STAT_BYTES];
-        int64_t pages;
         read_text("/proc/self/statm", text);
-        return sscanf(text, "%*d %" SCNd64, &pages) == 1 ? pages * sysconf(_SC_PAGESIZE) : METRIC_NOT_KNOWN;
+        const char *second = strchr(text, ' ');
+        int64_t pages = second ? strtoll(second, NULL, 10) : 0;
+        return pages > 0 ? pages * sysconf(_SC_PAGESIZE) : METRIC_NOT_KNOWN;
 }
 
 /*
@@ -47,13 +49,14 @@ static pthread_once_t start_once = PTHREAD_ONCE_INIT;
 
 /* The 22nd field: ticks from the start of the machine. The second one, in brackets, may hold blanks. */
 static void read_start(void) {
-        int64_t boot_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME), ticks;
+        int64_t boot_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
         char text[STAT_BYTES], *at;
         read_text("/proc/self/stat", text);
         at = strrchr(text, ')');
         for (int field = 2; at != NULL && field < START_TIME_FIELD; field++)
                 at = strchr(at + 1, ' ');
-        if (at != NULL && sscanf(at, "%" SCNd64, &ticks) == 1)
+        int64_t ticks = at ? strtoll(at, NULL, 10) : 0;
+        if (ticks > 0)
                 start_unix_ns = boot_ns + ticks * (NS_PER_S / sysconf(_SC_CLK_TCK));
 }
 

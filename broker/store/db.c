@@ -19,6 +19,7 @@
  */
 #include "broker/store/db.h"
 
+#include "broker/base/check.h"
 #include "broker/store/directory.h"
 #include "broker/store/record.h"
 
@@ -218,6 +219,7 @@ static bool is_listed(const struct families *families, const char *name) {
 }
 
 static void add_family(struct families *families, const char *name, rocksdb_options_t *options) {
+        CHECK(families->names && families->options);
         families->names[families->count] = name;
         families->options[families->count++] = options;
 }
@@ -316,7 +318,7 @@ static struct error *open_rocks(struct db *db, bool exists, const struct store_o
                 error = choose_families(db, exists, wanted, &families);
         if (!error)
                 error = open_families(db, &families, wanted->read_only);
-        for (size_t i = 0; i < families.count; i++)
+        for (size_t i = 0; families.options && i < families.count; i++)
                 rocksdb_options_destroy(families.options[i]);
         free(families.names);
         free(families.options);

@@ -80,16 +80,16 @@ struct error *store_load_begin(struct store *store, uint32_t partition, struct s
         if (error)
                 return error;
         struct store_load *load = calloc(1, sizeof(*load));
-        if (load) {
-                load->store = store;
-                load->partition = store_partition(store, partition);
-                load->batch = store_batch_new(store);
-                load->rows = malloc(ROWS_MAX * sizeof(*load->rows));
-                load->items = malloc(ROWS_MAX * sizeof(*load->items));
-                buffer_init(&load->values, (size_t)VALUES_BYTES + STORE_VALUE_BYTES_MAX);
-                snprintf(load->path, sizeof(load->path), "%s/load-%05u.new", store->db.directory, partition);
-        }
-        if (!load || !load->batch || !load->rows || !load->items)
+        if (!load)
+                return error_new(ERROR_MEMORY, "no memory for loading partition %u", partition);
+        load->store = store;
+        load->partition = store_partition(store, partition);
+        load->batch = store_batch_new(store);
+        load->rows = malloc(ROWS_MAX * sizeof(*load->rows));
+        load->items = malloc(ROWS_MAX * sizeof(*load->items));
+        buffer_init(&load->values, (size_t)VALUES_BYTES + STORE_VALUE_BYTES_MAX);
+        snprintf(load->path, sizeof(load->path), "%s/load-%05u.new", store->db.directory, partition);
+        if (!load->batch || !load->rows || !load->items)
                 error = error_new(ERROR_MEMORY, "no memory for loading partition %u", partition);
         if (!error && load->partition->loading) {
                 load->again = true;

@@ -124,7 +124,7 @@ static void plan_key(struct planning *planning, size_t from, size_t to, const st
         }
         const struct partition *partition = store_partition(batch->store, first->partition);
         struct parked_cursor was = {row->due_unix_ms, first->key};
-        bool was_parked = row->kind == JOB_ROW_PARKED, is_parked = kind == JOB_ROW_PARKED;
+        bool was_parked = row->kind == JOB_ROW_PARKED, is_parked = kind == JOB_ROW_PARKED && park;
         if (was_parked && !(is_parked && park->due_unix_ms == was.due_unix_ms))
                 parked_delete_due(batch->rows, db, first->partition, &was);
         if (is_parked) {
@@ -191,21 +191,20 @@ struct error *parked_prepare(struct store_batch *batch, struct parked_plan *out_
         struct planning planning = {.batch = batch,
                                     .order = malloc(batch->changes_count * sizeof(*planning.order)),
                                     .changes = calloc(batch->partitions_count, sizeof(*planning.changes))};
-        struct error *error = NULL;
-        if (!planning.order || !planning.changes)
-                error = error_new(ERROR_MEMORY, "no memory for a batch of %zu rows", batch->count);
-        for (size_t i = 0; i < batch->partitions_count && !error; i++)
+        if (!planning.order || !planning.changes) {
+                free(planning.order);
+                free(planning.changes);
+                return error_new(ERROR_MEMORY, "no memory for a batch of %zu rows", batch->count);
+        }
+        for (size_t i = 0; i < batch->partitions_count; i++)
                 planning.changes[i].lowest = INT64_MAX;
-        for (size_t i = 0; i < batch->changes_count && !error; i++) {
+        for (size_t i = 0; i < batch->changes_count; i++) {
                 enum change_kind kind = batch->changes[i].kind;
                 if (kind != CHANGE_ANSWER && kind != CHANGE_DROP)
                         planning.order[planning.count++] = (uint32_t)i;
         }
-        if (!error) {
-                qsort_r(planning.order, planning.count, sizeof(*planning.order), compare_changes,
-                        batch->changes);
-                error = plan_all(&planning);
-        }
+        qsort_r(planning.order, planning.count, sizeof(*planning.order), compare_changes, batch->changes);
+        struct error *error = plan_all(&planning);
         free(planning.order);
         if (error)
                 free(planning.changes);

@@ -152,13 +152,13 @@ struct error *store_look_up_many(struct store *store, const struct key128 *keys,
  * (found false) there are no settled and no parked rows in it, only answers and attempts of unknown outcome
  * may have been kept.
  */
-struct error *store_partition_open(struct store *store, uint32_t partition, bool *out_found,
+struct error *store_partition_open(struct store *store, uint32_t number, bool *out_found,
                                    struct partition_state *out_state) MUST_USE;
 /* Forgets its settled and parked rows and its state, to read them anew; keeps answers and attempts. It stays
  * open. */
-struct error *store_partition_clear(struct store *store, uint32_t partition) MUST_USE;
+struct error *store_partition_clear(struct store *store, uint32_t number) MUST_USE;
 /* Forgets all there is of it. ERROR_BUSY while a batch holds rows of it. None there: fine. */
-struct error *store_partition_drop(struct store *store, uint32_t partition) MUST_USE;
+struct error *store_partition_drop(struct store *store, uint32_t number) MUST_USE;
 
 struct partition_stats {
         bool has_state;

@@ -130,8 +130,7 @@ void world_close_intake(struct world *world) {
         world->intake.decoder = job_decoder_free(world->intake.decoder);
 }
 
-struct shard_options world_options(struct world *world, struct run_files *files,
-                                   const char *const *keys) {
+struct shard_options world_options(struct world *world, struct run_files *files, const char *const *keys) {
         open_intake(world, files);
         struct shard_options options = {
                 .catalog = &world->config->catalog,

@@ -20,7 +20,7 @@ struct world {
         uint32_t in_flight;
         size_t memory_max;
         uint64_t jobs_limit;
-        const char *source; /* NULL: `input` */
+        const char *source;        /* NULL: `input` */
         struct line_intake intake; /* of the last run */
         int64_t patience_ns;
         bool with_errors; /* failed jobs go to `errors` */
@@ -53,8 +53,7 @@ void world_write(const char *path, const char *text);
 char *world_read(const char *path, size_t *out_size);
 
 /* For a shard over these files; world_close_intake() after it. */
-struct shard_options world_options(struct world *world, struct run_files *files,
-                                   const char *const *keys);
+struct shard_options world_options(struct world *world, struct run_files *files, const char *const *keys);
 
 void world_close_intake(struct world *world);
 

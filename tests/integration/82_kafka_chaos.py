@@ -160,18 +160,19 @@ def chaos():
         try:
             run_chaos(storm, site, records)
             site.wait_done(len(jobs) + len(bad), storm.running())
+            ferry.wait_for(lambda: len(site.tails["results"].read_on()) >= len(jobs), "the last results")
             for one in storm.running():
                 one.stop()
         finally:
             for one in storm.running():
                 one.kill()
         check_calls(sim.calls(), storm)
-        check_letters(site, bad)
         site.check_results(jobs)
         site.check_state(ferry.names(jobs))
         check_unseen(site)
         for number in range(WORKERS):
             ferry.check_verified(f"state-{number}")
+        check_letters(site, bad)
 
 
 if __name__ == "__main__":
