@@ -13,8 +13,8 @@ struct shard_progress;
 struct intake_ops {
         /* Gives new jobs to shard_take(). An error ends the run once what is under way is durable. */
         struct error *(*gather)(void *intake, struct shard *shard);
-        /* What the store said of a job, before the engine hears it. May be NULL. */
-        void (*looked_up)(void *intake, const struct job_spec *job, struct store_record *record);
+        /* What the store said of a job's key, or of its alias, before the engine hears it. May be NULL. */
+        void (*looked_up)(void *intake, const struct job_spec *job, bool alias, struct store_record *record);
         /* The job's result is about to be handed to the committer. May be NULL. */
         void (*settling)(void *intake, struct intent *intent);
         /* The engine has done with the job, which is freed here. */

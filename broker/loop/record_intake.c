@@ -278,9 +278,15 @@ static struct error *gather(void *userdata, struct shard *shard) {
         return error;
 }
 
-static void looked_up(void *userdata, const struct job_spec *job, struct store_record *record) {
+/*
+ * A conflict is settled under its record's name, and was looked for there when it was taken: each record of
+ * it becomes a dead letter, also one that was sent back.
+ */
+static void looked_up(void *userdata, const struct job_spec *job, bool alias, struct store_record *record) {
         const struct origin *origin = job->origin;
         (void)userdata;
+        if (alias)
+                record->found = STORE_NONE;
         if (record->found != STORE_PARKED || !origin->parked)
                 return;
         record->found = record->answered ? STORE_ANSWERED : record->attempted ? STORE_UNKNOWN : STORE_NONE;
@@ -289,8 +295,7 @@ static void looked_up(void *userdata, const struct job_spec *job, struct store_r
 static void settling(void *userdata, struct intent *intent) {
         struct record_intake *intake = userdata;
         struct origin *origin = intent->job->origin;
-        bool own_name = key128_equal(intent->key, intent->job->key);
-        if (own_name && !intent->outcome->journaled && dead_letter_is(intent->job, intent->outcome))
+        if (!intent->outcome->journaled && dead_letter_is(intent->job, intent->outcome))
                 intent->key =
                         job_record_key(intake->options.decoder, origin->partition, origin->record.offset);
         job_log_failed(intent->job, intent->outcome);

@@ -271,6 +271,7 @@ static struct error *gather_look_ups(struct shard *shard) {
                 struct event *event = add_event(shard, EVENT_LOOKED_UP, look_up->handle);
                 if (shard->options.intake_ops->looked_up)
                         shard->options.intake_ops->looked_up(shard->options.intake, look_up->job,
+                                                             !key128_equal(look_up->key, look_up->job->key),
                                                              &shard->look_up_records[i]);
                 event->known = known_from(&shard->look_up_records[i], look_up->job);
                 shard->slots[look_up->handle.slot].begun = (struct begun_id){0};
