@@ -174,8 +174,8 @@ def what_is_no_job_is_not_sent():
 def wrong_usage_is_one_sentence():
     topics = Topics().create()
     ferry.write_jobs("jobs.jsonl", [ferry.chat(0)])
-    _, told = ferry.ferry("submit", "jobs.jsonl", code=2)
-    ferry.check_sentence(told, "kafka.bootstrap.servers")
+    _, told = ferry.ferry("submit", "jobs.jsonl", "--set", "kafka.bootstrap.servers=127.0.0.1:1", code=1)
+    ferry.check_sentence(told, "bootstrap.servers", "127.0.0.1:1")
     _, told = topics.ferry("submit", "jobs.jsonl", "--set", "kafka.no.such=1", code=2)
     ferry.check_sentence(told, "no.such")
     _, told = topics.ferry("submit", "jobs.jsonl", "--set", "kafka.acks=1", code=2)

@@ -20,10 +20,8 @@ def run(name):
 
 
 def adapter():
-    names = sorted(path.name for path in TESTS.glob("unit-kafka-*_test"))
-    assert len(names) >= 7, f"only {names} in {TESTS}: scripts/build first"
-    for name in names:
-        run(name)
+    for name in ("exactly_once", "changelog", "reader", "writer", "topics"):
+        run(f"unit-kafka-{name}_test")
 
 
 def publisher():

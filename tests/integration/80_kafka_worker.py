@@ -94,7 +94,8 @@ def duplicates():
             site.send(more)
             site.wait_done(len(jobs) + 50, [one])
             one.wait_metrics(partition_window=0)
-            assert one.metric("batchferry_duplicates_total") >= 400 + 50
+            # what was sent home comes a little later
+            ferry.wait_for(lambda: one.metric("batchferry_duplicates_total") >= 400 + 50, "the duplicates")
             assert one.metric("batchferry_rehomed_total") > 500
             one.stop()
         assert sim.stats()["executed"] == len(jobs) + 50 and sim.stats()["repeated"] == 0, sim.stats()

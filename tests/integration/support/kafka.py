@@ -30,6 +30,12 @@ OWN_CLUSTER = os.environ.get("BATCHFERRY_TEST_BOOTSTRAP")
 SCRIPT = str(pathlib.Path(__file__).resolve().parents[3] / "scripts" / "kafka")
 START_S = 1800  # the first start on a machine fetches Kafka
 
+NOT_YET = (confluent_kafka.KafkaError.NOT_LEADER_FOR_PARTITION, confluent_kafka.KafkaError.LEADER_NOT_AVAILABLE,
+           confluent_kafka.KafkaError.UNKNOWN_TOPIC_OR_PART)
+
+NOT_YET = (confluent_kafka.KafkaError.NOT_LEADER_FOR_PARTITION, confluent_kafka.KafkaError.LEADER_NOT_AVAILABLE,
+           confluent_kafka.KafkaError.UNKNOWN_TOPIC_OR_PART)
+
 Record = collections.namedtuple("Record", "key value headers partition offset")  # bytes or None; headers: [(name, bytes)]
 
 
@@ -192,12 +198,18 @@ class Kafka:
         return confluent_kafka.Consumer(self.client(**{"group.id": group or "none", "enable.auto.commit": False, **more}))
 
     def end_of(self, consumer, topic, number):
-        try:
-            return consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, number), ferry.WAIT_S)[1]
-        except confluent_kafka.KafkaException as error:
-            if not error.args[0].retriable():
-                raise
-            return -1
+        place, end = confluent_kafka.TopicPartition(topic, number), []
+
+        def answered():  # a topic that was made just now may not be known yet to its leader
+            try:
+                end.append(consumer.get_watermark_offsets(place, ferry.WAIT_S)[1])
+            except confluent_kafka.KafkaException as error:
+                if not error.args[0].retriable() and error.args[0].code() not in NOT_YET:
+                    raise
+            return end
+
+        ferry.wait_for(answered, f"the end of {topic} {number}")
+        return end[0]
 
     def end_offsets(self, topic, isolation="read_uncommitted"):
         """{partition: the offset after its last record}; with "read_committed" that of its first open transaction, if it has one."""

@@ -173,10 +173,6 @@ static void test_offsets_of_records(void **state) {
                 if (i % 10 == 9)
                         assert_end(producer, producer_commit(producer, NULL, NULL, NULL, 0),
                                    PRODUCER_COMMITTED);
-                if (i % 20 == 9) {
-                        put(producer, "never seen");
-                        assert_end(producer, producer_abort(producer), PRODUCER_ABORTED);
-                }
         }
         assert_int_equal(read_all(bootstrap, results, 0, "read_committed", see_offset, &seen), 40);
         for (int i = 0; i < 40; i++)
