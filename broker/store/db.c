@@ -305,8 +305,10 @@ static struct error *open_rocks(struct db *db, bool exists, const struct store_o
         if (exists)
                 families.listed = rocksdb_list_column_families(db->options, db->directory,
                                                                &families.listed_count, &message);
-        if (message)
+        if (message) {
+                rocksdb_list_column_families_destroy(families.listed, families.listed_count);
                 return db_error(message, "cannot read the MANIFEST");
+        }
         size_t count = families.listed_count + FAMILIES_COUNT;
         families.names = calloc(count, sizeof(*families.names));
         families.options = calloc(count, sizeof(*families.options));
