@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The unit tests of the Kafka adapter and of the publisher once more, with what only a real broker can show."""
+"""The unit tests of the Kafka adapter once more, with what only a real broker can show."""
 import os
 import pathlib
 import subprocess
@@ -24,10 +24,6 @@ def adapter():
         run(f"unit-kafka-{name}_test")
 
 
-def publisher():
-    run("unit-loop-publisher_test")
-
-
 if __name__ == "__main__":
     with NODE:
-        ferry.main([adapter, publisher])
+        ferry.main([adapter])

@@ -2,7 +2,7 @@
 """
 Workers killed, stopped past their session and continued, ended and started, and the broker restarted, while jobs come in every
 way that clients send them: one result or dead letter for each key, equal to what was asked, and no answer bought again but those
-that were on their way at such a moment. CHAOS_JOBS says how many jobs (3000), CHAOS_SEED repeats one.
+that were on their way at such a moment. CHAOS_JOBS says how many jobs (2000), CHAOS_SEED repeats one.
 """
 import collections
 import json
@@ -20,7 +20,7 @@ import worker
 from worker import Site, Worker
 
 broker = kafka.Kafka()
-JOBS = int(os.environ.get("CHAOS_JOBS", "3000"))
+JOBS = int(os.environ.get("CHAOS_JOBS", "2000"))
 SEED = int(os.environ.get("CHAOS_SEED", random.getrandbits(32)))
 WORKERS = 3
 IN_FLIGHT = max(4, JOBS // 400)  # so that there is work all the time

@@ -43,17 +43,17 @@ def per_minute():
     jobs = [ferry.embedding(number) for number in range(2 * PER_MINUTE)]
     with ferry.Sim("--dimensions", "8", "--rpm", str(PER_MINUTE + 1)) as sim, Site(broker, sim, partitions=6, provider=limits) as site:
         site.send(jobs)
-        moving(site, 54)
-        check_violations(sim, PER_MINUTE // 4)  # what a new owner cannot know of the last minute it takes for used
+        moving(site, 35)
+        check_violations(sim, PER_MINUTE // 8)  # what a new owner cannot know of the last minute it takes for used
 
 
 def concurrency():
     limits = {"limits": {"concurrency": 12}}
-    jobs = [ferry.embedding(number) for number in range(8000)]
+    jobs = [ferry.embedding(number) for number in range(3000)]
     with ferry.Sim("--dimensions", "8", "--concurrency", "12", "--latency", "lognormal:100ms,0.5") as sim, Site(broker, sim, partitions=6, provider=limits) as site:
         site.send(jobs)
-        moving(site, 24)
-        check_violations(sim, 500)
+        moving(site, 15)
+        check_violations(sim, 200)
         assert sim.stats()["in_flight_max"] >= 6
 
 
