@@ -124,14 +124,18 @@ static void assigned(struct record_intake *intake, const struct consumer_report 
         intake_fail(intake, consumer_assign(intake->consumer));
 }
 
-/* Nothing is taken or begun for them any more; what is under way may end. */
-static void leave(struct record_intake *intake, const struct consumer_report *report) {
+static void mark_leaving(struct record_intake *intake, const struct consumer_report *report) {
         intake->stats.rebalances++;
         for (size_t i = 0; i < report->partitions_count; i++) {
                 struct part *part = intake->parts[report->partitions[i]];
                 if (part && part->owned)
                         part->leaving = true;
         }
+}
+
+/* Nothing is taken or begun for them any more; what is under way may end. */
+static void leave(struct record_intake *intake, const struct consumer_report *report) {
+        mark_leaving(intake, report);
         intake->leaving = true;
         intake->leave_by_ns = clock_now_ns() + intake->options.leave_ns;
         membership_sweep(intake);
@@ -151,12 +155,7 @@ static void let_go(struct record_intake *intake) {
 }
 
 static void lost(struct record_intake *intake, const struct consumer_report *report) {
-        intake->stats.rebalances++;
-        for (size_t i = 0; i < report->partitions_count; i++) {
-                struct part *part = intake->parts[report->partitions[i]];
-                if (part && part->owned)
-                        part->leaving = true;
-        }
+        mark_leaving(intake, report);
         let_go(intake);
 }
 

@@ -131,9 +131,7 @@ static bool is_known_record(struct record_intake *intake, const struct part *par
                 intake_fail(intake, error);
                 return true; /* nothing is settled: it comes again */
         }
-        if (record.found == STORE_SETTLED)
-                return true;
-        return false;
+        return record.found == STORE_SETTLED;
 }
 
 static void take_job(struct record_intake *intake, struct part *part, struct job_spec *job,
@@ -262,6 +260,8 @@ static struct error *gather(void *userdata, struct shard *shard) {
                 membership_keep_leaving(intake);
         membership_serve(intake);
         membership_take_restored(intake);
+        if (intake->strays)
+                membership_sweep(intake);
         if (consumer_partitions(intake->consumer) != intake->whole)
                 membership_share(intake); /* the topic has grown */
         if (shard_stopping(shard)) {
