@@ -62,12 +62,24 @@ static bool is_recorded(const struct run_files *files, uint32_t sink) {
                strncmp(recorded, sink_path(files->sinks[sink]), sizeof(files->state.outputs[sink]) - 1) == 0;
 }
 
+/* What a pipe took, and what is kept for it, can only go to a pipe: a file would lack it. */
+static struct error *piped_before(const char *input, uint32_t sink) {
+        const char *option = sink == SINK_RESULTS ? "-o" : "--errors";
+        return error_new(
+                ERROR_USAGE,
+                "%s was run before with %s -, and a file would lack what went to standard output: run "
+                "it with %s - again, or give another --state to run (and pay) anew",
+                input, option, option);
+}
+
 static struct error *check_path(const struct run_files *files, uint32_t sink, const char *input) {
         const char *recorded = files->state.outputs[sink];
         if (!files->known || files->state.outputs_bytes[sink] == 0 || !recorded[0])
                 return NULL;
         if (is_recorded(files, sink))
                 return NULL;
+        if (strcmp(recorded, "-") == 0)
+                return piped_before(input, sink);
         return error_new(ERROR_USAGE,
                          "%s was run before and its %s stand in %s: name that file again to go on, or give "
                          "another --state to run "
@@ -81,7 +93,7 @@ static struct error *see_body(void *userdata, struct key128 key, struct bytes bo
         return NULL;
 }
 
-/* What a pipe did not take can only go to a pipe: a file would lack it. */
+/* Nothing was taken by the pipe, but lines are kept for it. */
 static struct error *check_kept(const struct run_files *files, const char *input) {
         bool kept = false;
         if (!files->known || files->state.finished || strcmp(files->state.outputs[SINK_RESULTS], "-") != 0 ||
@@ -90,10 +102,7 @@ static struct error *check_kept(const struct run_files *files, const char *input
         struct error *error = store_each_body(files->store, see_body, &kept);
         if (error || !kept)
                 return error;
-        return error_new(ERROR_USAGE,
-                         "%s was run before with -o -, and results are kept that standard output did not "
-                         "take: run it with -o - again, or give another --state to run (and pay) anew",
-                         input);
+        return piped_before(input, SINK_RESULTS);
 }
 
 static struct error *recover_sink(struct run_files *files, uint32_t index, struct store_batch *batch) {
