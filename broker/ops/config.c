@@ -142,14 +142,14 @@ static void read_kafka(struct reader *reader, const struct yaml_node *map, struc
 
 /* ---- workspaces ---- */
 
-struct workspace {
+struct workspace_draft {
         const char *name;
         int64_t weight;
 };
 
 static const struct field workspace_fields[] = {
-        {"name", FIELD_NAME, offsetof(struct workspace, name), "", "1", "64", ""},
-        {"weight", FIELD_COUNT, offsetof(struct workspace, weight), "1", "1", "1000", ""},
+        {"name", FIELD_NAME, offsetof(struct workspace_draft, name), "", "1", "64", ""},
+        {"weight", FIELD_COUNT, offsetof(struct workspace_draft, weight), "1", "1", "1000", ""},
         {"budget", FIELD_OTHER, 0, "", "", "", ""},
         {"limits", FIELD_OTHER, 0, "", "", "", ""},
         {"routing", FIELD_OTHER, 0, "", "", "", ""},
@@ -173,7 +173,7 @@ static void read_workspaces(struct reader *reader, const struct yaml_node *list)
         if (!reader_is_list(reader, list, "of which each item is a group of names, such as {name: research}"))
                 return;
         for (const struct yaml_node *item = list->first; item != NULL; item = item->next) {
-                struct workspace workspace;
+                struct workspace_draft workspace;
                 uint64_t said = 0;
                 size_t place = reader_enter_item(reader, index++);
                 fields_default(&workspace_table, &workspace);

@@ -72,7 +72,8 @@ static bool said_it(uint64_t said, unsigned field) {
 
 static const struct price price_unknown = {PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
                                            PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN};
+                                           PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
+                                           PRICE_UNKNOWN};
 
 static void draft_model(struct model_draft *draft) {
         *draft = (struct model_draft){.endpoint = {.price = price_unknown, .kinds = ALL_KINDS},

@@ -207,7 +207,7 @@ static int setup(void **state) {
                 assert_non_null(dialects[i]);
         }
         providers[1].dialect = "azure";
-        catalog = (struct catalog){providers, ENDPOINTS, endpoints, ENDPOINTS, "0"};
+        catalog = (struct catalog){providers, ENDPOINTS, endpoints, ENDPOINTS, "0", NULL, 0};
         struct calls_options options = {
                 .catalog = &catalog,
                 .dialects = dialects,

@@ -24,6 +24,7 @@ static const struct price no_price = {
         .image = PRICE_UNKNOWN,
         .request = PRICE_UNKNOWN,
         .search_unit = PRICE_UNKNOWN,
+        .reasoning = PRICE_UNKNOWN,
 };
 
 /*

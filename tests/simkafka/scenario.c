@@ -19,7 +19,8 @@ static void make_catalog(struct world *world) {
                                            .character = PRICE_UNKNOWN,
                                            .image = 10000000000 * INT64_C(1000000),
                                            .request = PRICE_UNKNOWN,
-                                           .search_unit = PRICE_UNKNOWN};
+                                           .search_unit = PRICE_UNKNOWN,
+                                           .reasoning = PRICE_UNKNOWN};
         world->providers[0] = (struct provider){.name = "p0",
                                                 .dialect = "openai",
                                                 .base_url = "http://localhost",

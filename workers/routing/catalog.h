@@ -4,9 +4,9 @@
  * once from the configuration, then read-only and shared by all shards. Strings are owned by whoever built
  * the catalog.
  */
-#include "workers/routing/kind.h"
+#include "workers/routing/demand.h"
 
-enum { CATALOG_PROVIDERS_MAX = 256, CATALOG_ENDPOINTS_MAX = 4096 };
+enum { CATALOG_PROVIDERS_MAX = 256, CATALOG_ENDPOINTS_MAX = 4096, CATALOG_WORKSPACES_MAX = 1024 };
 
 #define PRICE_UNKNOWN INT64_C(-1)
 
@@ -18,11 +18,20 @@ struct price {
         int64_t image; /* per million images */
         int64_t request;
         int64_t search_unit;
+        int64_t reasoning; /* output tokens spent on reasoning; unknown: those cost as other output */
 };
 
-/* 0: no limit. In any window of a minute, resp. at any moment. */
+/* 0: no limit. In any window of that length, resp. at any moment. */
 struct limits_spec {
         int64_t requests_per_minute, tokens_per_minute, concurrency;
+        int64_t requests_per_day, tokens_per_day;
+        int64_t audio_seconds_per_hour, audio_seconds_per_day;
+        int64_t images_per_minute;
+};
+
+/* Picodollars; 0: none. Days and months are those of UTC. */
+struct budget_spec {
+        int64_t daily, monthly, lifetime;
 };
 
 struct provider {
@@ -34,6 +43,7 @@ struct provider {
         bool data_policy_known; /* when not, a job that asks for zdr or no training is not sent there */
         int64_t retention_days; /* -1 when not said */
         struct limits_spec limits;
+        struct budget_spec budget;
 };
 
 struct endpoint {
@@ -47,7 +57,30 @@ struct endpoint {
         int64_t dimensions;       /* 0 when not said */
         const char *quantization; /* "unknown" when not said */
         struct limits_spec limits;
-        uint32_t kinds; /* bit set of enum kind that it serves */
+        uint32_t kinds;     /* bit set of enum kind that it serves */
+        struct price batch; /* of the provider's own batch API */
+        int64_t quality;    /* 0 to 100; -1 when not said */
+        const char *region; /* NULL or "": the provider's */
+        bool parameters_known;
+        uint64_t parameters;                          /* bit set of enum parameter that it supports */
+        uint32_t input_modalities, output_modalities; /* bit sets of enum modality; 0 when not said */
+};
+
+/* What becomes of a job that the workspace's budget does not cover now. */
+enum over_budget {
+        OVER_BUDGET_WAIT, /* until the period ends; what no period can cover fails */
+        OVER_BUDGET_FAIL,
+};
+
+/* Who pays, and whose rules hold. A job cannot loosen them. */
+struct workspace {
+        const char *name;
+        int64_t weight; /* share against other workspaces; 0 counts as 1 */
+        struct budget_spec budget;
+        enum over_budget over_budget;
+        int64_t release_unknown_ns; /* calls of unknown outcome count as spent for so long; 0: for ever */
+        struct limits_spec limits;  /* without concurrency of providers: of this workspace's own calls */
+        struct routing_prefs prefs;
 };
 
 struct catalog {
@@ -56,4 +89,7 @@ struct catalog {
         const struct endpoint *endpoints;
         uint32_t endpoints_count;
         char id[17]; /* hex: changes with anything that decisions depend on */
+        /* Those that the configuration names; jobs of any other fall under workspaces[0], "default". */
+        const struct workspace *workspaces;
+        uint32_t workspaces_count; /* may be 0: none has rules */
 };

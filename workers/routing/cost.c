@@ -98,7 +98,7 @@ static void bill_add_pieces(struct bill *bill, int64_t piece_price, int64_t piec
 }
 
 void usage_init(struct usage *usage) {
-        *usage = (struct usage){-1, -1, -1, -1, -1, -1, -1, -1};
+        *usage = (struct usage){-1, -1, -1, -1, -1, -1, -1, -1, -1};
 }
 
 static void add_said(int64_t *total, int64_t units) {

@@ -10,6 +10,7 @@
 struct usage {
         int64_t input_tokens, cached_input_tokens, cache_write_tokens, output_tokens;
         int64_t audio_ms, characters, images, search_units;
+        int64_t reasoning_tokens; /* part of output_tokens */
 };
 
 void usage_init(struct usage *usage); /* all -1 */

@@ -8,7 +8,10 @@
 
 enum { DEMAND_MODELS_MAX = 8, PREFS_NAMES_MAX = 16 };
 
-enum sort_by { SORT_PRICE, SORT_THROUGHPUT, SORT_LATENCY };
+enum sort_by { SORT_PRICE, SORT_THROUGHPUT, SORT_LATENCY, SORT_QUALITY, SORT_BALANCED };
+
+/* p50, p75, p90, p99 */
+enum { PERCENTILES_COUNT = 4 };
 
 struct names {
         struct bytes items[PREFS_NAMES_MAX];
@@ -22,6 +25,11 @@ struct routing_prefs {
         bool deny_training;   /* data_collection: deny */
         bool zdr;
         enum sort_by sort;
+        bool sort_across_models; /* partition "none": a fallback model ranks with the first one */
+        bool require_parameters; /* only endpoints known to support every parameter that the job sends */
+        bool deny_unknown_price; /* only endpoints whose price for this job is known */
+        /* Soft: what misses them comes later, never out. 0: none. Thousandths of a token per second; ns */
+        int64_t preferred_min_throughput[PERCENTILES_COUNT], preferred_max_latency[PERCENTILES_COUNT];
         int64_t max_price_input, max_price_output;  /* picodollars per million tokens; PICOUSD_MAX: none */
         int64_t max_price_request, max_price_image; /* picodollars per million */
 };
@@ -36,7 +44,11 @@ struct demand {
         int64_t characters;        /* for speech */
         int64_t images;
         int64_t search_units; /* for rerank: one for each query and 100 documents; 0: not said, taken as 1 */
-        int64_t max_cost_picousd; /* over all attempts; PICOUSD_MAX: none */
+        int64_t max_cost_picousd;  /* over all attempts; PICOUSD_MAX: none */
+        uint64_t parameters;       /* bit set of enum parameter that it sends */
+        uint32_t input_modalities; /* bit sets of enum modality that it needs */
+        uint32_t output_modalities;
+        uint32_t workspace; /* index in catalog.workspaces */
         struct routing_prefs prefs;
 };
 

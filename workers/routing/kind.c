@@ -60,3 +60,52 @@ bool exclusion_is_hard(enum exclusion exclusion) {
         CHECK((unsigned)exclusion < EXCLUSIONS_COUNT);
         return exclusions[exclusion].hard;
 }
+
+static const char *const parameters[] = {
+#define PARAMETER(name, text) [PARAMETER_##name] = text,
+#include "schemas/parameters.def"
+#undef PARAMETER
+};
+
+static const char *const modalities[] = {
+#define MODALITY(name, text) [MODALITY_##name] = text,
+#include "schemas/modalities.def"
+#undef MODALITY
+};
+
+_Static_assert(PARAMETERS_COUNT <= 64 && MODALITIES_COUNT <= 32 && KINDS_COUNT <= 32,
+               "sets of them are bits");
+
+const char *parameter_text(enum parameter parameter) {
+        CHECK((unsigned)parameter < PARAMETERS_COUNT);
+        return parameters[parameter];
+}
+
+/* The place of the text; `count` when it is not there. */
+static unsigned find_text(struct bytes text, const char *const *texts, unsigned count) {
+        unsigned i = 0;
+        while (i < count && !bytes_equal_string(text, texts[i]))
+                i++;
+        return i;
+}
+
+bool parameter_from_text(struct bytes text, enum parameter *out_parameter) {
+        unsigned found = find_text(text, parameters, PARAMETERS_COUNT);
+        if (found == PARAMETERS_COUNT)
+                return false;
+        *out_parameter = (enum parameter)found;
+        return true;
+}
+
+const char *modality_text(enum modality modality) {
+        CHECK((unsigned)modality < MODALITIES_COUNT);
+        return modalities[modality];
+}
+
+bool modality_from_text(struct bytes text, enum modality *out_modality) {
+        unsigned found = find_text(text, modalities, MODALITIES_COUNT);
+        if (found == MODALITIES_COUNT)
+                return false;
+        *out_modality = (enum modality)found;
+        return true;
+}

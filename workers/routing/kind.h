@@ -41,5 +41,25 @@ enum exclusion {
         EXCLUSIONS_COUNT,
 };
 
+enum parameter {
+#define PARAMETER(name, text) PARAMETER_##name,
+#include "schemas/parameters.def"
+#undef PARAMETER
+        PARAMETERS_COUNT, /* at most 64: sets of them are bits */
+};
+
+const char *parameter_text(enum parameter parameter);
+bool parameter_from_text(struct bytes text, enum parameter *out_parameter);
+
+enum modality {
+#define MODALITY(name, text) MODALITY_##name,
+#include "schemas/modalities.def"
+#undef MODALITY
+        MODALITIES_COUNT,
+};
+
+const char *modality_text(enum modality modality);
+bool modality_from_text(struct bytes text, enum modality *out_modality);
+
 const char *exclusion_text(enum exclusion exclusion);
 bool exclusion_is_hard(enum exclusion exclusion);

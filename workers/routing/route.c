@@ -226,6 +226,11 @@ static struct key key_of(const struct catalog *catalog, const struct demand *dem
         }
         switch (prefs->sort) {
         case SORT_PRICE:
+        case SORT_BALANCED:
+                break;
+        case SORT_QUALITY:
+                key.measure = -catalog->endpoints[candidate->endpoint].quality;
+                key.unknown = key.measure > 0;
                 break;
         case SORT_THROUGHPUT:
                 key.measure = -whole(state->output_tokens_per_s * 1000);

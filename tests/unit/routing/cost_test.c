@@ -19,8 +19,8 @@
 /* One thousand picodollars a unit, and so on: costs below are then easy to read. */
 #define PER_UNIT(picousd) ((picousd)*MILLION)
 
-static const struct price nothing = {U, U, U, U, U, U, U, U, U};
-static const struct usage silent = {-1, -1, -1, -1, -1, -1, -1, -1};
+static const struct price nothing = {U, U, U, U, U, U, U, U, U, U};
+static const struct usage silent = {-1, -1, -1, -1, -1, -1, -1, -1, -1};
 
 struct row {
         const char *what;
@@ -42,10 +42,11 @@ static int64_t units_in_table(int64_t value) {
 }
 
 static struct price table_price(struct price p) {
-        return (struct price){
-                price_in_table(p.input),  price_in_table(p.cached_input), price_in_table(p.cache_write),
-                price_in_table(p.output), price_in_table(p.audio_minute), price_in_table(p.character),
-                price_in_table(p.image),  price_in_table(p.request),      price_in_table(p.search_unit)};
+        return (struct price){price_in_table(p.input),        price_in_table(p.cached_input),
+                              price_in_table(p.cache_write),  price_in_table(p.output),
+                              price_in_table(p.audio_minute), price_in_table(p.character),
+                              price_in_table(p.image),        price_in_table(p.request),
+                              price_in_table(p.search_unit),  price_in_table(p.reasoning)};
 }
 
 static struct usage table_usage(struct usage u) {
@@ -56,7 +57,8 @@ static struct usage table_usage(struct usage u) {
                               units_in_table(u.audio_ms),
                               units_in_table(u.characters),
                               units_in_table(u.images),
-                              units_in_table(u.search_units)};
+                              units_in_table(u.search_units),
+                              units_in_table(u.reasoning_tokens)};
 }
 
 static const struct row rows[] = {
@@ -182,8 +184,8 @@ static void every_part_is_rounded_up(void **state) {
 static void amounts_saturate(void **state) {
         (void)state;
         struct price price = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX,
-                              INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
-        struct usage usage = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX,
+                              INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
+        struct usage usage = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX,
                               INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
         for (unsigned kind = 0; kind < KINDS_COUNT; kind++) {
                 int64_t picousd = -1;

@@ -19,9 +19,9 @@
 enum { ALL_KINDS = (1 << KINDS_COUNT) - 1 };
 
 #define NO_PRICE                                                                                             \
-        { U, U, U, U, U, U, U, U, U }
+        { U, U, U, U, U, U, U, U, U, U }
 #define TOKENS(in, out)                                                                                      \
-        { (in) * USD / 100, U, U, (out)*USD / 100, U, U, U, U, U } /* cents per million */
+        { (in) * USD / 100, U, U, (out)*USD / 100, U, U, U, U, U, U } /* cents per million */
 
 static const struct provider providers[] = {
         {.name = "alpha", .region = "us", .data_policy_known = true, .zdr = true, .retention_days = 0},
@@ -74,7 +74,7 @@ static const struct endpoint endpoints[] = {
 
 enum { A_SMALL, B_SMALL, C_SMALL, A_LARGE, D_ALL, D_LARGE };
 
-static const struct catalog catalog = {providers, 4, endpoints, 6, "0"};
+static const struct catalog catalog = {providers, 4, endpoints, 6, "0", NULL, 0};
 
 static struct demand demand_for(enum kind kind, const char *models) {
         struct demand demand;
@@ -146,7 +146,7 @@ static void closest_matches_stay_when_there_are_too_many(void **state) {
                 many[i] = (struct endpoint){
                         .name = "n", .provider = 0, .model = model, .price = NO_PRICE, .kinds = ALL_KINDS};
         }
-        struct catalog big = {providers, 4, many, MANY, "1"};
+        struct catalog big = {providers, 4, many, MANY, "1", NULL, 0};
         struct demand demand = demand_for(KIND_CHAT, "maker/small x");
         struct route_set set;
         route_match(&big, &demand, &set);
@@ -337,9 +337,9 @@ static void price_ceilings_exclude_what_is_dearer_or_unknown(void **state) {
         assert_string_equal(ranked(&world),
                             "beta/small | alpha/small=max_price gamma/small=max_price delta/all=max_price");
 
-        struct price price = {10, U, U, U, U, U, U, U, U};
+        struct price price = {10, U, U, U, U, U, U, U, U, U};
         struct endpoint endpoint = {.name = "alpha/e", .model = "e", .price = price, .kinds = ALL_KINDS};
-        struct catalog one = {providers, 4, &endpoint, 1, "2"};
+        struct catalog one = {providers, 4, &endpoint, 1, "2", NULL, 0};
         struct demand demand = demand_for(KIND_EMBEDDINGS, "e");
         demand.prefs.max_price_output = 5; /* embeddings have no output to pay for */
         demand.prefs.max_price_request = 5;
@@ -434,7 +434,7 @@ static void equal_costs_go_to_the_idle_then_to_the_seed(void **state) {
         (void)state;
         struct price price = TOKENS(1, 1);
         struct endpoint twins[] = {twin("alpha/1", price), twin("alpha/2", price), twin("alpha/3", price)};
-        struct catalog three = {providers, 4, twins, 3, "3"};
+        struct catalog three = {providers, 4, twins, 3, "3", NULL, 0};
         struct demand demand = demand_for(KIND_CHAT, "t");
         struct route_set set;
         route_match(&three, &demand, &set);
@@ -462,7 +462,7 @@ static void output_counts_before_anybody_answered(void **state) {
         (void)state;
         struct price talkative = TOKENS(1, 10), brief = TOKENS(2, 1);
         struct endpoint two[] = {twin("alpha/1", talkative), twin("alpha/2", brief)};
-        struct catalog pair = {providers, 4, two, 2, "5"};
+        struct catalog pair = {providers, 4, two, 2, "5", NULL, 0};
         struct demand demand = demand_for(KIND_CHAT, "t");
         demand.output_tokens_max = -1;
         struct route_set set;
@@ -524,7 +524,7 @@ static bool same_candidate(const struct candidate *a, const struct candidate *b)
 static void random_routes_are_whole_and_repeat(void **state) {
         (void)state;
         static struct endpoint many[40];
-        struct catalog big = {providers, 4, many, 40, "4"};
+        struct catalog big = {providers, 4, many, 40, "4", NULL, 0};
         for (uint64_t seed = 0; seed < 3000; seed++) {
                 struct prng prng;
                 prng_init(&prng, seed);

@@ -41,7 +41,7 @@ static void hostile_text_is_escaped(void **state) {
                 const char *text = hostile[i];
                 struct provider provider = {.name = text};
                 struct endpoint endpoint = {.name = text, .model = text, .upstream = text};
-                struct catalog catalog = {&provider, 1, &endpoint, 1, ""};
+                struct catalog catalog = {&provider, 1, &endpoint, 1, "", NULL, 0};
                 struct job_spec job = {.custom_id = bytes_of(text),
                                        .workspace = bytes_of(text),
                                        .batch = bytes_of(text),

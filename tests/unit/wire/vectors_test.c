@@ -187,7 +187,7 @@ static const struct endpoint endpoints[] = {
         {.name = "azure/emb-3s", .provider = 1, .model = "text-embedding-3-small", .upstream = "emb-3s"},
         {.name = "any/*", .provider = 2, .model = "*", .upstream = "*"},
 };
-static const struct catalog catalog = {providers, 3, endpoints, 3, "9c1e000000000001"};
+static const struct catalog catalog = {providers, 3, endpoints, 3, "9c1e000000000001", NULL, 0};
 
 static int64_t number_or(yyjson_val *object, const char *name, int64_t otherwise) {
         yyjson_val *value = yyjson_obj_get(object, name);
