@@ -1,6 +1,7 @@
 #include "broker/cli/scan.h"
 
 #include "broker/base/money.h"
+#include "broker/base/time.h"
 #include "broker/cli/say.h"
 #include "broker/files/source.h"
 #include "workers/routing/route.h"
@@ -40,7 +41,8 @@ static void estimate(struct scan *scan, const struct job_spec *job) {
         for (uint32_t i = 0; i < set.count; i++)
                 states[i].tokens_ratio = 1;
         struct route route;
-        route_rank(catalog, &job->demand, &set, states, 0, 0, 0, &route);
+        route_rank(catalog, &job->demand, &set, states,
+                   &(struct route_moment){.now_unix_ms = clock_now_unix_ms()}, &route);
         struct estimate *sum = &scan->estimates[catalog->endpoints_count];
         if (route.usable > 0) {
                 const struct candidate *best = &route.candidates[0];

@@ -48,8 +48,8 @@ static bool usage_believed(const struct engine *engine, const struct job *job, i
         const struct endpoint *endpoint = &engine->catalog->endpoints[job->endpoint];
         int64_t context = endpoint->context > 0 ? endpoint->context : CONTEXT_BELIEVED;
         int64_t ceiling, whole;
-        if (!cost_ceiling(endpoint, job_demand(job), &ceiling) ||
-            !cost_ceiling_at(endpoint, job_demand(job), context, &whole))
+        if (!cost_ceiling(endpoint, job_demand(job), engine->time.now_unix_ms, &ceiling) ||
+            !cost_ceiling_at(endpoint, job_demand(job), engine->time.now_unix_ms, context, &whole))
                 return true;
         return cost_picousd <= whole ||
                cost_picousd / USAGE_BELIEVED_TIMES <= max64(ceiling, job->exposure_picousd);
@@ -58,7 +58,10 @@ static bool usage_believed(const struct engine *engine, const struct job *job, i
 /* Parses nothing, computes the sum: what this job has cost so far. */
 static void total_cost(const struct engine *engine, struct job *job, const struct answer *answer) {
         struct outcome *outcome = &job->outcome;
-        const struct price *price = &engine->catalog->endpoints[job->endpoint].price;
+        struct price scratch;
+        const struct price *price =
+                price_at(&engine->catalog->endpoints[job->endpoint], engine->time.now_unix_ms,
+                         job_demand(job)->input_tokens, &scratch);
         int64_t cost = 0, list_cost = 0;
         bool list_known = cost_of_usage(price, job_demand(job)->kind, &answer->usage, &list_cost);
         if (list_known && !usage_believed(engine, job, list_cost)) {
@@ -239,7 +242,8 @@ static bool another_place(const struct engine *engine, const struct job *job, bo
         for (uint32_t place = 0; place < job_class->set.count; place++) {
                 uint32_t endpoint = job_class->set.endpoints[place];
                 if ((passed & (1U << place)) == 0 &&
-                    route_check(engine->catalog, job_demand(job), endpoint) == EXCLUSION_NONE &&
+                    route_check(engine->catalog, job_demand(job), endpoint, engine->time.now_unix_ms) ==
+                            EXCLUSION_NONE &&
                     (!now || engine->endpoints[endpoint].health.paused_until_ns <= engine->time.now_ns))
                         return true;
         }

@@ -275,7 +275,11 @@ static void rank(struct engine *engine, struct job *job, const struct job_class 
         for (uint32_t i = 0; i < set->count; i++)
                 dispatch_view(engine, job, set->endpoints[i], &views[i]);
         uint64_t seed = engine->config.seed ^ job->key.lo ^ job->attempts;
-        route_rank(engine->catalog, job_demand(job), set, views, refused, job->spent_picousd, seed,
+        route_rank(engine->catalog, job_demand(job), set, views,
+                   &(struct route_moment){.now_unix_ms = engine->time.now_unix_ms,
+                                          .refused = refused,
+                                          .spent_picousd = job->spent_picousd,
+                                          .seed = seed},
                    out_route);
         if (job->pinned)
                 out_route->candidates[0].place = (uint8_t)job->place;
@@ -401,7 +405,8 @@ static bool call_head(struct engine *engine, struct endpoint_state *state) {
         int64_t tokens = call_tokens(engine, job, job->endpoint);
         int64_t permit_ns = permit_when(engine, job->endpoint, tokens, false);
         if (permit_ns > now_ns + READY_PATIENCE_NS ||
-            route_check(engine->catalog, job_demand(job), job->endpoint) != EXCLUSION_NONE) {
+            route_check(engine->catalog, job_demand(job), job->endpoint, engine->time.now_unix_ms) !=
+                    EXCLUSION_NONE) {
                 conclude_unsent(engine, job);
                 return true;
         }

@@ -421,7 +421,8 @@ static bool job_stuck(const struct engine *engine, const struct job *job, int64_
         for (uint32_t place = 0; place < job_class->set.count; place++) {
                 uint32_t endpoint = job_class->set.endpoints[place];
                 if ((closed & (1U << place)) || (only != UINT32_MAX && endpoint != only) ||
-                    route_check(engine->catalog, job_demand(job), endpoint) != EXCLUSION_NONE)
+                    route_check(engine->catalog, job_demand(job), endpoint, engine->time.now_unix_ms) !=
+                            EXCLUSION_NONE)
                         continue;
                 if (engine->endpoints[endpoint].health.paused_until_ns < until_ns)
                         return false;

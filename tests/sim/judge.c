@@ -88,7 +88,8 @@ static void check_durable(struct world *world, const struct command *command, co
 static void check_place(struct world *world, const struct command *command, struct fact *fact) {
         const struct demand *demand = &command->job->demand;
         const struct endpoint *endpoint = &world->endpoints[command->endpoint];
-        if (route_check(&world->catalog, demand, command->endpoint) != EXCLUSION_NONE)
+        if (route_check(&world->catalog, demand, command->endpoint, world_time(world).now_unix_ms) !=
+            EXCLUSION_NONE)
                 judge_broken(world, "a call was made against the rules, to %s", endpoint->name);
         struct bytes model = demand->models[command->model];
         if (endpoint->model[0] != '*' && !bytes_equal_string(model, endpoint->model))

@@ -180,28 +180,40 @@ static int64_t output_tokens_ceiling(const struct endpoint *endpoint, const stru
         return -1;
 }
 
-bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t input_tokens,
-                     int64_t *out_picousd) {
-        int64_t output_tokens = output_tokens_ceiling(endpoint, demand, input_tokens);
-        struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, demand->audio_ms);
-        return cost_of_usage(&endpoint->price, demand->kind, &usage, out_picousd);
+const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_ms, int64_t input_tokens,
+                             struct price *scratch) {
+        (void)now_unix_ms, (void)input_tokens, (void)scratch;
+        return &endpoint->price;
 }
 
-bool cost_expected_at(const struct endpoint *endpoint, const struct demand *demand, int64_t input_tokens,
-                      int64_t expected_output_tokens, int64_t *out_picousd) {
+bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                     int64_t input_tokens, int64_t *out_picousd) {
+        int64_t output_tokens = output_tokens_ceiling(endpoint, demand, input_tokens);
+        struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, demand->audio_ms);
+        struct price scratch;
+        return cost_of_usage(price_at(endpoint, now_unix_ms, input_tokens, &scratch), demand->kind, &usage,
+                             out_picousd);
+}
+
+bool cost_expected_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                      int64_t input_tokens, int64_t expected_output_tokens, int64_t *out_picousd) {
         int64_t output_tokens = output_tokens_ceiling(endpoint, demand, input_tokens);
         if (output_tokens < 0 || output_tokens > expected_output_tokens)
                 output_tokens = or_zero(expected_output_tokens);
         int64_t audio_ms = demand->audio_ms < 0 ? AUDIO_GUESS_MS : demand->audio_ms;
         struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, audio_ms);
-        return cost_of_usage(&endpoint->price, demand->kind, &usage, out_picousd);
+        struct price scratch;
+        return cost_of_usage(price_at(endpoint, now_unix_ms, input_tokens, &scratch), demand->kind, &usage,
+                             out_picousd);
 }
 
-bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t *out_picousd) {
-        return cost_ceiling_at(endpoint, demand, demand->input_tokens, out_picousd);
+bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                  int64_t *out_picousd) {
+        return cost_ceiling_at(endpoint, demand, now_unix_ms, demand->input_tokens, out_picousd);
 }
 
-bool cost_expected(const struct endpoint *endpoint, const struct demand *demand,
+bool cost_expected(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                    int64_t expected_output_tokens, int64_t *out_picousd) {
-        return cost_expected_at(endpoint, demand, demand->input_tokens, expected_output_tokens, out_picousd);
+        return cost_expected_at(endpoint, demand, now_unix_ms, demand->input_tokens, expected_output_tokens,
+                                out_picousd);
 }

@@ -13,6 +13,13 @@ struct usage {
         int64_t reasoning_tokens; /* part of output_tokens */
 };
 
+/*
+ * What that endpoint asks at this time of a request with so many input tokens: its own price, or one that is
+ * made in `scratch`.
+ */
+const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_ms, int64_t input_tokens,
+                             struct price *scratch);
+
 void usage_init(struct usage *usage); /* all -1 */
 /* Sums what is known; -1 plus n is n. */
 void usage_add(struct usage *total, const struct usage *usage);
@@ -37,15 +44,16 @@ bool cost_of_usage(const struct price *price, enum kind kind, const struct usage
  * say how much output it allows: the endpoint's output_max, else its context less the input, else unknown:
  * false.
  */
-bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t *out_picousd);
+bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                  int64_t *out_picousd);
 /*
  * What it is expected to cost: output tokens guessed as min(limit, expected_output_tokens); audio of
  * unknown length as AUDIO_GUESS_MS, so that endpoints can be compared before it is fetched.
  */
-bool cost_expected(const struct endpoint *endpoint, const struct demand *demand,
+bool cost_expected(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                    int64_t expected_output_tokens, int64_t *out_picousd);
 /* The same for an input of `input_tokens` in place of the demand's: the calibrated estimate. */
-bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t input_tokens,
-                     int64_t *out_picousd);
-bool cost_expected_at(const struct endpoint *endpoint, const struct demand *demand, int64_t input_tokens,
-                      int64_t expected_output_tokens, int64_t *out_picousd);
+bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                     int64_t input_tokens, int64_t *out_picousd);
+bool cost_expected_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                      int64_t input_tokens, int64_t expected_output_tokens, int64_t *out_picousd);

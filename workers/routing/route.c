@@ -128,7 +128,10 @@ static bool above(int64_t price, int64_t max, bool needed) {
         return price == PRICE_UNKNOWN ? needed : price > max;
 }
 
-static bool above_max_price(const struct price *price, const struct demand *demand) {
+static bool above_max_price(const struct endpoint *endpoint, const struct demand *demand,
+                            int64_t now_unix_ms) {
+        struct price scratch;
+        const struct price *price = price_at(endpoint, now_unix_ms, demand->input_tokens, &scratch);
         const struct routing_prefs *prefs = &demand->prefs;
         bool writes = demand->kind == KIND_CHAT || demand->kind == KIND_RESPONSES ||
                       demand->kind == KIND_COMPLETIONS;
@@ -143,7 +146,8 @@ static bool above_max_price(const struct price *price, const struct demand *dema
                above(price->image, prefs->max_price_image, paints && !by_tokens);
 }
 
-enum exclusion route_check(const struct catalog *catalog, const struct demand *demand, uint32_t index) {
+enum exclusion route_check(const struct catalog *catalog, const struct demand *demand, uint32_t index,
+                           int64_t now_unix_ms) {
         CHECK(index < catalog->endpoints_count);
         const struct endpoint *endpoint = &catalog->endpoints[index];
         const struct provider *provider = &catalog->providers[endpoint->provider];
@@ -163,7 +167,7 @@ enum exclusion route_check(const struct catalog *catalog, const struct demand *d
                 return EXCLUSION_DATA_POLICY_TRAINING;
         if (prefs->quantizations.count > 0 && !names_text(&prefs->quantizations, endpoint->quantization))
                 return EXCLUSION_QUANTIZATION;
-        if (above_max_price(&endpoint->price, demand))
+        if (above_max_price(endpoint, demand, now_unix_ms))
                 return EXCLUSION_MAX_PRICE;
         if (!prefs->allow_fallbacks && prefs->order.count > 0 &&
             names_endpoint(&prefs->order, provider, endpoint) == prefs->order.count)
@@ -251,7 +255,7 @@ struct ranking {
         const struct demand *demand;
         const struct route_set *set;
         const struct route_state *states;
-        int64_t spent_picousd;
+        const struct route_moment *moment;
         int64_t output_guess; /* for endpoints that have not answered: one for all, so that they compare */
 };
 
@@ -279,10 +283,11 @@ static void candidate_cost(const struct ranking *ranking, const struct endpoint 
         int64_t seen = whole(state->expected_output_tokens + 0.5);
         int64_t output_tokens = seen > 0 ? seen : ranking->output_guess;
         candidate->cost_expected_picousd = candidate->cost_ceiling_picousd = 0;
-        candidate->cost_known = cost_expected_at(endpoint, demand, input_tokens, output_tokens,
-                                                 &candidate->cost_expected_picousd);
-        candidate->ceiling_known = candidate->cost_known && cost_ceiling_at(endpoint, demand, input_ceiling,
-                                                                            &candidate->cost_ceiling_picousd);
+        candidate->cost_known = cost_expected_at(endpoint, demand, ranking->moment->now_unix_ms, input_tokens,
+                                                 output_tokens, &candidate->cost_expected_picousd);
+        candidate->ceiling_known =
+                candidate->cost_known && cost_ceiling_at(endpoint, demand, ranking->moment->now_unix_ms,
+                                                         input_ceiling, &candidate->cost_ceiling_picousd);
         if (!candidate->ceiling_known)
                 candidate->cost_ceiling_picousd = candidate->cost_expected_picousd;
 }
@@ -303,7 +308,7 @@ static bool exceeds_max_cost(const struct ranking *ranking, const struct candida
         if (max_picousd == PICOUSD_MAX)
                 return false;
         return !candidate->cost_known ||
-               money_add(candidate->cost_ceiling_picousd, ranking->spent_picousd) > max_picousd;
+               money_add(candidate->cost_ceiling_picousd, ranking->moment->spent_picousd) > max_picousd;
 }
 
 static void candidate_init(const struct ranking *ranking, uint32_t place, bool refused,
@@ -316,7 +321,8 @@ static void candidate_init(const struct ranking *ranking, uint32_t place, bool r
         candidate->ready_ns = state->ready_ns;
         const struct endpoint *endpoint = &ranking->catalog->endpoints[candidate->endpoint];
         candidate_cost(ranking, endpoint, state, candidate);
-        candidate->excluded_by = route_check(ranking->catalog, demand, candidate->endpoint);
+        candidate->excluded_by =
+                route_check(ranking->catalog, demand, candidate->endpoint, ranking->moment->now_unix_ms);
         if (candidate->excluded_by != EXCLUSION_NONE)
                 return;
         if (refused)
@@ -346,10 +352,10 @@ static void drop_fallbacks(struct route *route, uint32_t refused) {
 }
 
 void route_rank(const struct catalog *catalog, const struct demand *demand, const struct route_set *set,
-                const struct route_state *states, uint32_t refused, int64_t spent_picousd, uint64_t seed,
+                const struct route_state *states, const struct route_moment *moment,
                 struct route *out_route) {
-        CHECK(set->count <= ROUTE_CANDIDATES_MAX && spent_picousd >= 0 && demand->input_tokens >= 0);
-        struct ranking ranking = {catalog, demand, set, states, spent_picousd, 0};
+        CHECK(set->count <= ROUTE_CANDIDATES_MAX && moment->spent_picousd >= 0 && demand->input_tokens >= 0);
+        struct ranking ranking = {catalog, demand, set, states, moment, 0};
         ranking.output_guess = output_guess(&ranking);
         struct key keys[ROUTE_CANDIDATES_MAX];
         struct candidate excluded[ROUTE_CANDIDATES_MAX];
@@ -357,15 +363,15 @@ void route_rank(const struct catalog *catalog, const struct demand *demand, cons
         uint32_t usable = 0, excluded_count = 0;
         for (uint32_t place = 0; place < set->count; place++) {
                 struct candidate candidate;
-                candidate_init(&ranking, place, refused >> place & 1U, &candidate);
+                candidate_init(&ranking, place, moment->refused >> place & 1U, &candidate);
                 if (!is_usable(&candidate)) {
                         excluded[excluded_count++] = candidate;
                         continue;
                 }
                 struct key key = key_of(catalog, demand, &candidate, &states[place]);
                 uint32_t at = usable++;
-                for (; at > 0 &&
-                       key_before(&key, &keys[at - 1], candidate.endpoint, candidates[at - 1].endpoint, seed);
+                for (; at > 0 && key_before(&key, &keys[at - 1], candidate.endpoint,
+                                            candidates[at - 1].endpoint, moment->seed);
                      at--) {
                         keys[at] = keys[at - 1];
                         candidates[at] = candidates[at - 1];
@@ -378,5 +384,5 @@ void route_rank(const struct catalog *catalog, const struct demand *demand, cons
         out_route->count = set->count;
         out_route->truncated = set->truncated;
         if (!demand->prefs.allow_fallbacks && demand->prefs.order.count == 0)
-                drop_fallbacks(out_route, refused);
+                drop_fallbacks(out_route, moment->refused);
 }

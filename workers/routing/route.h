@@ -27,6 +27,18 @@ struct route_state {
         double tokens_ratio;                    /* calibration of input_tokens; 1 at the start */
         double latency_ns, output_tokens_per_s; /* 0: not known */
         int64_t in_flight;
+        /* Over the last minutes; 0: not known. Thousandths of a token per second */
+        int64_t latency_p_ns[PERCENTILES_COUNT], throughput_p_milli[PERCENTILES_COUNT];
+        int32_t success_permille; /* of calls that speak about the provider; -1: not known */
+        bool slow;                /* answers, but far below its own usual, or its peers' */
+};
+
+/* What a decision stands on besides catalog, job and endpoints. */
+struct route_moment {
+        int64_t now_unix_ms;   /* prices may go by the time */
+        int64_t spent_picousd; /* what earlier attempts of the job may have cost, taken off its ceiling */
+        uint64_t seed;
+        uint32_t refused; /* bit per place: endpoints that refused this very job */
 };
 
 struct candidate {
@@ -67,22 +79,20 @@ struct route_set {
 void route_match(const struct catalog *catalog, const struct demand *demand, struct route_set *out_set);
 
 /*
- * `states` is indexed by place in the set. `refused` has a bit per place: endpoints that refused this very
- * job. `spent_picousd`: what earlier attempts of the job may have cost, taken off its ceiling. A usable
- * candidate may have ready_ns in the future (then excluded_by tells why it must wait: PAUSED, BREAKER or
- * AT_LIMIT, though it still counts as usable); one whose ready_ns is INT64_MAX is excluded as AT_LIMIT.
- * Only out_route->candidates[0 .. count) are written.
+ * `states` is indexed by place in the set. A usable candidate may have ready_ns in the future (then
+ * excluded_by tells why it must wait: PAUSED, BREAKER or AT_LIMIT, though it still counts as usable); one
+ * whose ready_ns is INT64_MAX is excluded as AT_LIMIT. Only out_route->candidates[0 .. count) are written.
  *
  * allow_fallbacks = false keeps the endpoints in `order` or, without one, the first only; once an endpoint
  * has refused the job there is then no other.
  */
 void route_rank(const struct catalog *catalog, const struct demand *demand, const struct route_set *set,
-                const struct route_state *states, uint32_t refused, int64_t spent_picousd, uint64_t seed,
-                struct route *out_route);
+                const struct route_state *states, const struct route_moment *moment, struct route *out_route);
 
 /*
  * Whether a demand's rules let it go to this endpoint at all; EXCLUSION_NONE when they do. Checked again
  * before every attempt. Rules: kind, only, ignore, order without fallbacks, regions, zdr, training,
  * quantizations, max_price. What is not known (a data policy, a price that has a ceiling) does not pass.
  */
-enum exclusion route_check(const struct catalog *catalog, const struct demand *demand, uint32_t index);
+enum exclusion route_check(const struct catalog *catalog, const struct demand *demand, uint32_t index,
+                           int64_t now_unix_ms);

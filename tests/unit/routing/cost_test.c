@@ -240,7 +240,7 @@ static void ceiling_takes_the_most_output(void **state) {
                 demand.input_tokens = 100;
                 demand.output_tokens_max = cases[i].allowed;
                 int64_t picousd = -1;
-                assert_int_equal(cost_ceiling(&endpoint, &demand, &picousd), cases[i].picousd >= 0);
+                assert_int_equal(cost_ceiling(&endpoint, &demand, 0, &picousd), cases[i].picousd >= 0);
                 assert_int_equal(picousd, cases[i].picousd);
         }
 }
@@ -252,14 +252,14 @@ static void expected_takes_the_guess_within_the_limit(void **state) {
         demand_init(&demand, KIND_CHAT);
         demand.input_tokens = 100;
         int64_t picousd = -1;
-        assert_true(cost_expected(&endpoint, &demand, 20, &picousd));
+        assert_true(cost_expected(&endpoint, &demand, 0, 20, &picousd));
         assert_int_equal(picousd, 500);
         demand.output_tokens_max = 5;
-        assert_true(cost_expected(&endpoint, &demand, 20, &picousd));
+        assert_true(cost_expected(&endpoint, &demand, 0, 20, &picousd));
         assert_int_equal(picousd, 350);
-        assert_true(cost_expected_at(&endpoint, &demand, 200, 20, &picousd));
+        assert_true(cost_expected_at(&endpoint, &demand, 0, 200, 20, &picousd));
         assert_int_equal(picousd, 650);
-        assert_true(cost_ceiling_at(&endpoint, &demand, 200, &picousd));
+        assert_true(cost_ceiling_at(&endpoint, &demand, 0, 200, &picousd));
         assert_int_equal(picousd, 650);
 }
 
@@ -270,31 +270,31 @@ static void other_kinds_have_bounds_too(void **state) {
         struct demand demand;
         int64_t picousd = -1;
         demand_init(&demand, KIND_TRANSCRIPTIONS);
-        assert_false(cost_ceiling(&endpoint, &demand, &picousd)); /* before it is fetched */
-        assert_true(cost_expected(&endpoint, &demand, 0, &picousd));
+        assert_false(cost_ceiling(&endpoint, &demand, 0, &picousd)); /* before it is fetched */
+        assert_true(cost_expected(&endpoint, &demand, 0, 0, &picousd));
         assert_int_equal(picousd, 6000);
         demand.audio_ms = 120000;
-        assert_true(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_true(cost_ceiling(&endpoint, &demand, 0, &picousd));
         assert_int_equal(picousd, 12000);
         demand_init(&demand, KIND_SPEECH);
         demand.characters = 100;
-        assert_true(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_true(cost_ceiling(&endpoint, &demand, 0, &picousd));
         assert_int_equal(picousd, 1500);
         demand_init(&demand, KIND_IMAGES);
-        assert_true(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_true(cost_ceiling(&endpoint, &demand, 0, &picousd));
         assert_int_equal(picousd, 40000);
         demand.images = 3;
-        assert_true(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_true(cost_ceiling(&endpoint, &demand, 0, &picousd));
         assert_int_equal(picousd, 120000);
         demand_init(&demand, KIND_RERANK);
-        assert_true(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_true(cost_ceiling(&endpoint, &demand, 0, &picousd));
         assert_int_equal(picousd, 2000);
         demand.search_units = 4;
-        assert_true(cost_ceiling(&endpoint, &demand, &picousd));
+        assert_true(cost_ceiling(&endpoint, &demand, 0, &picousd));
         assert_int_equal(picousd, 8000);
         demand_init(&demand, KIND_CHAT);
-        assert_false(cost_ceiling(&endpoint, &demand, &picousd));
-        assert_false(cost_expected(&endpoint, &demand, 10, &picousd));
+        assert_false(cost_ceiling(&endpoint, &demand, 0, &picousd));
+        assert_false(cost_expected(&endpoint, &demand, 0, 10, &picousd));
 }
 
 /* Whatever was used within the bounds costs no more than the ceiling, cached or not. */
@@ -316,7 +316,7 @@ static void usage_within_bounds_stays_under_the_ceiling(void **state) {
                 usage.cached_input_tokens = demand.input_tokens - usage.input_tokens;
                 usage.output_tokens = (int64_t)prng_below(&prng, (uint64_t)demand.output_tokens_max + 1);
                 int64_t ceiling = -1, cost = -1;
-                assert_true(cost_ceiling(&endpoint, &demand, &ceiling));
+                assert_true(cost_ceiling(&endpoint, &demand, 0, &ceiling));
                 assert_true(cost_of_usage(&endpoint.price, KIND_CHAT, &usage, &cost));
                 assert_true(cost <= ceiling + 1); /* one part more to round up */
         }

@@ -201,8 +201,12 @@ static const char *route_text(const struct route *route) {
 }
 
 static const char *ranked(struct world *world) {
-        route_rank(&catalog, &world->demand, &world->set, world->states, world->refused, world->spent_picousd,
-                   world->seed, &world->route);
+        route_rank(&catalog, &world->demand, &world->set, world->states,
+                   &(struct route_moment){.now_unix_ms = 0,
+                                          .refused = world->refused,
+                                          .spent_picousd = world->spent_picousd,
+                                          .seed = world->seed},
+                   &world->route);
         assert_int_equal(world->route.count, world->set.count);
         return route_text(&world->route);
 }
@@ -320,11 +324,11 @@ static void rules_exclude_with_their_code(void **state) {
                 assert_string_equal(ranked(&world), rows[i].route);
                 for (uint32_t j = 0; j < world.route.count; j++)
                         assert_int_equal(
-                                route_check(&catalog, &world.demand, world.route.candidates[j].endpoint),
+                                route_check(&catalog, &world.demand, world.route.candidates[j].endpoint, 0),
                                 world.route.candidates[j].excluded_by);
         }
         struct demand demand = demand_for(KIND_EMBEDDINGS, "large");
-        assert_int_equal(route_check(&catalog, &demand, A_LARGE), EXCLUSION_WRONG_ENDPOINT);
+        assert_int_equal(route_check(&catalog, &demand, A_LARGE, 0), EXCLUSION_WRONG_ENDPOINT);
 }
 
 static void price_ceilings_exclude_what_is_dearer_or_unknown(void **state) {
@@ -343,17 +347,17 @@ static void price_ceilings_exclude_what_is_dearer_or_unknown(void **state) {
         struct demand demand = demand_for(KIND_EMBEDDINGS, "e");
         demand.prefs.max_price_output = 5; /* embeddings have no output to pay for */
         demand.prefs.max_price_request = 5;
-        assert_int_equal(route_check(&one, &demand, 0), EXCLUSION_NONE);
+        assert_int_equal(route_check(&one, &demand, 0, 0), EXCLUSION_NONE);
         demand.kind = KIND_CHAT;
-        assert_int_equal(route_check(&one, &demand, 0), EXCLUSION_MAX_PRICE);
+        assert_int_equal(route_check(&one, &demand, 0, 0), EXCLUSION_MAX_PRICE);
         demand.kind = KIND_EMBEDDINGS;
         endpoint.price.request = 6;
-        assert_int_equal(route_check(&one, &demand, 0), EXCLUSION_MAX_PRICE);
+        assert_int_equal(route_check(&one, &demand, 0, 0), EXCLUSION_MAX_PRICE);
         demand = demand_for(KIND_IMAGES, "e");
         demand.prefs.max_price_image = 5;
-        assert_int_equal(route_check(&one, &demand, 0), EXCLUSION_MAX_PRICE);
+        assert_int_equal(route_check(&one, &demand, 0, 0), EXCLUSION_MAX_PRICE);
         endpoint.price.image = 5;
-        assert_int_equal(route_check(&one, &demand, 0), EXCLUSION_NONE);
+        assert_int_equal(route_check(&one, &demand, 0, 0), EXCLUSION_NONE);
 }
 
 static void max_cost_holds_over_all_attempts(void **state) {
@@ -442,7 +446,10 @@ static void equal_costs_go_to_the_idle_then_to_the_seed(void **state) {
         struct route route;
         uint32_t first[3] = {0};
         for (uint64_t seed = 0; seed < 3000; seed++) {
-                route_rank(&three, &demand, &set, states, 0, 0, seed, &route);
+                route_rank(&three, &demand, &set, states,
+                           &(struct route_moment){
+                                   .now_unix_ms = 0, .refused = 0, .spent_picousd = 0, .seed = seed},
+                           &route);
                 first[route.candidates[0].endpoint]++;
                 assert_int_equal(route.candidates[2].endpoint, 0);
         }
@@ -452,7 +459,10 @@ static void equal_costs_go_to_the_idle_then_to_the_seed(void **state) {
         for (int i = 0; i < 3; i++)
                 twins[i].price = (struct price)NO_PRICE;
         for (uint64_t seed = 0; seed < 100; seed++) {
-                route_rank(&three, &demand, &set, states, 0, 0, seed, &route);
+                route_rank(&three, &demand, &set, states,
+                           &(struct route_moment){
+                                   .now_unix_ms = 0, .refused = 0, .spent_picousd = 0, .seed = seed},
+                           &route);
                 for (uint32_t i = 0; i < 3; i++)
                         assert_int_equal(route.candidates[i].endpoint, i);
         }
@@ -469,7 +479,7 @@ static void output_counts_before_anybody_answered(void **state) {
         route_match(&pair, &demand, &set);
         struct route_state states[2] = {{.tokens_ratio = 1}, {.tokens_ratio = 1}};
         struct route route;
-        route_rank(&pair, &demand, &set, states, 0, 0, 1, &route);
+        route_rank(&pair, &demand, &set, states, &(struct route_moment){.seed = 1}, &route);
         assert_int_equal(route.candidates[0].endpoint, 1);
 }
 
@@ -533,10 +543,18 @@ static void random_routes_are_whole_and_repeat(void **state) {
                 route_match(&big, &world.demand, &world.set);
                 struct route again;
                 memset(&again, 0xa5, sizeof again);
-                route_rank(&big, &world.demand, &world.set, world.states, world.refused, world.spent_picousd,
-                           world.seed, &world.route);
-                route_rank(&big, &world.demand, &world.set, world.states, world.refused, world.spent_picousd,
-                           world.seed, &again);
+                route_rank(&big, &world.demand, &world.set, world.states,
+                           &(struct route_moment){.now_unix_ms = 0,
+                                                  .refused = world.refused,
+                                                  .spent_picousd = world.spent_picousd,
+                                                  .seed = world.seed},
+                           &world.route);
+                route_rank(&big, &world.demand, &world.set, world.states,
+                           &(struct route_moment){.now_unix_ms = 0,
+                                                  .refused = world.refused,
+                                                  .spent_picousd = world.spent_picousd,
+                                                  .seed = world.seed},
+                           &again);
                 assert_int_equal(world.route.count, world.set.count);
                 assert_int_equal(again.count, world.route.count);
                 assert_int_equal(again.usable, world.route.usable);
