@@ -124,6 +124,7 @@ void dispatch_view(struct engine *engine, const struct job *job, uint32_t endpoi
                 .latency_ns = state->health.latency_ns,
                 .output_tokens_per_s = state->health.output_tokens_per_s,
                 .in_flight = (int64_t)state->gate.in_flight + state->gate.opened,
+                .success_permille = -1,
         };
         int64_t fit_ns = health_when(&state->health, now_ns);
         if (fit_ns <= now_ns) {
@@ -196,7 +197,10 @@ static bool accepts_dearer(const struct engine *engine, const struct job *job, c
         return best->ready_ns - now_ns > PATIENCE_NS;
 }
 
+/* Neither is to be waited for on account of the other: they cost the same, or share the load. */
 static bool same_cost(const struct candidate *a, const struct candidate *b) {
+        if (a->shares && b->shares)
+                return true;
         return a->cost_known == b->cost_known && a->model == b->model &&
                (!a->cost_known || a->cost_expected_picousd == b->cost_expected_picousd);
 }
@@ -265,10 +269,7 @@ static void rank(struct engine *engine, struct job *job, const struct job_class 
         struct route_set only;
         uint32_t refused = job->refused;
         if (job->pinned) {
-                only.endpoints[0] = set->endpoints[job->place];
-                only.models[0] = set->models[job->place];
-                only.count = 1;
-                only.truncated = set->truncated;
+                route_set_one(set, job->place, &only);
                 set = &only;
                 refused = refused >> job->place & 1U;
         }

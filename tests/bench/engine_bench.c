@@ -1,12 +1,19 @@
 /*
- * What a job costs inside the engine alone, from JOB to FORGET: one endpoint, no limits, everything else
- * answered at once. Not a test: prints nanoseconds per job. Usage: engine-bench [JOBS] [INSIDE]
+ * What the engine's parts cost, in CPU time. Not a test: prints nanoseconds.
+ *   engine-bench [JOBS] [INSIDE]     a job inside the engine alone, from JOB to FORGET: one endpoint, no
+ *                                    limits, everything else answered at once
+ *   engine-bench decision [COUNT]    one decision, route_rank(), in a catalog of 400 models and 2,000
+ *                                    endpoints: 20 candidates under rules, for 100 classes of jobs in turn
  */
 #include "broker/base/time.h"
 #include "broker/core/engine.h"
+#include "workers/routing/route.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 enum { TURN_MAX = 256, EVENTS_MAX = 8192, COMMANDS_MAX = 4 * EVENTS_MAX };
 
@@ -72,9 +79,115 @@ static void turn(struct bench *bench, uint64_t jobs, int64_t now_ns) {
         add_jobs(bench, jobs);
 }
 
-int main(int argc, char **argv) {
-        uint64_t jobs = argc > 1 ? strtoull(argv[1], NULL, 10) : 2000000;
-        uint32_t inside = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 2048;
+static int64_t cpu_ns(void) {
+        struct timespec time;
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+        return (int64_t)time.tv_sec * NS_PER_S + time.tv_nsec;
+}
+
+enum { MODELS = 400, OFFERS = 5, ENDPOINTS = MODELS * OFFERS, PROVIDERS = 70, CLASSES = MODELS / 4 };
+
+struct market {
+        char names[PROVIDERS][16], models[MODELS][24], endpoint_names[ENDPOINTS][48];
+        struct provider providers[PROVIDERS];
+        struct endpoint endpoints[ENDPOINTS];
+        struct catalog catalog;
+        struct demand demands[CLASSES];
+        struct route_set sets[CLASSES];
+        struct route_state states[ROUTE_CANDIDATES_MAX];
+        struct route route;
+};
+
+static void make_catalog(struct market *market) {
+        for (int i = 0; i < PROVIDERS; i++) {
+                snprintf(market->names[i], sizeof market->names[i], "provider-%d", i);
+                market->providers[i] = (struct provider){
+                        .name = market->names[i], .region = i % 2 ? "eu" : "us", .data_policy_known = true};
+        }
+        for (int i = 0; i < ENDPOINTS; i++) {
+                int model = i % MODELS, provider = i * 7 % PROVIDERS;
+                snprintf(market->models[model], sizeof market->models[model], "maker/model-%d", model);
+                snprintf(market->endpoint_names[i], sizeof market->endpoint_names[i], "%s/%s",
+                         market->names[provider], market->models[model]);
+                market->endpoints[i] =
+                        (struct endpoint){.name = market->endpoint_names[i],
+                                          .model = market->models[model],
+                                          .provider = (uint32_t)provider,
+                                          .quantization = i % 3 ? "fp8" : "bf16",
+                                          .context = 131072,
+                                          .quality = i % 100,
+                                          .kinds = 1U << KIND_CHAT,
+                                          .parameters_known = true,
+                                          .parameters = UINT64_MAX,
+                                          .input_modalities = 3,
+                                          .output_modalities = 1,
+                                          .price = {.input = 100000000000 + i * INT64_C(9000000),
+                                                    .output = 400000000000 - i * INT64_C(7000000),
+                                                    .request = PRICE_UNKNOWN}};
+        }
+        market->catalog =
+                (struct catalog){market->providers, PROVIDERS, market->endpoints, ENDPOINTS, "0", NULL, 0};
+}
+
+static void make_classes(struct market *market) {
+        for (int i = 0; i < CLASSES; i++) {
+                struct demand *demand = &market->demands[i];
+                struct routing_prefs *prefs = &demand->prefs;
+                demand_init(demand, KIND_CHAT);
+                for (int k = 0; k < 4; k++)
+                        demand->models[demand->models_count++] = bytes_of(market->models[4 * i + k]);
+                demand->input_tokens = 1000 + i;
+                demand->output_tokens_max = 500;
+                demand->input_modalities = demand->output_modalities = 1;
+                demand->parameters = 7;
+                demand->max_cost_picousd = PICOUSD_PER_USD;
+                prefs->ignore = (struct names){{BYTES("provider-1"), BYTES("provider-2/eu")}, 2};
+                prefs->regions = (struct names){{BYTES("eu"), BYTES("us")}, 2};
+                prefs->quantizations = (struct names){{BYTES("bf16"), BYTES("fp8")}, 2};
+                prefs->deny_training = prefs->require_parameters = prefs->deny_unknown_price = true;
+                prefs->max_price_input = prefs->max_price_output = PICOUSD_PER_USD;
+                prefs->preferred_max_latency[0] = NS_PER_S;
+                prefs->spread_ppm = SPREAD_WHOLE / 5;
+                route_match(&market->catalog, demand, &market->sets[i]);
+        }
+        for (int i = 0; i < ROUTE_CANDIDATES_MAX; i++)
+                market->states[i] =
+                        (struct route_state){.expected_output_tokens = 200 + i,
+                                             .tokens_ratio = 1.1,
+                                             .latency_p_ns = {NS_PER_S / 2 + i % 4 * NS_PER_S / 4},
+                                             .throughput_p_milli = {50000},
+                                             .in_flight = i % 3,
+                                             .success_permille = 1000};
+}
+
+static int bench_decision(uint64_t count) {
+        struct market *market = calloc(1, sizeof *market);
+        uint64_t usable = 0, candidates = 0;
+        if (!market || count == 0)
+                return 1;
+        make_catalog(market);
+        make_classes(market);
+        size_t before = mallinfo2().uordblks;
+        int64_t start_ns = cpu_ns();
+        for (uint64_t i = 0; i < count; i++) {
+                uint64_t at = i % CLASSES;
+                struct route_moment moment = {.now_unix_ms = (int64_t)i, .seed = i};
+                route_rank(&market->catalog, &market->demands[at], &market->sets[at], market->states, &moment,
+                           &market->route);
+                usable += market->route.usable;
+                candidates += market->route.count;
+        }
+        int64_t took_ns = cpu_ns() - start_ns;
+        printf("%llu decisions, %d models, %d endpoints, %.1f candidates, %.1f usable: %.0f ns a decision, "
+               "%zu bytes allocated\n",
+               (unsigned long long)count, MODELS, ENDPOINTS, (double)candidates / (double)count,
+               (double)usable / (double)count, (double)took_ns / (double)count,
+               mallinfo2().uordblks - before);
+        free(market);
+        return 0;
+}
+
+static int bench_jobs(uint64_t jobs, uint32_t inside) {
         struct provider provider = {.name = "p", .region = "", .retention_days = -1};
         struct endpoint endpoint = {
                 .name = "p/m",
@@ -124,4 +237,11 @@ int main(int argc, char **argv) {
         free(bench.next);
         free(bench.commands.items);
         return 0;
+}
+
+int main(int argc, char **argv) {
+        if (argc > 1 && strcmp(argv[1], "decision") == 0)
+                return bench_decision(argc > 2 ? strtoull(argv[2], NULL, 10) : 1000000);
+        return bench_jobs(argc > 1 ? strtoull(argv[1], NULL, 10) : 2000000,
+                          argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 2048);
 }

@@ -5,6 +5,17 @@
 
 #include <string.h>
 
+void prefs_init(struct routing_prefs *prefs) {
+        memset(prefs, 0, sizeof *prefs);
+        prefs->allow_fallbacks = true;
+        prefs->sort = SORT_PRICE;
+        prefs->max_price_input = PICOUSD_MAX;
+        prefs->max_price_output = PICOUSD_MAX;
+        prefs->max_price_request = PICOUSD_MAX;
+        prefs->max_price_image = PICOUSD_MAX;
+        prefs->max_cost_picousd = PICOUSD_MAX;
+}
+
 void demand_init(struct demand *demand, enum kind kind) {
         CHECK((unsigned)kind < KINDS_COUNT);
         memset(demand, 0, sizeof *demand);
@@ -12,10 +23,5 @@ void demand_init(struct demand *demand, enum kind kind) {
         demand->output_tokens_max = -1;
         demand->audio_ms = -1;
         demand->max_cost_picousd = PICOUSD_MAX;
-        demand->prefs.allow_fallbacks = true;
-        demand->prefs.sort = SORT_PRICE;
-        demand->prefs.max_price_input = PICOUSD_MAX;
-        demand->prefs.max_price_output = PICOUSD_MAX;
-        demand->prefs.max_price_request = PICOUSD_MAX;
-        demand->prefs.max_price_image = PICOUSD_MAX;
+        prefs_init(&demand->prefs);
 }

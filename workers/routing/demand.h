@@ -18,20 +18,30 @@ struct names {
         uint8_t count;
 };
 
-/* OpenRouter's `provider` object. "a" names a provider, "a/b" an endpoint. */
+enum { SPREAD_WHOLE = 1000000 };
+
+/*
+ * One layer of rules, or several that were merged (merge.h): schemas/routing_fields.def. "a" names a
+ * provider, "a/b" one of its endpoints, or those in a region.
+ */
 struct routing_prefs {
-        struct names order, only, ignore, regions, quantizations;
-        bool allow_fallbacks; /* default true */
-        bool deny_training;   /* data_collection: deny */
+        struct names order, only, ignore, regions, quantizations; /* an empty list says nothing */
+        bool allow_fallbacks;                                     /* default true */
+        bool deny_training;                                       /* data_collection: deny */
         bool zdr;
         enum sort_by sort;
         bool sort_across_models; /* partition "none": a fallback model ranks with the first one */
+        /* What this layer says itself, and does not take from a farther one. */
+        bool sort_said, partition_said, spread_said;
+        /* Millionths of the cheapest cost: the load is shared among those that cost at most so much more. */
+        int64_t spread_ppm;
         bool require_parameters; /* only endpoints known to support every parameter that the job sends */
         bool deny_unknown_price; /* only endpoints whose price for this job is known */
         /* Soft: what misses them comes later, never out. 0: none. Thousandths of a token per second; ns */
         int64_t preferred_min_throughput[PERCENTILES_COUNT], preferred_max_latency[PERCENTILES_COUNT];
         int64_t max_price_input, max_price_output;  /* picodollars per million tokens; PICOUSD_MAX: none */
         int64_t max_price_request, max_price_image; /* picodollars per million */
+        int64_t max_cost_picousd;                   /* of one job; PICOUSD_MAX: none */
 };
 
 struct demand {
@@ -53,4 +63,5 @@ struct demand {
 };
 
 /* Sets every field to "says nothing". */
+void prefs_init(struct routing_prefs *prefs);
 void demand_init(struct demand *demand, enum kind kind);

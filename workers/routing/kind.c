@@ -20,10 +20,10 @@ static const char *const failure_texts[FAILURES_COUNT] = {
 };
 
 static const struct {
-        const char *text;
+        const char *text, *meaning;
         bool hard;
 } exclusions[EXCLUSIONS_COUNT] = {
-#define EXCLUSION(name, text, hard) [EXCLUSION_##name] = {text, hard},
+#define EXCLUSION(name, text, hard, meaning) [EXCLUSION_##name] = {text, meaning, hard},
 #include "schemas/exclusions.def"
 #undef EXCLUSION
 };
@@ -54,6 +54,11 @@ bool failure_from_text(struct bytes text, enum failure *out_failure) {
 const char *exclusion_text(enum exclusion exclusion) {
         CHECK((unsigned)exclusion < EXCLUSIONS_COUNT);
         return exclusions[exclusion].text;
+}
+
+const char *exclusion_meaning(enum exclusion exclusion) {
+        CHECK((unsigned)exclusion < EXCLUSIONS_COUNT);
+        return exclusions[exclusion].meaning;
 }
 
 bool exclusion_is_hard(enum exclusion exclusion) {

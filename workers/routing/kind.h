@@ -35,7 +35,7 @@ const char *failure_text(enum failure failure); /* "" for none */
 bool failure_from_text(struct bytes text, enum failure *out_failure);
 
 enum exclusion {
-#define EXCLUSION(name, text, hard) EXCLUSION_##name,
+#define EXCLUSION(name, text, hard, meaning) EXCLUSION_##name,
 #include "schemas/exclusions.def"
 #undef EXCLUSION
         EXCLUSIONS_COUNT,
@@ -62,4 +62,5 @@ const char *modality_text(enum modality modality);
 bool modality_from_text(struct bytes text, enum modality *out_modality);
 
 const char *exclusion_text(enum exclusion exclusion);
+const char *exclusion_meaning(enum exclusion exclusion); /* one sentence */
 bool exclusion_is_hard(enum exclusion exclusion);

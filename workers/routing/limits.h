@@ -44,6 +44,15 @@ enum {
         RETRY_TOKENS_MAX = 100,  /* a long good time must not pay for a storm of retries */
 
         OUTPUT_TOKENS_GUESS = 256, /* per answer, when no endpoint has answered yet */
+
+        SUCCESS_PERMILLE_MIN = 800, /* below it an endpoint is a fallback only, as at OpenRouter */
+
+        /* `sort: balanced`: weights of price, quality and speeds, of 100; who has no value gets half marks */
+        BALANCE_PRICE = 50,
+        BALANCE_QUALITY = 20,
+        BALANCE_THROUGHPUT = 20,
+        BALANCE_LATENCY = 10,
+        BALANCE_UNKNOWN = 500, /* thousandths */
 };
 
 /* Bounds of the calibration, so that one answer with a wrong usage cannot stop or flood an endpoint. */
@@ -56,4 +65,6 @@ enum {
 _Static_assert(BREAKER_OPEN_MIN_NS <= BREAKER_OPEN_MAX_NS, "the first opening is the shortest");
 _Static_assert(BREAKER_CONSECUTIVE < BREAKER_CALLS_MIN,
                "a dead provider is seen before the rate can be judged");
+_Static_assert(BALANCE_PRICE + BALANCE_QUALITY + BALANCE_THROUGHPUT + BALANCE_LATENCY == 100,
+               "they are percent");
 _Static_assert(RETRY_TOKENS_START <= RETRY_TOKENS_MAX, "starts within its bound");

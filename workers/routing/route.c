@@ -1,16 +1,19 @@
 /*
- * See the header. route_rank() makes one candidate per place, gives each usable one a sort key, and sorts
- * by insertion: there are at most ROUTE_CANDIDATES_MAX, mostly fewer than five. Keys hold integers only, so
- * that the order is the same on every machine.
+ * See the header. route_rank() makes one candidate per place, gives each usable one its score parts, and
+ * sorts places by insertion: there are at most ROUTE_CANDIDATES_MAX, mostly fewer than five. Scores are
+ * integers, so that the order is the same on every machine.
  */
 #include "workers/routing/route.h"
 
 #include "broker/base/check.h"
 #include "workers/routing/limits.h"
+#include "workers/routing/rules.h"
 
 #include <string.h>
 
 _Static_assert(ROUTE_CANDIDATES_MAX <= 32, "`refused` has a bit per place");
+__extension__ typedef unsigned __int128 wide;
+
 _Static_assert(DEMAND_MODELS_MAX <= UINT8_MAX && ROUTE_CANDIDATES_MAX <= UINT8_MAX, "held in uint8_t");
 
 /* Which endpoints serve it. */
@@ -50,36 +53,53 @@ static bool provider_names_model(const struct catalog *catalog, uint32_t provide
 
 struct matching {
         struct route_set *set;
-        uint32_t ranks[ROUTE_CANDIDATES_MAX]; /* model and closeness of each place; lower is better */
+        uint32_t ranks[ROUTE_CANDIDATES_MAX]; /* rules, model and closeness of each place; lower is better */
 };
 
-/* Appends, so that catalog order stays; a full set loses its last worst place when the new one is better. */
-static void matching_add(struct matching *matching, uint32_t endpoint, uint32_t model, enum match match) {
+/* The last of the worst places makes room. */
+static void drop_worst(struct matching *matching) {
         struct route_set *set = matching->set;
-        uint32_t rank = model * MATCH_NONE + (uint32_t)match;
+        uint32_t worst = 0;
+        for (uint32_t i = 1; i < set->count; i++)
+                if (matching->ranks[i] >= matching->ranks[worst])
+                        worst = i;
+        for (uint32_t i = worst + 1; i < set->count; i++) {
+                set->endpoints[i - 1] = set->endpoints[i];
+                set->models[i - 1] = set->models[i];
+                set->excluded_by[i - 1] = set->excluded_by[i];
+                matching->ranks[i - 1] = matching->ranks[i];
+        }
+        set->count--;
+}
+
+static uint32_t worst_rank(const struct matching *matching) {
+        uint32_t worst = 0;
+        for (uint32_t i = 0; i < matching->set->count; i++)
+                worst = matching->ranks[i] > worst ? matching->ranks[i] : worst;
+        return worst;
+}
+
+/* Appends, so that catalog order stays; a full set loses a worse place when there is one. */
+static void matching_add(struct matching *matching, uint32_t endpoint, uint32_t model, enum match match,
+                         enum exclusion why) {
+        struct route_set *set = matching->set;
+        uint32_t behind = why == EXCLUSION_NONE ? 0 : DEMAND_MODELS_MAX; /* only to be told why not */
+        uint32_t rank = (behind + model) * MATCH_NONE + (uint32_t)match;
         if (set->count == ROUTE_CANDIDATES_MAX) {
                 set->truncated = true;
-                uint32_t worst = 0;
-                for (uint32_t i = 1; i < set->count; i++)
-                        if (matching->ranks[i] >= matching->ranks[worst])
-                                worst = i;
-                if (matching->ranks[worst] <= rank)
+                if (worst_rank(matching) <= rank)
                         return;
-                for (uint32_t i = worst + 1; i < set->count; i++) {
-                        set->endpoints[i - 1] = set->endpoints[i];
-                        set->models[i - 1] = set->models[i];
-                        matching->ranks[i - 1] = matching->ranks[i];
-                }
-                set->count--;
+                drop_worst(matching);
         }
         set->endpoints[set->count] = endpoint;
         set->models[set->count] = (uint8_t)model;
+        set->excluded_by[set->count] = (uint8_t)why;
         matching->ranks[set->count++] = rank;
 }
 
 static void match_endpoint(struct matching *matching, const struct catalog *catalog,
-                           const struct demand *demand, uint32_t place) {
-        const struct endpoint *endpoint = &catalog->endpoints[place];
+                           const struct demand *demand, uint32_t index) {
+        const struct endpoint *endpoint = &catalog->endpoints[index];
         bool all = serves_all(endpoint);
         for (uint32_t model = 0; model < demand->models_count; model++) {
                 struct bytes wanted = demand->models[model];
@@ -87,9 +107,17 @@ static void match_endpoint(struct matching *matching, const struct catalog *cata
                 if (match == MATCH_NONE ||
                     (all && provider_names_model(catalog, endpoint->provider, demand->kind, wanted)))
                         continue;
-                matching_add(matching, place, model, match);
+                matching_add(matching, index, model, match, rules_check(catalog, demand, index));
                 if (!all)
                         return;
+        }
+}
+
+static void set_wishes(struct route_set *set, const struct catalog *catalog, const struct demand *demand) {
+        for (uint32_t place = 0; place < set->count; place++) {
+                const struct endpoint *endpoint = &catalog->endpoints[set->endpoints[place]];
+                set->orders[place] = (uint8_t)rules_place(&demand->prefs.order, catalog, endpoint);
+                set->misses[place] = rules_missed(endpoint, demand) != 0;
         }
 }
 
@@ -100,155 +128,33 @@ void route_match(const struct catalog *catalog, const struct demand *demand, str
         for (uint32_t i = 0; i < catalog->endpoints_count; i++)
                 if (serves_kind(&catalog->endpoints[i], demand->kind))
                         match_endpoint(&matching, catalog, demand, i);
+        set_wishes(out_set, catalog, demand);
 }
 
-/* Rules. */
-
-static bool names_text(const struct names *names, const char *text) {
-        for (uint32_t i = 0; i < names->count; i++)
-                if (bytes_equal_string(names->items[i], text))
-                        return true;
-        return false;
-}
-
-/* Index of the first name that means this endpoint; names->count when none does. */
-static uint32_t names_endpoint(const struct names *names, const struct provider *provider,
-                               const struct endpoint *endpoint) {
-        uint32_t i = 0;
-        while (i < names->count && !bytes_equal_string(names->items[i], provider->name) &&
-               !bytes_equal_string(names->items[i], endpoint->name))
-                i++;
-        return i;
-}
-
-/* A price that nobody said passes no ceiling, unless this kind need not be billed by it. */
-static bool above(int64_t price, int64_t max, bool needed) {
-        if (max == PICOUSD_MAX)
-                return false;
-        return price == PRICE_UNKNOWN ? needed : price > max;
-}
-
-static bool above_max_price(const struct endpoint *endpoint, const struct demand *demand,
-                            int64_t now_unix_ms) {
-        struct price scratch;
-        const struct price *price = price_at(endpoint, now_unix_ms, demand->input_tokens, &scratch);
-        const struct routing_prefs *prefs = &demand->prefs;
-        bool writes = demand->kind == KIND_CHAT || demand->kind == KIND_RESPONSES ||
-                      demand->kind == KIND_COMPLETIONS;
-        bool reads = demand->kind == KIND_EMBEDDINGS || demand->kind == KIND_MODERATIONS ||
-                     (demand->kind == KIND_RERANK && price->search_unit == PRICE_UNKNOWN);
-        bool paints = demand->kind == KIND_IMAGES || demand->kind == KIND_IMAGE_EDITS;
-        bool by_request = price->request != PRICE_UNKNOWN;
-        bool by_tokens = price->input != PRICE_UNKNOWN && price->output != PRICE_UNKNOWN;
-        return above(price->input, prefs->max_price_input, writes || (reads && !by_request)) ||
-               above(price->output, prefs->max_price_output, writes) ||
-               above(price->request, prefs->max_price_request, false) ||
-               above(price->image, prefs->max_price_image, paints && !by_tokens);
+void route_set_one(const struct route_set *set, uint32_t place, struct route_set *out_set) {
+        CHECK(place < set->count);
+        *out_set = (struct route_set){.count = 1, .truncated = set->truncated};
+        out_set->endpoints[0] = set->endpoints[place];
+        out_set->models[0] = set->models[place];
+        out_set->excluded_by[0] = set->excluded_by[place];
+        out_set->orders[0] = set->orders[place];
+        out_set->misses[0] = set->misses[place];
 }
 
 enum exclusion route_check(const struct catalog *catalog, const struct demand *demand, uint32_t index,
                            int64_t now_unix_ms) {
         CHECK(index < catalog->endpoints_count);
         const struct endpoint *endpoint = &catalog->endpoints[index];
-        const struct provider *provider = &catalog->providers[endpoint->provider];
-        const struct routing_prefs *prefs = &demand->prefs;
-        if (!serves_kind(endpoint, demand->kind))
-                return EXCLUSION_WRONG_ENDPOINT;
-        if (prefs->only.count > 0 && names_endpoint(&prefs->only, provider, endpoint) == prefs->only.count)
-                return EXCLUSION_ALLOWED_PROVIDERS;
-        if (prefs->ignore.count > 0 &&
-            names_endpoint(&prefs->ignore, provider, endpoint) < prefs->ignore.count)
-                return EXCLUSION_IGNORED;
-        if (prefs->regions.count > 0 && !names_text(&prefs->regions, provider->region))
-                return EXCLUSION_DATA_REGION;
-        if (prefs->zdr && (!provider->data_policy_known || !provider->zdr))
-                return EXCLUSION_DATA_POLICY_ZDR;
-        if (prefs->deny_training && (!provider->data_policy_known || provider->training))
-                return EXCLUSION_DATA_POLICY_TRAINING;
-        if (prefs->quantizations.count > 0 && !names_text(&prefs->quantizations, endpoint->quantization))
-                return EXCLUSION_QUANTIZATION;
-        if (above_max_price(endpoint, demand, now_unix_ms))
-                return EXCLUSION_MAX_PRICE;
-        if (!prefs->allow_fallbacks && prefs->order.count > 0 &&
-            names_endpoint(&prefs->order, provider, endpoint) == prefs->order.count)
-                return EXCLUSION_FALLBACKS_OFF;
-        return EXCLUSION_NONE;
+        int64_t unused;
+        enum exclusion why = rules_check(catalog, demand, index);
+        if (why != EXCLUSION_NONE)
+                return why;
+        bool priced = !demand->prefs.deny_unknown_price ||
+                      cost_expected(endpoint, demand, now_unix_ms, OUTPUT_TOKENS_GUESS, &unused);
+        return rules_check_price(endpoint, demand, now_unix_ms, priced);
 }
 
-/* Order. Compared field by field, lower first. */
-
-struct key {
-        uint32_t group; /* model, then place in `order` */
-        bool unknown;   /* what is sorted by */
-        bool cost_unknown;
-        int64_t measure;
-        int64_t cost_picousd;
-        int64_t in_flight;
-};
-
-static uint64_t mixed(uint64_t seed, uint32_t endpoint) {
-        uint64_t z = seed + (uint64_t)endpoint * UINT64_C(0x9e3779b97f4a7c15);
-        z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-        z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-        return z ^ (z >> 31);
-}
-
-static bool key_before(const struct key *a, const struct key *b, uint32_t a_endpoint, uint32_t b_endpoint,
-                       uint64_t seed) {
-        if (a->group != b->group)
-                return a->group < b->group;
-        if (a->unknown != b->unknown)
-                return b->unknown;
-        if (a->measure != b->measure)
-                return a->measure < b->measure;
-        if (a->cost_unknown != b->cost_unknown)
-                return b->cost_unknown;
-        if (a->cost_unknown)
-                return false; /* stays in the order of the configuration */
-        if (a->cost_picousd != b->cost_picousd)
-                return a->cost_picousd < b->cost_picousd;
-        if (a->in_flight != b->in_flight)
-                return a->in_flight < b->in_flight;
-        return mixed(seed, a_endpoint) < mixed(seed, b_endpoint);
-}
-
-/* A measured value as an integer; what is out of range, or no number, counts as not known: 0. */
-static int64_t whole(double value) {
-        return value > 0 && value < 9e18 ? (int64_t)value : 0;
-}
-
-static struct key key_of(const struct catalog *catalog, const struct demand *demand,
-                         const struct candidate *candidate, const struct route_state *state) {
-        const struct routing_prefs *prefs = &demand->prefs;
-        struct key key = {.group = (uint32_t)candidate->model << 8,
-                          .cost_unknown = !candidate->cost_known,
-                          .cost_picousd = candidate->cost_expected_picousd,
-                          .in_flight = state->in_flight};
-        if (prefs->order.count > 0) {
-                const struct endpoint *endpoint = &catalog->endpoints[candidate->endpoint];
-                key.group += names_endpoint(&prefs->order, &catalog->providers[endpoint->provider], endpoint);
-        }
-        switch (prefs->sort) {
-        case SORT_PRICE:
-        case SORT_BALANCED:
-                break;
-        case SORT_QUALITY:
-                key.measure = -catalog->endpoints[candidate->endpoint].quality;
-                key.unknown = key.measure > 0;
-                break;
-        case SORT_THROUGHPUT:
-                key.measure = -whole(state->output_tokens_per_s * 1000);
-                key.unknown = key.measure == 0;
-                break;
-        case SORT_LATENCY:
-                key.measure = whole(state->latency_ns);
-                key.unknown = key.measure == 0;
-                break;
-        }
-        return key;
-}
-
-/* Ranking. */
+/* Candidates. */
 
 struct ranking {
         const struct catalog *catalog;
@@ -258,6 +164,11 @@ struct ranking {
         const struct route_moment *moment;
         int64_t output_guess; /* for endpoints that have not answered: one for all, so that they compare */
 };
+
+/* A measured value as an integer; what is out of range, or no number, counts as not known: 0. */
+static int64_t whole(double value) {
+        return value > 0 && value < 9e18 ? (int64_t)value : 0;
+}
 
 /* Does not round down: a calibrated estimate stays an upper one. */
 static int64_t scaled(int64_t tokens, double ratio) {
@@ -282,7 +193,6 @@ static void candidate_cost(const struct ranking *ranking, const struct endpoint 
         int64_t input_ceiling = ratio > 1 ? input_tokens : demand->input_tokens;
         int64_t seen = whole(state->expected_output_tokens + 0.5);
         int64_t output_tokens = seen > 0 ? seen : ranking->output_guess;
-        candidate->cost_expected_picousd = candidate->cost_ceiling_picousd = 0;
         candidate->cost_known = cost_expected_at(endpoint, demand, ranking->moment->now_unix_ms, input_tokens,
                                                  output_tokens, &candidate->cost_expected_picousd);
         candidate->ceiling_known =
@@ -311,32 +221,263 @@ static bool exceeds_max_cost(const struct ranking *ranking, const struct candida
                money_add(candidate->cost_ceiling_picousd, ranking->moment->spent_picousd) > max_picousd;
 }
 
-static void candidate_init(const struct ranking *ranking, uint32_t place, bool refused,
-                           struct candidate *candidate) {
+static enum exclusion exclusion_of(const struct ranking *ranking, const struct candidate *candidate,
+                                   const struct route_state *state) {
         const struct demand *demand = ranking->demand;
-        const struct route_state *state = &ranking->states[place];
-        candidate->endpoint = ranking->set->endpoints[place];
-        candidate->model = ranking->set->models[place];
-        candidate->place = (uint8_t)place;
-        candidate->ready_ns = state->ready_ns;
         const struct endpoint *endpoint = &ranking->catalog->endpoints[candidate->endpoint];
-        candidate_cost(ranking, endpoint, state, candidate);
-        candidate->excluded_by =
-                route_check(ranking->catalog, demand, candidate->endpoint, ranking->moment->now_unix_ms);
-        if (candidate->excluded_by != EXCLUSION_NONE)
-                return;
-        if (refused)
-                candidate->excluded_by = EXCLUSION_REFUSED;
-        else if (exceeds_context(endpoint, demand, state->tokens_ratio))
-                candidate->excluded_by = EXCLUSION_CONTEXT_LENGTH;
-        else if (exceeds_max_cost(ranking, candidate))
-                candidate->excluded_by = EXCLUSION_MAX_COST;
-        else
-                candidate->excluded_by = state->ready_ns == INT64_MAX ? EXCLUSION_AT_LIMIT : state->waiting;
+        enum exclusion why = (enum exclusion)ranking->set->excluded_by[candidate->place];
+        if (why == EXCLUSION_NONE)
+                why = rules_check_price(endpoint, demand, ranking->moment->now_unix_ms,
+                                        candidate->cost_known);
+        if (why != EXCLUSION_NONE)
+                return why;
+        if (ranking->moment->refused >> candidate->place & 1U)
+                return EXCLUSION_REFUSED;
+        if (exceeds_context(endpoint, demand, state->tokens_ratio))
+                return EXCLUSION_CONTEXT_LENGTH;
+        if (exceeds_max_cost(ranking, candidate))
+                return EXCLUSION_MAX_COST;
+        return state->ready_ns == INT64_MAX ? EXCLUSION_AT_LIMIT : state->waiting;
+}
+
+static void candidate_init(const struct ranking *ranking, uint32_t place, struct candidate *candidate) {
+        const struct route_state *state = &ranking->states[place];
+        *candidate = (struct candidate){.endpoint = ranking->set->endpoints[place],
+                                        .model = ranking->set->models[place],
+                                        .place = (uint8_t)place,
+                                        .in_flight = state->in_flight,
+                                        .ready_ns = state->ready_ns};
+        candidate_cost(ranking, &ranking->catalog->endpoints[candidate->endpoint], state, candidate);
+        candidate->excluded_by = exclusion_of(ranking, candidate, state);
 }
 
 static bool is_usable(const struct candidate *candidate) {
         return !exclusion_is_hard(candidate->excluded_by) && candidate->ready_ns != INT64_MAX;
+}
+
+/* Score parts. */
+
+/* The median of the last minutes where it is known, else the smoothed value. */
+static int64_t throughput_milli(const struct route_state *state) {
+        return state->throughput_p_milli[0] > 0 ? state->throughput_p_milli[0]
+                                                : whole(state->output_tokens_per_s * 1000);
+}
+
+static int64_t latency_ns(const struct route_state *state) {
+        return state->latency_p_ns[0] > 0 ? state->latency_p_ns[0] : whole(state->latency_ns);
+}
+
+static uint32_t wishes_missed(const struct routing_prefs *prefs, const struct route_state *state) {
+        uint32_t missed = 0;
+        for (unsigned i = 0; i < PERCENTILES_COUNT; i++) {
+                int64_t slowest = prefs->preferred_min_throughput[i], speed = state->throughput_p_milli[i];
+                int64_t longest = prefs->preferred_max_latency[i], latency = state->latency_p_ns[i];
+                if (slowest > 0 && speed > 0 && speed < slowest)
+                        missed |= PENALTY_THROUGHPUT;
+                if (longest > 0 && latency > longest)
+                        missed |= PENALTY_LATENCY;
+        }
+        return missed;
+}
+
+static uint8_t penalties_of(const struct ranking *ranking, const struct candidate *candidate,
+                            const struct route_state *state) {
+        const struct routing_prefs *prefs = &ranking->demand->prefs;
+        uint32_t penalties = wishes_missed(prefs, state);
+        if (ranking->set->misses[candidate->place])
+                penalties |= PENALTY_PARAMETERS;
+        if (state->slow)
+                penalties |= PENALTY_SLOW;
+        if (state->success_permille >= 0 && state->success_permille < SUCCESS_PERMILLE_MIN)
+                penalties |= PENALTY_FAILING;
+        if (!candidate->cost_known && (prefs->sort == SORT_PRICE || prefs->sort == SORT_BALANCED))
+                penalties |= PENALTY_UNKNOWN_PRICE;
+        return (uint8_t)penalties;
+}
+
+/* The best of each among the usable; 0 (for cost: -1) when nobody knows it. */
+struct best {
+        int64_t cost_picousd, throughput_milli, latency_ns, quality;
+};
+
+static struct best best_of(const struct ranking *ranking, const struct candidate *candidates,
+                           uint32_t count) {
+        struct best best = {-1, 0, 0, 0};
+        for (uint32_t i = 0; i < count; i++) {
+                const struct candidate *candidate = &candidates[i];
+                const struct route_state *state = &ranking->states[candidate->place];
+                int64_t cost = candidate->cost_expected_picousd, latency = latency_ns(state);
+                int64_t speed = throughput_milli(state);
+                int64_t quality = ranking->catalog->endpoints[candidate->endpoint].quality;
+                if (candidate->cost_known && (best.cost_picousd < 0 || cost < best.cost_picousd))
+                        best.cost_picousd = cost;
+                if (latency > 0 && (best.latency_ns == 0 || latency < best.latency_ns))
+                        best.latency_ns = latency;
+                best.throughput_milli = speed > best.throughput_milli ? speed : best.throughput_milli;
+                best.quality = quality > best.quality ? quality : best.quality;
+        }
+        return best;
+}
+
+/* part / all in thousandths, rounded down; 0 <= part <= all, and all of nothing is all. */
+static int64_t permille(int64_t part, int64_t all) {
+        return all == 0 ? 1000 : (int64_t)((wide)part * 1000 / (wide)all);
+}
+
+/* 0 to 100,000, more is better: thousandths of the best, weighted. */
+static int64_t balance(const struct ranking *ranking, const struct candidate *candidate,
+                       const struct best *best) {
+        const struct route_state *state = &ranking->states[candidate->place];
+        int64_t quality = ranking->catalog->endpoints[candidate->endpoint].quality;
+        int64_t speed = throughput_milli(state), latency = latency_ns(state), score = 0;
+        if (candidate->cost_known)
+                score += BALANCE_PRICE * permille(best->cost_picousd, candidate->cost_expected_picousd);
+        score += BALANCE_QUALITY * (quality >= 0 ? permille(quality, best->quality) : BALANCE_UNKNOWN);
+        score += BALANCE_THROUGHPUT * (speed > 0 ? permille(speed, best->throughput_milli) : BALANCE_UNKNOWN);
+        score += BALANCE_LATENCY * (latency > 0 ? permille(best->latency_ns, latency) : BALANCE_UNKNOWN);
+        return score;
+}
+
+static void candidate_measure(const struct ranking *ranking, const struct best *best,
+                              struct candidate *candidate) {
+        const struct route_state *state = &ranking->states[candidate->place];
+        int64_t value;
+        switch (ranking->demand->prefs.sort) {
+        case SORT_PRICE:
+                candidate->measure_known = candidate->cost_known;
+                candidate->measure = candidate->cost_expected_picousd;
+                return;
+        case SORT_THROUGHPUT:
+                value = throughput_milli(state);
+                candidate->measure_known = value > 0;
+                candidate->measure = -value;
+                return;
+        case SORT_LATENCY:
+                candidate->measure = latency_ns(state);
+                candidate->measure_known = candidate->measure > 0;
+                return;
+        case SORT_QUALITY:
+                value = ranking->catalog->endpoints[candidate->endpoint].quality;
+                candidate->measure_known = value >= 0;
+                candidate->measure = value >= 0 ? -value : 0;
+                return;
+        case SORT_BALANCED:
+                candidate->measure_known = true;
+                candidate->measure = -balance(ranking, candidate, best);
+                return;
+        }
+}
+
+static void candidates_score(const struct ranking *ranking, struct candidate *candidates, uint32_t count) {
+        const struct routing_prefs *prefs = &ranking->demand->prefs;
+        struct best best = {-1, 0, 0, 0};
+        if (prefs->sort == SORT_BALANCED)
+                best = best_of(ranking, candidates, count);
+        for (uint32_t i = 0; i < count; i++) {
+                struct candidate *candidate = &candidates[i];
+                uint32_t model = prefs->sort_across_models ? 0 : candidate->model;
+                candidate->group = (uint16_t)(model << 8 | ranking->set->orders[candidate->place]);
+                candidate->penalties = penalties_of(ranking, candidate, &ranking->states[candidate->place]);
+                candidate_measure(ranking, &best, candidate);
+        }
+}
+
+/* Order. */
+
+static uint64_t mixed(uint64_t seed, uint32_t endpoint) {
+        uint64_t z = seed + (uint64_t)endpoint * UINT64_C(0x9e3779b97f4a7c15);
+        z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+        z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+        return z ^ (z >> 31);
+}
+
+static bool comes_before(const struct candidate *a, const struct candidate *b, uint64_t seed) {
+        if (a->group != b->group)
+                return a->group < b->group;
+        if (a->penalties != b->penalties)
+                return a->penalties < b->penalties;
+        if (a->measure_known != b->measure_known)
+                return a->measure_known;
+        if (a->measure != b->measure)
+                return a->measure < b->measure;
+        if (a->cost_known != b->cost_known)
+                return a->cost_known;
+        if (!a->cost_known)
+                return false; /* stays in the order of the configuration */
+        if (a->cost_expected_picousd != b->cost_expected_picousd)
+                return a->cost_expected_picousd < b->cost_expected_picousd;
+        if (a->model != b->model)
+                return a->model < b->model;
+        if (a->in_flight != b->in_flight)
+                return a->in_flight < b->in_flight;
+        return mixed(seed, a->endpoint) < mixed(seed, b->endpoint);
+}
+
+/* Writes the candidates to `out_sorted`, best first. */
+static void sort(const struct candidate *candidates, uint32_t count, uint64_t seed,
+                 struct candidate *out_sorted) {
+        uint8_t order[ROUTE_CANDIDATES_MAX];
+        for (uint32_t i = 0; i < count; i++) {
+                uint32_t at = i;
+                for (; at > 0 && comes_before(&candidates[i], &candidates[order[at - 1]], seed); at--)
+                        order[at] = order[at - 1];
+                order[at] = (uint8_t)i;
+        }
+        for (uint32_t i = 0; i < count; i++)
+                out_sorted[i] = candidates[order[i]];
+}
+
+/* The inverse square of the price, the cheapest having 2^32. */
+static uint64_t weight_of(int64_t cheapest_picousd, int64_t cost_picousd) {
+        if (cost_picousd == cheapest_picousd)
+                return UINT64_C(1) << 32;
+        uint64_t share = (uint64_t)(((wide)cheapest_picousd << 16) / (wide)cost_picousd);
+        return share * share;
+}
+
+/* How many of the first ones share the load: the cheapest, and who costs little more. */
+static uint32_t mark_sharers(const struct ranking *ranking, struct route *route) {
+        const struct routing_prefs *prefs = &ranking->demand->prefs;
+        const struct candidate *first = &route->candidates[0];
+        uint32_t count = 0;
+        if (prefs->sort != SORT_PRICE || prefs->spread_ppm <= 0 || prefs->order.count > 0 ||
+            !first->cost_known)
+                return 0;
+        int64_t most = money_add(first->cost_expected_picousd,
+                                 money_per_million(first->cost_expected_picousd, prefs->spread_ppm));
+        for (; count < route->usable; count++) {
+                struct candidate *candidate = &route->candidates[count];
+                if (candidate->group != first->group || candidate->penalties != first->penalties ||
+                    candidate->cost_expected_picousd > most)
+                        break;
+                candidate->shares = true;
+        }
+        return count;
+}
+
+/* Draws one of the first `count`, with the inverse square of the price as weight. */
+static uint32_t draw(const struct route *route, uint32_t count, uint64_t seed) {
+        uint64_t weights[ROUTE_CANDIDATES_MAX], sum = 0;
+        int64_t cheapest_picousd = route->candidates[0].cost_expected_picousd;
+        for (uint32_t i = 0; i < count; i++) {
+                weights[i] = weight_of(cheapest_picousd, route->candidates[i].cost_expected_picousd);
+                sum += weights[i];
+        }
+        uint64_t at = (uint64_t)(((wide)mixed(seed, UINT32_MAX) * sum) >> 64);
+        uint32_t drawn = 0;
+        while (drawn + 1 < count && at >= weights[drawn])
+                at -= weights[drawn++];
+        return drawn;
+}
+
+static void spread(const struct ranking *ranking, struct route *route) {
+        uint32_t count = route->usable > 0 ? mark_sharers(ranking, route) : 0;
+        if (count < 2)
+                return;
+        uint32_t drawn = draw(route, count, ranking->moment->seed);
+        struct candidate first = route->candidates[drawn];
+        memmove(&route->candidates[1], &route->candidates[0], drawn * sizeof first);
+        route->candidates[0] = first;
 }
 
 /*
@@ -357,32 +498,22 @@ void route_rank(const struct catalog *catalog, const struct demand *demand, cons
         CHECK(set->count <= ROUTE_CANDIDATES_MAX && moment->spent_picousd >= 0 && demand->input_tokens >= 0);
         struct ranking ranking = {catalog, demand, set, states, moment, 0};
         ranking.output_guess = output_guess(&ranking);
-        struct key keys[ROUTE_CANDIDATES_MAX];
-        struct candidate excluded[ROUTE_CANDIDATES_MAX];
-        struct candidate *candidates = out_route->candidates;
-        uint32_t usable = 0, excluded_count = 0;
+        struct candidate usable[ROUTE_CANDIDATES_MAX], excluded[ROUTE_CANDIDATES_MAX];
+        uint32_t usable_count = 0, excluded_count = 0;
         for (uint32_t place = 0; place < set->count; place++) {
-                struct candidate candidate;
-                candidate_init(&ranking, place, moment->refused >> place & 1U, &candidate);
-                if (!is_usable(&candidate)) {
-                        excluded[excluded_count++] = candidate;
-                        continue;
-                }
-                struct key key = key_of(catalog, demand, &candidate, &states[place]);
-                uint32_t at = usable++;
-                for (; at > 0 && key_before(&key, &keys[at - 1], candidate.endpoint,
-                                            candidates[at - 1].endpoint, moment->seed);
-                     at--) {
-                        keys[at] = keys[at - 1];
-                        candidates[at] = candidates[at - 1];
-                }
-                keys[at] = key;
-                candidates[at] = candidate;
+                candidate_init(&ranking, place, &usable[usable_count]);
+                if (is_usable(&usable[usable_count]))
+                        usable_count++;
+                else
+                        excluded[excluded_count++] = usable[usable_count];
         }
-        memcpy(candidates + usable, excluded, excluded_count * sizeof *excluded);
-        out_route->usable = usable;
+        candidates_score(&ranking, usable, usable_count);
+        sort(usable, usable_count, moment->seed, out_route->candidates);
+        memcpy(out_route->candidates + usable_count, excluded, excluded_count * sizeof *excluded);
+        out_route->usable = usable_count;
         out_route->count = set->count;
         out_route->truncated = set->truncated;
+        spread(&ranking, out_route);
         if (!demand->prefs.allow_fallbacks && demand->prefs.order.count == 0)
                 drop_fallbacks(out_route, moment->refused);
 }

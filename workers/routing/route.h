@@ -3,10 +3,23 @@
  * The decision: catalog x demand x live state -> candidates, ranked, each with its cost or with what
  * excluded it. Pure and deterministic: the same arguments give the same answer; ties are broken by `seed`.
  *
- * Filters first (kind, rules, price ceiling), then order: by model preference (a fallback model stands
- * behind all endpoints of the models before it), then the job's `order`, then `sort` (price: expected cost
- * of this very job; endpoints whose price is unknown come last, in the order of the configuration), then
- * fewer calls in flight, then a hash of `seed` and the endpoint.
+ * Filters first (the rules of rules.h; then what the job was refused, the context, its ceiling of cost,
+ * limits). The rest is ordered by, each deciding where those before are equal:
+ *   1. group: the model (a fallback model stands behind all endpoints of the models before it, unless sorting
+ *      goes across models), then the place in the job's `order`;
+ *   2. penalties, as a number: a price that is not known when sorting goes by it, failing, slow, parameters,
+ *      throughput, latency. A penalty moves behind, never out;
+ *   3. measure: what `sort` names, lower first. price: expected cost of this very job. throughput: minus the
+ *      median, in thousandths of a token per second. latency: the median, in ns. quality: minus the catalog's
+ *      mark. balanced: minus the sum of 50 x price + 20 x quality + 20 x throughput + 10 x latency, each in
+ *      thousandths of the best usable endpoint's (1000 for the best one itself, 500 where it is not known).
+ *      Who has no measure comes behind who has one;
+ *   4. expected cost; endpoints whose cost is not known stay in the order of the configuration;
+ *   5. model, calls in flight, and a hash of `seed` and the endpoint.
+ *
+ * With a `spread`, sorting by price and without an `order`, one of the first endpoints is then drawn to the
+ * front: of those of the cheapest one's group and penalties that cost at most so much more, each with the
+ * inverse square of its cost as weight, by `seed`. A draw moves nothing else, so the cheapest comes next.
  *
  * A place is an index in the route set: an endpoint with the model it is to be asked for. An endpoint that
  * serves every model ("*") has a place for each of the demand's models, so that a fallback model works
@@ -41,6 +54,17 @@ struct route_moment {
         uint32_t refused; /* bit per place: endpoints that refused this very job */
 };
 
+/* What moves a candidate behind its peers. The heavier one counts more than all lighter ones together. */
+enum penalty {
+        PENALTY_LATENCY = 1,    /* misses preferred_max_latency */
+        PENALTY_THROUGHPUT = 2, /* misses preferred_min_throughput */
+        /* is known not to support tools, response_format or verbosity of the request */
+        PENALTY_PARAMETERS = 4,
+        PENALTY_SLOW = 8,          /* grey failure: route_state.slow */
+        PENALTY_FAILING = 16,      /* fewer than SUCCESS_PERMILLE_MIN of its calls succeed */
+        PENALTY_UNKNOWN_PRICE = 32 /* where price is sorted by */
+};
+
 struct candidate {
         uint32_t endpoint;
         uint8_t model; /* index in demand->models */
@@ -50,6 +74,13 @@ struct candidate {
         enum exclusion excluded_by;
         int64_t cost_expected_picousd, cost_ceiling_picousd; /* when cost_known, else 0 */
         int64_t ready_ns;
+        /* What it was sorted by; all 0 when it was excluded. */
+        uint16_t group;     /* 256 x model (0 when sorting goes across models), plus the place in `order` */
+        uint8_t penalties;  /* set of enum penalty */
+        bool measure_known; /* when not, measure is 0 */
+        bool shares;        /* costs little enough to take part in the spread */
+        int64_t measure;
+        int64_t in_flight;
 };
 
 struct route {
@@ -61,15 +92,22 @@ struct route {
 
 /*
  * Endpoints that serve one of the demand's models for its kind, in catalog order: found once per class of
- * jobs, then reused. When there are more than fit, those for the first models and with the closest names
- * stay, and `truncated` is set.
+ * jobs, then reused. When there are more than fit, those that the rules allow stay, of these those for the
+ * first models, of these those with the closest names; and `truncated` is set.
  */
 struct route_set {
         uint32_t endpoints[ROUTE_CANDIDATES_MAX];
         uint8_t models[ROUTE_CANDIDATES_MAX];
+        /* What the class's rules say of each place, so that a decision need not compare names. */
+        uint8_t excluded_by[ROUTE_CANDIDATES_MAX]; /* enum exclusion, by what does not go by time or size */
+        uint8_t orders[ROUTE_CANDIDATES_MAX];      /* place in `order` */
+        bool misses[ROUTE_CANDIDATES_MAX];         /* known not to support what the request softly needs */
         uint32_t count;
         bool truncated;
 };
+
+/* The set that holds one place of another only. */
+void route_set_one(const struct route_set *set, uint32_t place, struct route_set *out_set);
 
 /*
  * A model matches by its exact name; as `author/model` also an endpoint whose model is the part behind the
@@ -79,9 +117,10 @@ struct route_set {
 void route_match(const struct catalog *catalog, const struct demand *demand, struct route_set *out_set);
 
 /*
- * `states` is indexed by place in the set. A usable candidate may have ready_ns in the future (then
- * excluded_by tells why it must wait: PAUSED, BREAKER or AT_LIMIT, though it still counts as usable); one
- * whose ready_ns is INT64_MAX is excluded as AT_LIMIT. Only out_route->candidates[0 .. count) are written.
+ * `set` was matched for a demand with the same kind, models, modalities, parameters and prefs. `states` is
+ * indexed by place in it. A usable candidate may have ready_ns in the future (then excluded_by tells why it
+ * must wait: PAUSED, BREAKER or AT_LIMIT, though it still counts as usable); one whose ready_ns is INT64_MAX
+ * is excluded as AT_LIMIT. Only out_route->candidates[0 .. count) are written.
  *
  * allow_fallbacks = false keeps the endpoints in `order` or, without one, the first only; once an endpoint
  * has refused the job there is then no other.
@@ -91,8 +130,10 @@ void route_rank(const struct catalog *catalog, const struct demand *demand, cons
 
 /*
  * Whether a demand's rules let it go to this endpoint at all; EXCLUSION_NONE when they do. Checked again
- * before every attempt. Rules: kind, only, ignore, order without fallbacks, regions, zdr, training,
- * quantizations, max_price. What is not known (a data policy, a price that has a ceiling) does not pass.
+ * before every attempt. Rules: kind, only, ignore, regions, zdr, training, quantizations, modalities,
+ * require_parameters, order without fallbacks, max_price, unknown_price. What is not known (a data policy, a
+ * price that has a ceiling, parameters) does not pass, but for modalities that nobody stated. What depends on
+ * the state of the endpoint or on earlier attempts (context, max_cost, refusals) is route_rank()'s.
  */
 enum exclusion route_check(const struct catalog *catalog, const struct demand *demand, uint32_t index,
                            int64_t now_unix_ms);

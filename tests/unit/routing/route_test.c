@@ -179,7 +179,7 @@ static struct world world_for(const char *models) {
         world.demand = demand_for(KIND_CHAT, models);
         route_match(&catalog, &world.demand, &world.set);
         for (uint32_t i = 0; i < world.set.count; i++)
-                world.states[i].tokens_ratio = 1;
+                world.states[i] = (struct route_state){.tokens_ratio = 1, .success_permille = -1};
         return world;
 }
 
@@ -201,6 +201,7 @@ static const char *route_text(const struct route *route) {
 }
 
 static const char *ranked(struct world *world) {
+        route_match(&catalog, &world->demand, &world->set);
         route_rank(&catalog, &world->demand, &world->set, world->states,
                    &(struct route_moment){.now_unix_ms = 0,
                                           .refused = world->refused,

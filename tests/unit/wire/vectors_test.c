@@ -350,7 +350,7 @@ static void schemas_name_what_the_tables_name(void **state) {
 #undef JOB_FIELD
         };
         static const char *const routing_fields[] = {
-#define ROUTING_FIELD(name, text, how) text,
+#define ROUTING_FIELD(name, text, how, meaning) text,
 #include "schemas/routing_fields.def"
 #undef ROUTING_FIELD
         };
@@ -365,7 +365,7 @@ static void schemas_name_what_the_tables_name(void **state) {
 #undef FAILURE
         };
         static const char *const exclusions[] = {
-#define EXCLUSION(name, text, hard) text,
+#define EXCLUSION(name, text, hard, meaning) text,
 #include "schemas/exclusions.def"
 #undef EXCLUSION
         };

@@ -1,0 +1,135 @@
+#include "workers/routing/rules.h"
+
+#include "workers/routing/cost.h"
+
+#include <string.h>
+
+#define BIT(parameter) (UINT64_C(1) << PARAMETER_##parameter)
+/* OpenRouter's soft ones (provider-selection), and the schema that makes a response_format hold. */
+#define SOFT_PARAMETERS (BIT(TOOLS) | BIT(RESPONSE_FORMAT) | BIT(STRUCTURED_OUTPUTS) | BIT(VERBOSITY))
+
+static bool equals(struct bytes name, const char *text) {
+        return strncmp(text, name.data, name.size) == 0 && text[name.size] == '\0';
+}
+
+static const char *region_of(const struct provider *provider, const struct endpoint *endpoint) {
+        return endpoint->region != NULL && endpoint->region[0] != '\0' ? endpoint->region : provider->region;
+}
+
+static bool names_text(const struct names *names, const char *text) {
+        for (uint32_t i = 0; i < names->count; i++)
+                if (equals(names->items[i], text))
+                        return true;
+        return false;
+}
+
+/* "provider", "provider/model" as the endpoint is called, or "provider/region". */
+static bool means(struct bytes name, const struct provider *provider, const struct endpoint *endpoint) {
+        size_t size = strlen(provider->name);
+        if (name.size < size || memcmp(name.data, provider->name, size) != 0)
+                return equals(name, endpoint->name);
+        if (name.size == size)
+                return true;
+        if (name.data[size] != '/')
+                return equals(name, endpoint->name);
+        const char *region = region_of(provider, endpoint);
+        struct bytes rest = {name.data + size + 1, name.size - size - 1};
+        return (rest.size > 0 && equals(rest, region)) || equals(name, endpoint->name);
+}
+
+uint32_t rules_place(const struct names *names, const struct catalog *catalog,
+                     const struct endpoint *endpoint) {
+        const struct provider *provider = &catalog->providers[endpoint->provider];
+        uint32_t i = 0;
+        while (i < names->count && !means(names->items[i], provider, endpoint))
+                i++;
+        return i;
+}
+
+static enum exclusion check_data(const struct provider *provider, const struct endpoint *endpoint,
+                                 const struct routing_prefs *prefs) {
+        if (prefs->regions.count > 0 && !names_text(&prefs->regions, region_of(provider, endpoint)))
+                return EXCLUSION_DATA_REGION;
+        if (prefs->zdr && (!provider->data_policy_known || !provider->zdr))
+                return EXCLUSION_DATA_POLICY_ZDR;
+        if (prefs->deny_training && (!provider->data_policy_known || provider->training))
+                return EXCLUSION_DATA_POLICY_TRAINING;
+        return EXCLUSION_NONE;
+}
+
+static bool lacks(uint32_t stated, uint32_t needed) {
+        return stated != 0 && (needed & ~stated) != 0;
+}
+
+static enum exclusion check_model(const struct endpoint *endpoint, const struct demand *demand) {
+        const struct routing_prefs *prefs = &demand->prefs;
+        if (prefs->quantizations.count > 0 && !names_text(&prefs->quantizations, endpoint->quantization))
+                return EXCLUSION_QUANTIZATION;
+        if (lacks(endpoint->input_modalities, demand->input_modalities) ||
+            lacks(endpoint->output_modalities, demand->output_modalities))
+                return EXCLUSION_MODALITY;
+        if (prefs->require_parameters &&
+            (!endpoint->parameters_known || (demand->parameters & ~endpoint->parameters) != 0))
+                return EXCLUSION_REQUIRE_PARAMETERS;
+        return EXCLUSION_NONE;
+}
+
+enum exclusion rules_check(const struct catalog *catalog, const struct demand *demand, uint32_t index) {
+        const struct endpoint *endpoint = &catalog->endpoints[index];
+        const struct provider *provider = &catalog->providers[endpoint->provider];
+        const struct routing_prefs *prefs = &demand->prefs;
+        if (!(endpoint->kinds >> (unsigned)demand->kind & 1U))
+                return EXCLUSION_WRONG_ENDPOINT;
+        if (prefs->only.count > 0 && rules_place(&prefs->only, catalog, endpoint) == prefs->only.count)
+                return EXCLUSION_ALLOWED_PROVIDERS;
+        if (rules_place(&prefs->ignore, catalog, endpoint) < prefs->ignore.count)
+                return EXCLUSION_IGNORED;
+        enum exclusion why = check_data(provider, endpoint, prefs);
+        if (why == EXCLUSION_NONE)
+                why = check_model(endpoint, demand);
+        if (why == EXCLUSION_NONE && !prefs->allow_fallbacks && prefs->order.count > 0 &&
+            rules_place(&prefs->order, catalog, endpoint) == prefs->order.count)
+                why = EXCLUSION_FALLBACKS_OFF;
+        return why;
+}
+
+/* A price that nobody said passes no ceiling, unless this kind need not be billed by it. */
+static bool above(int64_t price, int64_t max, bool needed) {
+        if (max == PICOUSD_MAX)
+                return false;
+        return price == PRICE_UNKNOWN ? needed : price > max;
+}
+
+static bool above_max_price(const struct endpoint *endpoint, const struct demand *demand,
+                            int64_t now_unix_ms) {
+        struct price scratch;
+        const struct price *price = price_at(endpoint, now_unix_ms, demand->input_tokens, &scratch);
+        const struct routing_prefs *prefs = &demand->prefs;
+        bool writes = demand->kind == KIND_CHAT || demand->kind == KIND_RESPONSES ||
+                      demand->kind == KIND_COMPLETIONS;
+        bool reads = demand->kind == KIND_EMBEDDINGS || demand->kind == KIND_MODERATIONS ||
+                     (demand->kind == KIND_RERANK && price->search_unit == PRICE_UNKNOWN);
+        bool paints = demand->kind == KIND_IMAGES || demand->kind == KIND_IMAGE_EDITS;
+        bool by_request = price->request != PRICE_UNKNOWN;
+        bool by_tokens = price->input != PRICE_UNKNOWN && price->output != PRICE_UNKNOWN;
+        return above(price->input, prefs->max_price_input, writes || (reads && !by_request)) ||
+               above(price->output, prefs->max_price_output, writes) ||
+               above(price->request, prefs->max_price_request, false) ||
+               above(price->image, prefs->max_price_image, paints && !by_tokens);
+}
+
+static bool has_max_price(const struct routing_prefs *prefs) {
+        return prefs->max_price_input != PICOUSD_MAX || prefs->max_price_output != PICOUSD_MAX ||
+               prefs->max_price_request != PICOUSD_MAX || prefs->max_price_image != PICOUSD_MAX;
+}
+
+enum exclusion rules_check_price(const struct endpoint *endpoint, const struct demand *demand,
+                                 int64_t now_unix_ms, bool priced) {
+        if (has_max_price(&demand->prefs) && above_max_price(endpoint, demand, now_unix_ms))
+                return EXCLUSION_MAX_PRICE;
+        return demand->prefs.deny_unknown_price && !priced ? EXCLUSION_UNKNOWN_PRICE : EXCLUSION_NONE;
+}
+
+uint64_t rules_missed(const struct endpoint *endpoint, const struct demand *demand) {
+        return endpoint->parameters_known ? demand->parameters & SOFT_PARAMETERS & ~endpoint->parameters : 0;
+}
