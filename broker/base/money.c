@@ -149,6 +149,8 @@ int64_t money_per_million(int64_t picousd_per_million, int64_t units) {
         /* Both split at a million, so that only the last product is divided, and it is below 1e12. */
         price = picousd_per_million / MILLION;
         rest = picousd_per_million % MILLION;
+        if (rest == 0) /* nearly all prices: a decision multiplies a hundred of them */
+                return money_multiply(price, units);
         total = money_multiply(price, units);
         total = money_add(total, money_multiply(rest, units / MILLION));
         return money_add(total, (rest * (units % MILLION) + MILLION - 1) / MILLION);

@@ -185,12 +185,17 @@ static int64_t output_guess(const struct ranking *ranking) {
         return guess > 0 ? guess : OUTPUT_TOKENS_GUESS;
 }
 
-static void candidate_cost(const struct ranking *ranking, const struct endpoint *endpoint,
-                           const struct route_state *state, struct candidate *candidate) {
-        const struct demand *demand = ranking->demand;
+/* By what was seen of the estimates there. */
+static int64_t calibrated_input(const struct demand *demand, const struct route_state *state) {
         double ratio = state->tokens_ratio > 0 ? state->tokens_ratio : 1;
-        int64_t input_tokens = scaled(demand->input_tokens, ratio);
-        int64_t input_ceiling = ratio > 1 ? input_tokens : demand->input_tokens;
+        return scaled(demand->input_tokens, ratio);
+}
+
+static void candidate_cost(const struct ranking *ranking, const struct endpoint *endpoint,
+                           const struct route_state *state, int64_t input_tokens,
+                           struct candidate *candidate) {
+        const struct demand *demand = ranking->demand;
+        int64_t input_ceiling = input_tokens > demand->input_tokens ? input_tokens : demand->input_tokens;
         int64_t seen = whole(state->expected_output_tokens + 0.5);
         int64_t output_tokens = seen > 0 ? seen : ranking->output_guess;
         candidate->cost_known = cost_expected_at(endpoint, demand, ranking->moment->now_unix_ms, input_tokens,
@@ -206,11 +211,9 @@ static void candidate_cost(const struct ranking *ranking, const struct endpoint 
  * Only the input is held against the context, and only where the context holds all of it: estimates are
  * rough, and a list of texts to embed or to rank shares no context.
  */
-static bool exceeds_context(const struct endpoint *endpoint, const struct demand *demand, double ratio) {
-        bool one_context = demand->kind == KIND_CHAT || demand->kind == KIND_RESPONSES ||
-                           demand->kind == KIND_COMPLETIONS;
-        return one_context && endpoint->context > 0 &&
-               scaled(demand->input_tokens, ratio > 0 ? ratio : 1) > endpoint->context;
+static bool exceeds_context(const struct endpoint *endpoint, enum kind kind, int64_t input_tokens) {
+        bool one_context = kind == KIND_CHAT || kind == KIND_RESPONSES || kind == KIND_COMPLETIONS;
+        return one_context && endpoint->context > 0 && input_tokens > endpoint->context;
 }
 
 static bool exceeds_max_cost(const struct ranking *ranking, const struct candidate *candidate) {
@@ -222,7 +225,7 @@ static bool exceeds_max_cost(const struct ranking *ranking, const struct candida
 }
 
 static enum exclusion exclusion_of(const struct ranking *ranking, const struct candidate *candidate,
-                                   const struct route_state *state) {
+                                   const struct route_state *state, int64_t input_tokens) {
         const struct demand *demand = ranking->demand;
         const struct endpoint *endpoint = &ranking->catalog->endpoints[candidate->endpoint];
         enum exclusion why = (enum exclusion)ranking->set->excluded_by[candidate->place];
@@ -233,7 +236,7 @@ static enum exclusion exclusion_of(const struct ranking *ranking, const struct c
                 return why;
         if (ranking->moment->refused >> candidate->place & 1U)
                 return EXCLUSION_REFUSED;
-        if (exceeds_context(endpoint, demand, state->tokens_ratio))
+        if (exceeds_context(endpoint, demand->kind, input_tokens))
                 return EXCLUSION_CONTEXT_LENGTH;
         if (exceeds_max_cost(ranking, candidate))
                 return EXCLUSION_MAX_COST;
@@ -247,8 +250,10 @@ static void candidate_init(const struct ranking *ranking, uint32_t place, struct
                                         .place = (uint8_t)place,
                                         .in_flight = state->in_flight,
                                         .ready_ns = state->ready_ns};
-        candidate_cost(ranking, &ranking->catalog->endpoints[candidate->endpoint], state, candidate);
-        candidate->excluded_by = exclusion_of(ranking, candidate, state);
+        int64_t input_tokens = calibrated_input(ranking->demand, state);
+        candidate_cost(ranking, &ranking->catalog->endpoints[candidate->endpoint], state, input_tokens,
+                       candidate);
+        candidate->excluded_by = exclusion_of(ranking, candidate, state, input_tokens);
 }
 
 static bool is_usable(const struct candidate *candidate) {
@@ -271,10 +276,10 @@ static uint32_t wishes_missed(const struct routing_prefs *prefs, const struct ro
         uint32_t missed = 0;
         for (unsigned i = 0; i < PERCENTILES_COUNT; i++) {
                 int64_t slowest = prefs->preferred_min_throughput[i], speed = state->throughput_p_milli[i];
-                int64_t longest = prefs->preferred_max_latency[i], latency = state->latency_p_ns[i];
-                if (slowest > 0 && speed > 0 && speed < slowest)
+                int64_t longest = prefs->preferred_max_latency[i];
+                if (slowest > speed && speed > 0)
                         missed |= PENALTY_THROUGHPUT;
-                if (longest > 0 && latency > longest)
+                if (longest > 0 && state->latency_p_ns[i] > longest)
                         missed |= PENALTY_LATENCY;
         }
         return missed;
