@@ -59,7 +59,9 @@ struct engine_config assemble_engine(const struct assembly *assembly, uint32_t i
 struct job_decoder_options assemble_decoder(const struct assembly *assembly, const char *batch) {
         return (struct job_decoder_options){.batch = batch,
                                             .job_bytes_max = (size_t)assembly->config->settings.job_bytes,
-                                            .prefs_default = &assembly->config->prefs};
+                                            .prefs_default = &assembly->config->prefs,
+                                            .workspaces = assembly->config->catalog.workspaces,
+                                            .workspaces_count = assembly->config->catalog.workspaces_count};
 }
 
 struct calls_options assemble_calls(const struct assembly *assembly, uint32_t in_flight) {

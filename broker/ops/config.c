@@ -333,7 +333,7 @@ static struct error *read_all(struct owner *owner, const struct config_options *
         reader_init(&file, name, &owner->arena);
         reader_init(&command_line, "--set", &owner->arena);
         fields_default(&settings_table, &loading.settings);
-        rules_init(&owner->config.prefs);
+        prefs_init(&owner->config.prefs);
         read_root(&file, root, &loading);
         read_command_line(&command_line, &loading);
         check_whole(&file, root, &loading);

@@ -70,10 +70,9 @@ static bool said_it(uint64_t said, unsigned field) {
 
 /* ---- one model ---- */
 
-static const struct price price_unknown = {PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN};
+static const struct price price_unknown = {PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
+                                           PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
+                                           PRICE_UNKNOWN, PRICE_UNKNOWN};
 
 static void draft_model(struct model_draft *draft) {
         *draft = (struct model_draft){.endpoint = {.price = price_unknown, .kinds = ALL_KINDS},
@@ -568,6 +567,15 @@ static void hash_prefs(uint64_t *state, const struct routing_prefs *prefs) {
         hash_number(state, prefs->max_price_output);
         hash_number(state, prefs->max_price_request);
         hash_number(state, prefs->max_price_image);
+        hash_number(state, prefs->max_cost_picousd);
+        hash_number(state, prefs->sort_across_models);
+        hash_number(state, prefs->require_parameters);
+        hash_number(state, prefs->deny_unknown_price);
+        hash_number(state, prefs->spread_ppm);
+        for (unsigned i = 0; i < PERCENTILES_COUNT; i++) {
+                hash_number(state, prefs->preferred_min_throughput[i]);
+                hash_number(state, prefs->preferred_max_latency[i]);
+        }
 }
 
 void providers_seal(struct config *config) {

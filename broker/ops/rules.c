@@ -12,17 +12,15 @@
 enum { NAME_BYTES_MAX = 128 };
 
 enum rule {
-#define ROUTING_FIELD(name, text, how) RULE_##name,
+#define ROUTING_FIELD(name, text, how, meaning) RULE_##name,
 #include "schemas/routing_fields.def"
 #undef ROUTING_FIELD
-        RULE_SPREAD,
 };
 
 static const struct field rule_fields[] = {
-#define ROUTING_FIELD(name, text, how) {text, FIELD_OTHER, 0, "", "", "", ""},
+#define ROUTING_FIELD(name, text, how, meaning) {text, FIELD_OTHER, 0, "", "", "", ""},
 #include "schemas/routing_fields.def"
 #undef ROUTING_FIELD
-        {"spread", FIELD_OTHER, 0, "", "", "", ""},
 };
 
 static const struct field_table rule_table = {rule_fields, sizeof rule_fields / sizeof *rule_fields};
@@ -43,14 +41,16 @@ static const struct field_table max_price_table = {max_price_fields,
 
 static const struct field name_field = {"", FIELD_TEXT, 0, "", "1", "128", ""};
 static const struct field flag_field = {"", FIELD_BOOL, 0, "", "", "", ""};
-static const struct field sort_field = {"", FIELD_CHOICE, 0, "", "price|throughput|latency", "", ""};
-static const struct field collection_field = {"", FIELD_CHOICE, 0, "", "allow|deny", "", ""};
-
-void rules_init(struct routing_prefs *prefs) {
-        struct demand demand;
-        demand_init(&demand, KIND_CHAT);
-        *prefs = demand.prefs;
-}
+static const struct field sort_field = {
+        "", FIELD_CHOICE, 0, "", "price|throughput|latency|quality|balanced", "", ""};
+static const struct field partition_field = {"", FIELD_CHOICE, 0, "", "model|none", "", ""};
+static const struct field denial_field = {"", FIELD_CHOICE, 0, "", "allow|deny", "", ""};
+static const char *const sort_texts[] = {[SORT_PRICE] = "price",
+                                         [SORT_THROUGHPUT] = "throughput",
+                                         [SORT_LATENCY] = "latency",
+                                         [SORT_QUALITY] = "quality",
+                                         [SORT_BALANCED] = "balanced"};
+static const char *const percentile_texts[PERCENTILES_COUNT] = {"p50", "p75", "p90", "p99"};
 
 /* ---- reading ---- */
 
@@ -98,16 +98,48 @@ static void read_names(struct reader *reader, const struct yaml_node *node, stru
         *out_names = names;
 }
 
-static void read_sort(struct reader *reader, const struct yaml_node *node, enum sort_by *out_sort) {
+static void read_sort_by(struct reader *reader, const struct yaml_node *node, struct routing_prefs *prefs) {
         const char *text;
+        unsigned i = 0;
         if (!reader_field(reader, &sort_field, node, &text))
                 return;
-        *out_sort = text[0] == 'p' ? SORT_PRICE : text[0] == 't' ? SORT_THROUGHPUT : SORT_LATENCY;
+        while (strcmp(text, sort_texts[i]) != 0)
+                i++;
+        prefs->sort = (enum sort_by)i;
+        prefs->sort_said = true;
 }
 
-static void read_collection(struct reader *reader, const struct yaml_node *node, bool *out_deny) {
+static void read_partition(struct reader *reader, const struct yaml_node *node, struct routing_prefs *prefs) {
         const char *text;
-        if (reader_field(reader, &collection_field, node, &text))
+        if (!reader_field(reader, &partition_field, node, &text))
+                return;
+        prefs->sort_across_models = strcmp(text, "none") == 0;
+        prefs->partition_said = true;
+}
+
+/* A word, or {by: a word, partition: model or none}. */
+static void read_sort(struct reader *reader, const struct yaml_node *node, struct routing_prefs *prefs) {
+        prefs->sort_across_models = false;
+        prefs->partition_said = true;
+        if (node->kind != YAML_MAP) {
+                read_sort_by(reader, node, prefs);
+                return;
+        }
+        for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
+                size_t place = reader_enter(reader, item->name);
+                if (bytes_equal_string(item->name, "by"))
+                        read_sort_by(reader, item, prefs);
+                else if (bytes_equal_string(item->name, "partition"))
+                        read_partition(reader, item, prefs);
+                else
+                        reader_find_name(reader, item, "there are \"by\" and \"partition\" only");
+                reader_leave(reader, place);
+        }
+}
+
+static void read_denial(struct reader *reader, const struct yaml_node *node, bool *out_deny) {
+        const char *text;
+        if (reader_field(reader, &denial_field, node, &text))
                 *out_deny = strcmp(text, "deny") == 0;
 }
 
@@ -137,34 +169,58 @@ static bool read_number(struct reader *reader, const struct yaml_node *node, int
         return false;
 }
 
-/*
- * A soft wish, which sorting by price or throughput covers: a number, or numbers by percentile. Checked
- * and left.
- */
-static void read_wish(struct reader *reader, const struct yaml_node *node) {
-        int64_t number;
+static void read_wish_number(struct reader *reader, const struct yaml_node *node, int64_t unit,
+                             int64_t *out_wish) {
+        int64_t pico;
+        if (read_number(reader, node, &pico))
+                *out_wish = pico / unit + (pico % unit > 0); /* what is said is never nothing */
+}
+
+/* A soft wish: a number, which is the median, or numbers by percentile; in units of `unit` times 1e-12. */
+static void read_wish(struct reader *reader, const struct yaml_node *node, int64_t unit,
+                      int64_t out_wish[PERCENTILES_COUNT]) {
+        memset(out_wish, 0, PERCENTILES_COUNT * sizeof *out_wish);
         if (node->kind != YAML_MAP) {
-                read_number(reader, node, &number);
+                read_wish_number(reader, node, unit, &out_wish[0]);
                 return;
         }
         for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
                 size_t place = reader_enter(reader, item->name);
-                read_number(reader, item, &number);
+                unsigned i = 0;
+                while (i < PERCENTILES_COUNT && !bytes_equal_string(item->name, percentile_texts[i]))
+                        i++;
+                if (i < PERCENTILES_COUNT)
+                        read_wish_number(reader, item, unit, &out_wish[i]);
+                else
+                        reader_find_name(reader, item, "there are p50, p75, p90 and p99 only");
                 reader_leave(reader, place);
         }
 }
 
-static void read_spread(struct reader *reader, const struct yaml_node *node) {
-        int64_t spread = 0;
-        if (read_number(reader, node, &spread) && spread > 0)
+static void read_spread(struct reader *reader, const struct yaml_node *node, struct routing_prefs *prefs) {
+        int64_t pico;
+        if (!read_number(reader, node, &pico))
+                return;
+        prefs->spread_ppm = pico / (PICOUSD_PER_USD / SPREAD_WHOLE);
+        prefs->spread_said = true;
+        if (prefs->spread_ppm > SPREAD_MAX)
                 reader_find(reader, node,
-                            "spreading is not done by this version yet: remove \"spread\", or write 0");
+                            "must be a number from 0 to %d: 0.2 is 20 %% dearer than the cheapest",
+                            SPREAD_MAX / SPREAD_WHOLE);
+}
+
+static void read_distillable(struct reader *reader, const struct yaml_node *node) {
+        bool wanted = false;
+        if (reader_field(reader, &flag_field, node, &wanted) && wanted)
+                reader_find(reader, node,
+                            "cannot be kept: no catalog says whose authors permit distillation; name the "
+                            "models or "
+                            "providers in \"only\" instead");
 }
 
 static void read_rule(struct reader *reader, const struct field *field, const struct yaml_node *node,
                       void *base) {
         struct routing_prefs *prefs = base;
-        bool unused;
         if (node->nothing)
                 return;
         switch ((enum rule)(field - rule_fields)) {
@@ -180,11 +236,11 @@ static void read_rule(struct reader *reader, const struct field *field, const st
         case RULE_ALLOW_FALLBACKS:
                 reader_field(reader, &flag_field, node, &prefs->allow_fallbacks);
                 return;
-        case RULE_REQUIRE_PARAMETERS: /* no catalog says yet which parameters an endpoint supports */
-                reader_field(reader, &flag_field, node, &unused);
+        case RULE_REQUIRE_PARAMETERS:
+                reader_field(reader, &flag_field, node, &prefs->require_parameters);
                 return;
         case RULE_DATA_COLLECTION:
-                read_collection(reader, node, &prefs->deny_training);
+                read_denial(reader, node, &prefs->deny_training);
                 return;
         case RULE_ZDR:
                 reader_field(reader, &flag_field, node, &prefs->zdr);
@@ -193,20 +249,31 @@ static void read_rule(struct reader *reader, const struct field *field, const st
                 read_names(reader, node, &prefs->quantizations);
                 return;
         case RULE_SORT:
-                read_sort(reader, node, &prefs->sort);
+                read_sort(reader, node, prefs);
                 return;
         case RULE_MAX_PRICE:
                 read_max_price(reader, node, prefs);
                 return;
         case RULE_PREFERRED_MIN_THROUGHPUT:
+                read_wish(reader, node, WISH_MILLI, prefs->preferred_min_throughput);
+                return;
         case RULE_PREFERRED_MAX_LATENCY:
-                read_wish(reader, node);
+                read_wish(reader, node, WISH_NANO, prefs->preferred_max_latency);
                 return;
         case RULE_REGIONS:
                 read_names(reader, node, &prefs->regions);
                 return;
+        case RULE_MAX_COST_USD:
+                read_number(reader, node, &prefs->max_cost_picousd);
+                return;
+        case RULE_UNKNOWN_PRICE:
+                read_denial(reader, node, &prefs->deny_unknown_price);
+                return;
         case RULE_SPREAD:
-                read_spread(reader, node);
+                read_spread(reader, node, prefs);
+                return;
+        case RULE_ENFORCE_DISTILLABLE_TEXT:
+                read_distillable(reader, node);
                 return;
         }
 }
@@ -300,13 +367,53 @@ static void print_max_price(const struct routing_prefs *prefs, struct buffer *ou
                 buffer_append_string(out_text, "}\n");
 }
 
+static void print_wish(const char *name, const int64_t wish[PERCENTILES_COUNT], int64_t unit,
+                       struct buffer *out_text) {
+        const char *before = "{";
+        bool said = false;
+        for (unsigned i = 0; i < PERCENTILES_COUNT; i++)
+                said = said || wish[i] > 0;
+        if (!said)
+                return;
+        buffer_printf(out_text, "  %s: ", name);
+        for (unsigned i = 0; i < PERCENTILES_COUNT; i++) {
+                if (wish[i] == 0)
+                        continue;
+                buffer_printf(out_text, "%s%s: ", before, percentile_texts[i]);
+                money_append(out_text, money_multiply(wish[i], unit));
+                before = ", ";
+        }
+        buffer_append_string(out_text, "}\n");
+}
+
+static void print_wishes(const struct routing_prefs *prefs, struct buffer *out_text) {
+        if (prefs->sort_across_models)
+                buffer_printf(out_text, "  sort: {by: %s, partition: none}\n", sort_texts[prefs->sort]);
+        else
+                buffer_printf(out_text, "  sort: %s\n", sort_texts[prefs->sort]);
+        if (prefs->spread_said) {
+                buffer_append_string(out_text, "  spread: ");
+                money_append(out_text, money_multiply(prefs->spread_ppm, PICOUSD_PER_USD / SPREAD_WHOLE));
+                buffer_append_char(out_text, '\n');
+        }
+        print_wish("preferred_min_throughput", prefs->preferred_min_throughput, WISH_MILLI, out_text);
+        print_wish("preferred_max_latency", prefs->preferred_max_latency, WISH_NANO, out_text);
+}
+
 void rules_print(const struct routing_prefs *prefs, struct buffer *out_text) {
-        static const char *const sorts[] = {
-                [SORT_PRICE] = "price", [SORT_THROUGHPUT] = "throughput", [SORT_LATENCY] = "latency"};
-        buffer_printf(out_text, "  sort: %s\n", sorts[prefs->sort]);
+        print_wishes(prefs, out_text);
         buffer_printf(out_text, "  allow_fallbacks: %s\n", prefs->allow_fallbacks ? "true" : "false");
         buffer_printf(out_text, "  data_collection: %s\n", prefs->deny_training ? "deny" : "allow");
         buffer_printf(out_text, "  zdr: %s\n", prefs->zdr ? "true" : "false");
+        if (prefs->require_parameters)
+                buffer_append_string(out_text, "  require_parameters: true\n");
+        if (prefs->deny_unknown_price)
+                buffer_append_string(out_text, "  unknown_price: deny\n");
+        if (prefs->max_cost_picousd != PICOUSD_MAX) {
+                buffer_append_string(out_text, "  max_cost_usd: ");
+                money_append(out_text, prefs->max_cost_picousd);
+                buffer_append_char(out_text, '\n');
+        }
         print_names("order", &prefs->order, out_text);
         print_names("only", &prefs->only, out_text);
         print_names("ignore", &prefs->ignore, out_text);

@@ -1,12 +1,11 @@
 #pragma once
 /*
  * `routing`: the defaults that every job's own wishes are laid over. The names are those of
- * schemas/routing_fields.def, and `spread`.
+ * schemas/routing_fields.def.
  */
 #include "broker/ops/config.h"
 #include "broker/ops/reader.h"
 
-void rules_init(struct routing_prefs *prefs); /* says nothing */
 /* Names are kept in the reader's arena. What a map does not say stays as it was. */
 void rules_read(struct reader *reader, const struct yaml_node *map, struct routing_prefs *prefs);
 /* That the providers that are named exist; `map` as for rules_read(), NULL is fine. */

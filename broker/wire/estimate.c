@@ -6,6 +6,7 @@
 
 #include "broker/base/check.h"
 #include "broker/wire/canonical.h"
+#include "workers/routing/kind.h"
 
 #include <string.h>
 #include <yyjson.h>
@@ -29,6 +30,7 @@ struct walk {
         unsigned depth;
         bool schema;
         int64_t bytes, tokens;
+        uint32_t media;
 };
 
 static void push(struct walk *walk, yyjson_val *container, bool audio) {
@@ -42,6 +44,21 @@ static void push(struct walk *walk, yyjson_val *container, bool audio) {
 
 static bool is_media_name(struct bytes name) {
         return bytes_equal_string(name, "image_url") || bytes_equal_string(name, "video_url");
+}
+
+/* What a content part with a member of that name is, in chat and in responses; 0: text. */
+static uint32_t media_of(struct bytes name) {
+        static const struct {
+                const char *name;
+                enum modality modality;
+        } parts[] = {{"image_url", MODALITY_IMAGE}, {"video_url", MODALITY_VIDEO},
+                     {"file", MODALITY_FILE},       {"input_audio", MODALITY_AUDIO},
+                     {"file_id", MODALITY_FILE},    {"file_data", MODALITY_FILE},
+                     {"file_url", MODALITY_FILE}};
+        for (size_t i = 0; name.size >= 4 && i < sizeof parts / sizeof *parts; i++)
+                if (bytes_equal_string(name, parts[i].name))
+                        return UINT32_C(1) << parts[i].modality;
+        return 0;
 }
 
 static void count_leaf(struct walk *walk, yyjson_val *value, bool audio) {
@@ -67,6 +84,8 @@ static void visit(struct walk *walk, yyjson_val *value, bool audio) {
 
 static void visit_member(struct walk *walk, yyjson_val *name, yyjson_val *value, bool audio) {
         struct bytes text = {name->uni.str, unsafe_yyjson_get_len(name)};
+        if (!walk->schema)
+                walk->media |= media_of(text);
         if (walk->schema) {
                 walk->bytes += (int64_t)text.size;
                 walk->tokens += TOKENS_PER_SCHEMA_NAME;
@@ -97,23 +116,26 @@ static void step(struct walk *walk) {
         }
 }
 
-static int64_t run(yyjson_val *value, bool schema) {
+static int64_t run(yyjson_val *value, bool schema, uint32_t *media) {
         struct walk walk;
         if (value == NULL || unsafe_yyjson_is_null(value))
                 return 0;
         walk.depth = 0;
         walk.schema = schema;
         walk.bytes = walk.tokens = 0;
+        walk.media = 0;
         visit(&walk, value, false);
         while (walk.depth > 0)
                 step(&walk);
+        *media |= walk.media;
         return walk.tokens + (walk.bytes + BYTES_PER_TOKEN - 1) / BYTES_PER_TOKEN;
 }
 
-int64_t estimate_tokens(struct yyjson_val *content) {
-        return run(content, false);
+int64_t estimate_tokens(struct yyjson_val *content, uint32_t *media) {
+        return run(content, false, media);
 }
 
 int64_t estimate_schema_tokens(struct yyjson_val *schema) {
-        return yyjson_is_ctn(schema) ? run(schema, true) : 0;
+        uint32_t unused = 0;
+        return yyjson_is_ctn(schema) ? run(schema, true, &unused) : 0;
 }

@@ -8,7 +8,10 @@
 
 struct yyjson_val;
 
-/* Text, message lists, token lists and content parts, however nested (depth has been checked). */
-int64_t estimate_tokens(struct yyjson_val *content);
+/*
+ * Text, message lists, token lists and content parts, however nested (depth has been checked). *media gets
+ * the bit of each enum modality other than text that a part of it is; it is not cleared before.
+ */
+int64_t estimate_tokens(struct yyjson_val *content, uint32_t *media);
 /* The same for things that are sent as a schema: names count as well. A mere word counts nothing. */
 int64_t estimate_schema_tokens(struct yyjson_val *schema);

@@ -15,7 +15,7 @@
 #include "broker/wire/job_inside.h"
 #include "broker/wire/json_span.h"
 #include "broker/wire/json_value.h"
-#include "broker/wire/prefs.h"
+#include "broker/wire/layers.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,8 +57,7 @@ struct job_decoder {
         struct bytes batch, workspace;
         char *names; /* their memory */
         size_t job_bytes_max;
-        bool has_prefs;
-        struct routing_prefs prefs;
+        struct layers *layers; /* of rules */
 
         struct digest *digest;
         struct canonical *canonical;
@@ -92,6 +91,7 @@ struct job_decoder *job_decoder_free(struct job_decoder *decoder) {
         buffer_deinit(&decoder->class_last);
         buffer_deinit(&decoder->transcoded);
         buffer_deinit(&decoder->idempotency);
+        layers_free(decoder->layers);
         free(decoder->names);
         free(decoder);
         return NULL;
@@ -123,14 +123,13 @@ struct error *job_decoder_new(const struct job_decoder_options *options, struct 
         if (decoder == NULL)
                 return error_new(ERROR_MEMORY, "no memory for a job decoder");
         decoder->job_bytes_max = options->job_bytes_max;
-        decoder->has_prefs = options->prefs_default != NULL;
-        if (decoder->has_prefs)
-                decoder->prefs = *options->prefs_default;
         init_buffers(decoder);
         decoder->digest = digest_new();
         decoder->canonical = canonical_new();
         decoder->names = malloc(batch.size + workspace.size + 1);
-        if (decoder->digest == NULL || decoder->canonical == NULL || decoder->names == NULL) {
+        decoder->layers = layers_new(options->prefs_default, options->workspaces, options->workspaces_count);
+        if (decoder->digest == NULL || decoder->canonical == NULL || decoder->names == NULL ||
+            decoder->layers == NULL) {
                 job_decoder_free(decoder);
                 return error_new(ERROR_MEMORY, "no memory for a job decoder");
         }
@@ -185,8 +184,6 @@ static bool read_url(struct job_decoder *decoder) {
                                    kind_facts[KIND_CHAT].url);
         demand_init(&decoder->spec.demand, kind);
         decoder->spec.unknown = kind_facts[kind].unknown;
-        if (decoder->has_prefs)
-                decoder->spec.demand.prefs = decoder->prefs;
         return true;
 }
 
@@ -327,19 +324,20 @@ static bool read_metadata(struct job_decoder *decoder, struct bytes line) {
         return true;
 }
 
+/* Who pays, and whose rules hold whatever the job says. */
+static bool read_workspace(struct job_decoder *decoder) {
+        struct job_spec *spec = &decoder->spec;
+        return read_name(decoder, JOB_WORKSPACE, &spec->workspace) &&
+               layers_enter(decoder->layers, spec->workspace, &spec->demand, &decoder->problem);
+}
+
 /* The body has been walked by now, `routing` not yet. */
-static bool read_prefs(struct job_decoder *decoder, struct yyjson_val *provider) {
+static bool read_routing(struct job_decoder *decoder, const struct job_wishes *wishes) {
         struct yyjson_val *routing = decoder->values[JOB_ROUTING];
-        struct routing_prefs *prefs = &decoder->spec.demand.prefs;
-        struct problem *problem = &decoder->problem;
-        if (provider != NULL && !prefs_read(provider, "body.provider", prefs, problem))
-                return false;
-        if (json_is_absent(routing))
-                return true;
         if (yyjson_is_obj(routing) &&
-            !canonical_walk(decoder->canonical, routing, 2, "routing", NULL, problem))
+            !canonical_walk(decoder->canonical, routing, 2, "routing", NULL, &decoder->problem))
                 return false;
-        return prefs_read(routing, "routing", prefs, problem);
+        return layers_read(decoder->layers, wishes, routing, &decoder->spec.demand, &decoder->problem);
 }
 
 static bool read_body(struct job_decoder *decoder, struct bytes line) {
@@ -354,9 +352,7 @@ static bool read_body(struct job_decoder *decoder, struct bytes line) {
         spec->body = span_of(line, decoder->spans[JOB_BODY]);
         if (!job_body_read(body, spec, &wishes, &decoder->problem))
                 return false;
-        if (wishes.sort_said)
-                spec->demand.prefs.sort = wishes.sort;
-        return read_prefs(decoder, wishes.provider);
+        return read_routing(decoder, &wishes);
 }
 
 /* ---- the line ---- */
@@ -399,10 +395,10 @@ static bool read_fields(struct job_decoder *decoder, struct bytes line) {
         struct job_spec *spec = &decoder->spec;
         bool has_id = read_text(decoder, JOB_CUSTOM_ID, CUSTOM_ID_BYTES_MAX, &spec->custom_id);
         return has_id && decoder->problem.failure == FAILURE_NONE && read_method(decoder) &&
-               read_url(decoder) && read_name(decoder, JOB_WORKSPACE, &spec->workspace) &&
-               read_name(decoder, JOB_BATCH, &spec->batch) && read_key(decoder) && choose_key(decoder) &&
-               read_priority(decoder) && read_times(decoder) && read_max_cost(decoder) &&
-               read_unknown_policy(decoder) && read_metadata(decoder, line) && read_body(decoder, line);
+               read_url(decoder) && read_workspace(decoder) && read_name(decoder, JOB_BATCH, &spec->batch) &&
+               read_key(decoder) && choose_key(decoder) && read_priority(decoder) && read_times(decoder) &&
+               read_max_cost(decoder) && read_unknown_policy(decoder) && read_metadata(decoder, line) &&
+               read_body(decoder, line);
 }
 
 /*
@@ -508,19 +504,37 @@ static void append_names(struct buffer *buffer, const struct names *names) {
                 append_bytes(buffer, names->items[i]);
 }
 
+/* Parameters count only as far as routing looks at them: else a temperature would make a class. */
+static uint64_t class_parameters(const struct demand *demand) {
+        return demand->prefs.require_parameters ? demand->parameters
+                                                : demand->parameters & DEMAND_SOFT_PARAMETERS;
+}
+
 static void write_class(struct buffer *text, const struct job_spec *spec) {
         const struct demand *demand = &spec->demand;
         const struct routing_prefs *prefs = &demand->prefs;
         const struct names *lists[] = {&prefs->order, &prefs->only, &prefs->ignore, &prefs->regions,
                                        &prefs->quantizations};
-        char flags[] = {(char)demand->kind,           (char)spec->priority,       (char)prefs->sort,
-                        (char)prefs->allow_fallbacks, (char)prefs->deny_training, (char)prefs->zdr,
-                        (char)demand->models_count};
-        int64_t prices[] = {prefs->max_price_input, prefs->max_price_output, prefs->max_price_request,
-                            prefs->max_price_image};
+        char flags[] = {(char)demand->kind,
+                        (char)spec->priority,
+                        (char)demand->models_count,
+                        (char)prefs->sort,
+                        (char)prefs->sort_across_models,
+                        (char)prefs->allow_fallbacks,
+                        (char)prefs->deny_training,
+                        (char)prefs->zdr,
+                        (char)prefs->require_parameters,
+                        (char)prefs->deny_unknown_price};
+        uint64_t numbers[] = {demand->workspace, demand->input_modalities, demand->output_modalities,
+                              class_parameters(demand)};
+        int64_t amounts[] = {prefs->max_price_input, prefs->max_price_output, prefs->max_price_request,
+                             prefs->max_price_image, prefs->spread_ppm};
         buffer_clear(text);
         buffer_append(text, flags, sizeof flags);
-        buffer_append(text, prices, sizeof prices);
+        buffer_append(text, numbers, sizeof numbers);
+        buffer_append(text, amounts, sizeof amounts);
+        buffer_append(text, prefs->preferred_min_throughput, sizeof prefs->preferred_min_throughput);
+        buffer_append(text, prefs->preferred_max_latency, sizeof prefs->preferred_max_latency);
         for (unsigned i = 0; i < demand->models_count; i++)
                 append_bytes(text, demand->models[i]);
         for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)

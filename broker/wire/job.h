@@ -21,6 +21,7 @@ enum {
 };
 
 struct job_decoder; /* one per thread */
+struct workspace;
 
 struct job_decoder_options {
         const char *batch;             /* for jobs that name none; at most 4 KiB */
@@ -28,6 +29,12 @@ struct job_decoder_options {
         size_t job_bytes_max;          /* at most JOB_BYTES_CEILING */
         const struct routing_prefs
                 *prefs_default; /* NULL: none. Copied; its names must outlive the decoder */
+        /*
+         * catalog.workspaces, whose rules lie between the configuration's and the job's own; it must outlive
+         * the decoder. A workspace that is not named there falls under the first one. May be 0.
+         */
+        const struct workspace *workspaces;
+        uint32_t workspaces_count;
 };
 
 struct error *job_decoder_new(const struct job_decoder_options *options,

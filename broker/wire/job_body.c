@@ -28,7 +28,14 @@ static const struct bytes field_names[BODY_FIELDS_COUNT] = {
 #undef BODY_FIELD
 };
 
+static const struct bytes parameter_names[PARAMETERS_COUNT] = {
+#define PARAMETER(name, text) {text, sizeof(text) - 1},
+#include "schemas/parameters.def"
+#undef PARAMETER
+};
+
 struct body {
+        uint64_t parameters;                          /* bit set of enum parameter */
         struct yyjson_val *values[BODY_FIELDS_COUNT]; /* NULL when absent */
         struct json_member members[BODY_FIELDS_COUNT];
 };
@@ -39,6 +46,7 @@ static void find_members(struct yyjson_val *object, struct bytes text, struct bo
         json_members_init(&members, text);
         size_t index, count;
         yyjson_val *name, *value;
+        body->parameters = 0;
         for (int i = 0; i < BODY_FIELDS_COUNT; i++)
                 body->values[i] = NULL;
         yyjson_obj_foreach(object, index, count, name, value) {
@@ -49,6 +57,9 @@ static void find_members(struct yyjson_val *object, struct bytes text, struct bo
                         body->values[found] = value;
                         body->members[found] = member;
                 }
+                found = text_find(json_text(name), parameter_names, PARAMETERS_COUNT);
+                if (found < PARAMETERS_COUNT && !json_is_absent(value))
+                        body->parameters |= UINT64_C(1) << found;
         }
 }
 
@@ -198,13 +209,13 @@ static int64_t output_tokens(const struct body *body, enum kind kind) {
         return -1;
 }
 
-static void estimate(const struct body *body, struct demand *demand) {
+static void estimate(const struct body *body, struct demand *demand, uint32_t *media) {
         static const enum body_field contents[] = {BODY_MESSAGES,     BODY_INPUT,  BODY_PROMPT,
                                                    BODY_INSTRUCTIONS, BODY_SUFFIX, BODY_QUERY,
                                                    BODY_DOCUMENTS};
         static const enum body_field schemas[] = {BODY_TOOLS, BODY_FUNCTIONS, BODY_RESPONSE_FORMAT};
         for (size_t i = 0; i < sizeof contents / sizeof *contents; i++)
-                demand->input_tokens += estimate_tokens(body->values[contents[i]]);
+                demand->input_tokens += estimate_tokens(body->values[contents[i]], media);
         for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++)
                 demand->input_tokens += estimate_schema_tokens(body->values[schemas[i]]);
         demand->output_tokens_max = output_tokens(body, demand->kind);
@@ -216,6 +227,65 @@ static void estimate(const struct body *body, struct demand *demand) {
                 demand->search_units = (int64_t)(yyjson_arr_size(body->values[BODY_DOCUMENTS]) +
                                                  DOCUMENTS_PER_SEARCH_UNIT - 1) /
                                        DOCUMENTS_PER_SEARCH_UNIT;
+}
+
+/* A format with a schema asks for more than one without. */
+static uint64_t parameters(const struct body *body) {
+        yyjson_val *format = body->values[BODY_RESPONSE_FORMAT];
+        if (yyjson_is_obj(format) && yyjson_equals_str(yyjson_obj_get(format, "type"), "json_schema"))
+                return body->parameters | PARAMETER_BIT(STRUCTURED_OUTPUTS);
+        return body->parameters;
+}
+
+/* What a chat is asked to answer in; text when it does not say. */
+static uint32_t chat_output(const struct body *body) {
+        yyjson_val *words = body->values[BODY_MODALITIES], *word;
+        size_t index, count;
+        uint32_t set = 0;
+        enum modality modality;
+        if (yyjson_is_arr(words)) {
+                yyjson_arr_foreach(words, index, count, word) {
+                        if (json_is_string(word) && modality_from_text(json_text(word), &modality))
+                                set |= UINT32_C(1) << modality;
+                }
+        }
+        return set != 0 ? set : MODALITY_BIT(TEXT);
+}
+
+static void read_modalities(const struct body *body, uint32_t media, struct demand *demand) {
+        switch (demand->kind) {
+        case KIND_CHAT:
+        case KIND_RESPONSES:
+        case KIND_COMPLETIONS:
+                demand->input_modalities = MODALITY_BIT(TEXT) | media;
+                demand->output_modalities = chat_output(body);
+                return;
+        case KIND_EMBEDDINGS: /* what comes out of these has no word */
+        case KIND_MODERATIONS:
+                demand->input_modalities = media != 0 ? media : MODALITY_BIT(TEXT);
+                return;
+        case KIND_RERANK:
+                demand->input_modalities = MODALITY_BIT(TEXT);
+                return;
+        case KIND_TRANSCRIPTIONS:
+        case KIND_TRANSLATIONS:
+                demand->input_modalities = MODALITY_BIT(AUDIO);
+                demand->output_modalities = MODALITY_BIT(TEXT);
+                return;
+        case KIND_SPEECH:
+                demand->input_modalities = MODALITY_BIT(TEXT);
+                demand->output_modalities = MODALITY_BIT(AUDIO);
+                return;
+        case KIND_IMAGES:
+        case KIND_IMAGE_EDITS:
+                demand->input_modalities = demand->kind == KIND_IMAGES
+                                                   ? MODALITY_BIT(TEXT)
+                                                   : MODALITY_BIT(TEXT) | MODALITY_BIT(IMAGE);
+                demand->output_modalities = MODALITY_BIT(IMAGE);
+                return;
+        case KINDS_COUNT:
+                return;
+        }
 }
 
 /* null is left as it is: a default of some sort. */
@@ -264,7 +334,10 @@ bool job_body_read(struct yyjson_val *object, struct job_spec *spec, struct job_
         if (spec->demand.kind == KIND_EMBEDDINGS)
                 spec->vector_format = vector_format(body.values[BODY_ENCODING_FORMAT]);
         read_audio(&body, spec);
-        estimate(&body, &spec->demand);
+        uint32_t media = 0;
+        estimate(&body, &spec->demand, &media);
+        spec->demand.parameters = parameters(&body);
+        read_modalities(&body, media, &spec->demand);
         *out_wishes = wishes;
         return true;
 }

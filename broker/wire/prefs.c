@@ -2,6 +2,7 @@
 #include "broker/wire/prefs.h"
 
 #include "broker/wire/json_value.h"
+#include "workers/routing/merge.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,47 +11,30 @@
 enum { PREFS_NAME_BYTES_MAX = 128, FIELD_PATH_MAX = 160 };
 
 enum routing_field {
-#define ROUTING_FIELD(name, text, how) ROUTING_##name,
+#define ROUTING_FIELD(name, text, how, meaning) ROUTING_##name,
 #include "schemas/routing_fields.def"
 #undef ROUTING_FIELD
         ROUTING_FIELDS_COUNT,
 };
 
 static const struct bytes field_names[ROUTING_FIELDS_COUNT] = {
-#define ROUTING_FIELD(name, text, how) {text, sizeof(text) - 1},
+#define ROUTING_FIELD(name, text, how, meaning) {text, sizeof(text) - 1},
 #include "schemas/routing_fields.def"
 #undef ROUTING_FIELD
 };
 
 static const char *const field_texts[ROUTING_FIELDS_COUNT] = {
-#define ROUTING_FIELD(name, text, how) text,
+#define ROUTING_FIELD(name, text, how, meaning) text,
 #include "schemas/routing_fields.def"
 #undef ROUTING_FIELD
 };
-
-/* "a" is every endpoint of a, so it covers "a/b". */
-static bool covers(struct bytes wide, struct bytes narrow) {
-        return narrow.size >= wide.size && memcmp(wide.data, narrow.data, wide.size) == 0 &&
-               (narrow.size == wide.size || narrow.data[wide.size] == '/');
-}
-
-/* false when there are too many. */
-static bool add_name(struct names *names, struct bytes name) {
-        for (unsigned i = 0; i < names->count; i++)
-                if (bytes_equal(names->items[i], name))
-                        return true;
-        if (names->count == PREFS_NAMES_MAX)
-                return false;
-        names->items[names->count++] = name;
-        return true;
-}
 
 static bool read_name(yyjson_val *value, const char *path, struct names *names, struct problem *problem) {
         struct bytes name = json_text(value);
         if (!json_is_string(value) || name.size == 0 || name.size > PREFS_NAME_BYTES_MAX ||
             !text_is_printable(name))
                 return problem_in(problem, path, "must hold names of 1 to %d bytes", PREFS_NAME_BYTES_MAX);
-        if (!add_name(names, name))
+        if (!names_add(names, name))
                 return problem_in(problem, path, "must hold at most %d names", PREFS_NAMES_MAX);
         return true;
 }
@@ -69,67 +53,6 @@ static bool read_names(yyjson_val *value, const char *path, struct names *out_na
         return true;
 }
 
-/* An empty list says nothing. */
-static bool read_replacing(yyjson_val *value, const char *path, struct names *names,
-                           struct problem *problem) {
-        struct names said;
-        if (!read_names(value, path, &said, problem))
-                return false;
-        if (said.count > 0)
-                *names = said;
-        return true;
-}
-
-static bool read_union(yyjson_val *value, const char *path, struct names *names, struct problem *problem) {
-        struct names said;
-        if (!read_names(value, path, &said, problem))
-                return false;
-        for (unsigned i = 0; i < said.count; i++)
-                if (!add_name(names, said.items[i]))
-                        return problem_in(problem, path,
-                                          "and the wider rules must hold at most %d names together",
-                                          PREFS_NAMES_MAX);
-        return true;
-}
-
-static bool intersect(const struct names *a, const struct names *b, struct names *out_names) {
-        out_names->count = 0;
-        for (unsigned i = 0; i < a->count; i++)
-                for (unsigned j = 0; j < b->count; j++) {
-                        struct bytes x = a->items[i], y = b->items[j];
-                        bool fits = true;
-                        if (covers(x, y))
-                                fits = add_name(out_names, y);
-                        else if (covers(y, x))
-                                fits = add_name(out_names, x);
-                        if (!fits)
-                                return false;
-                }
-        return true;
-}
-
-static bool read_intersection(yyjson_val *value, const char *path, struct names *names,
-                              struct problem *problem) {
-        struct names said, both;
-        if (!read_names(value, path, &said, problem))
-                return false;
-        if (said.count == 0)
-                return true;
-        if (names->count == 0) {
-                *names = said;
-                return true;
-        }
-        if (!intersect(names, &said, &both))
-                return problem_in(problem, path, "and the wider rules must hold at most %d names together",
-                                  PREFS_NAMES_MAX);
-        if (both.count == 0)
-                return problem_set(
-                        problem, FAILURE_EXCLUDED_BY_POLICY, path,
-                        "has no name that the wider rules (body.provider, configuration) allow too");
-        *names = both;
-        return true;
-}
-
 static bool read_flag(yyjson_val *value, const char *path, bool *out_flag, struct problem *problem) {
         if (!yyjson_is_bool(value))
                 return problem_in(problem, path, "must be true or false");
@@ -137,42 +60,59 @@ static bool read_flag(yyjson_val *value, const char *path, bool *out_flag, struc
         return true;
 }
 
-static bool read_strict_flag(yyjson_val *value, const char *path, bool *flag, struct problem *problem) {
-        bool said = false;
-        if (!read_flag(value, path, &said, problem))
-                return false;
-        *flag = *flag || said;
-        return true;
+/* One of two words. */
+static bool read_denial(yyjson_val *value, const char *path, bool *out_deny, struct problem *problem) {
+        *out_deny = yyjson_equals_str(value, "deny");
+        if (*out_deny || yyjson_equals_str(value, "allow"))
+                return true;
+        return problem_in(problem, path, "must be \"allow\" or \"deny\"");
 }
 
-static bool read_data_collection(yyjson_val *value, const char *path, bool *deny, struct problem *problem) {
-        if (yyjson_equals_str(value, "deny"))
-                *deny = true;
-        else if (!yyjson_equals_str(value, "allow"))
-                return problem_in(problem, path, "must be \"allow\" or \"deny\"");
-        return true;
-}
-
-/* "price", or {"by": "price", "partition": "model"}: sorting across models is not what this broker does. */
-static bool read_sort(yyjson_val *value, const char *path, enum sort_by *out_sort, struct problem *problem) {
+static bool read_sort_by(yyjson_val *value, const char *path, struct routing_prefs *prefs,
+                         struct problem *problem) {
         const struct bytes texts[] = {
-                [SORT_PRICE] = BYTES("price"),
-                [SORT_THROUGHPUT] = BYTES("throughput"),
-                [SORT_LATENCY] = BYTES("latency"),
+                [SORT_PRICE] = BYTES("price"),       [SORT_THROUGHPUT] = BYTES("throughput"),
+                [SORT_LATENCY] = BYTES("latency"),   [SORT_QUALITY] = BYTES("quality"),
+                [SORT_BALANCED] = BYTES("balanced"),
         };
-        if (yyjson_is_obj(value)) {
-                yyjson_val *partition = yyjson_obj_get(value, "partition");
-                if (!json_is_absent(partition) && !yyjson_equals_str(partition, "model"))
-                        return problem_in(problem, path, "can have no partition but \"model\"");
-                value = yyjson_obj_get(value, "by");
-                if (json_is_absent(value))
-                        return true;
-        }
         size_t count = sizeof texts / sizeof *texts;
         size_t found = json_is_string(value) ? text_find(json_text(value), texts, count) : count;
         if (found == count)
-                return problem_in(problem, path, "must be \"price\", \"throughput\" or \"latency\"");
-        *out_sort = (enum sort_by)found;
+                return problem_in(
+                        problem, path,
+                        "must be \"price\", \"throughput\", \"latency\", \"quality\" or \"balanced\"");
+        prefs->sort = (enum sort_by)found;
+        prefs->sort_said = true;
+        return true;
+}
+
+static bool read_partition(yyjson_val *value, const char *path, struct routing_prefs *prefs,
+                           struct problem *problem) {
+        prefs->sort_across_models = yyjson_equals_str(value, "none");
+        prefs->partition_said = true;
+        if (prefs->sort_across_models || yyjson_equals_str(value, "model"))
+                return true;
+        return problem_in(problem, path, "must have \"model\" or \"none\" as partition");
+}
+
+/* A word, or {"by": a word, "partition": "model" or "none"}. A word alone sorts within each model. */
+static bool read_sort(yyjson_val *value, const char *path, struct routing_prefs *prefs,
+                      struct problem *problem) {
+        size_t index, count;
+        yyjson_val *name, *member;
+        if (!yyjson_is_obj(value)) {
+                prefs->partition_said = true;
+                return read_sort_by(value, path, prefs, problem);
+        }
+        yyjson_obj_foreach(value, index, count, name, member) {
+                bool by = yyjson_equals_str(name, "by");
+                if (!by && !yyjson_equals_str(name, "partition"))
+                        return problem_in(problem, path, "can hold \"by\" and \"partition\" only");
+                if (json_is_absent(member))
+                        continue;
+                if (!(by ? read_sort_by : read_partition)(member, path, prefs, problem))
+                        return false;
+        }
         return true;
 }
 
@@ -216,37 +156,103 @@ static bool read_max_price(yyjson_val *value, const char *path, struct routing_p
         return true;
 }
 
+/* An exact decimal in units of 1e-12, divided by `unit`. */
+static bool read_number(yyjson_val *value, int64_t unit, int64_t *out_number) {
+        int64_t pico;
+        if (!json_is_number(value) || !money_parse(json_text(value), &pico))
+                return false;
+        *out_number = pico / unit + (pico % unit > 0); /* what is said is never nothing */
+        return true;
+}
+
+/* A number, which is the median, or an object of percentiles; in units of `unit` times 1e-12. */
+static bool read_percentiles(yyjson_val *value, const char *path, int64_t unit,
+                             int64_t out_wish[PERCENTILES_COUNT], struct problem *problem) {
+        const struct bytes names[PERCENTILES_COUNT] = {BYTES("p50"), BYTES("p75"), BYTES("p90"),
+                                                       BYTES("p99")};
+        size_t index, count;
+        yyjson_val *name, *number;
+        if (read_number(value, unit, &out_wish[0]))
+                return true;
+        if (!yyjson_is_obj(value))
+                return problem_in(problem, path,
+                                  "must be a number of at least 0, or an object of percentiles");
+        yyjson_obj_foreach(value, index, count, name, number) {
+                size_t found = text_find(json_text(name), names, PERCENTILES_COUNT);
+                if (found == PERCENTILES_COUNT)
+                        return problem_in(problem, path,
+                                          "can hold \"p50\", \"p75\", \"p90\" and \"p99\" only");
+                if (!json_is_absent(number) && !read_number(number, unit, &out_wish[found]))
+                        return problem_in(problem, path, "must hold numbers of at least 0");
+        }
+        return true;
+}
+
+static bool read_max_cost(yyjson_val *value, const char *path, int64_t *out_picousd,
+                          struct problem *problem) {
+        if (json_is_number(value) && money_parse(json_text(value), out_picousd))
+                return true;
+        return problem_in(problem, path, "must be a number of at least 0 with at most 12 decimal places");
+}
+
+static bool read_spread(yyjson_val *value, const char *path, struct routing_prefs *prefs,
+                        struct problem *problem) {
+        if (!read_number(value, PICOUSD_PER_USD / SPREAD_WHOLE, &prefs->spread_ppm) ||
+            prefs->spread_ppm > SPREAD_MAX)
+                return problem_in(problem, path, "must be a number from 0 to %d", SPREAD_MAX / SPREAD_WHOLE);
+        prefs->spread_said = true;
+        return true;
+}
+
+static bool read_distillable(yyjson_val *value, const char *path, struct problem *problem) {
+        bool wanted = false;
+        if (!read_flag(value, path, &wanted, problem))
+                return false;
+        if (!wanted)
+                return true;
+        return problem_in(
+                problem, path,
+                "cannot be kept: no catalog says whose authors permit distillation; name the models or "
+                "providers in \"only\" instead");
+}
+
 static bool read_field(enum routing_field field, yyjson_val *value, const char *path,
                        struct routing_prefs *prefs, struct problem *problem) {
-        bool unused;
         switch (field) {
         case ROUTING_ORDER:
-                return read_replacing(value, path, &prefs->order, problem);
+                return read_names(value, path, &prefs->order, problem);
         case ROUTING_ONLY:
-                return read_intersection(value, path, &prefs->only, problem);
+                return read_names(value, path, &prefs->only, problem);
         case ROUTING_IGNORE:
-                return read_union(value, path, &prefs->ignore, problem);
+                return read_names(value, path, &prefs->ignore, problem);
         case ROUTING_ALLOW_FALLBACKS:
                 return read_flag(value, path, &prefs->allow_fallbacks, problem);
-        case ROUTING_REQUIRE_PARAMETERS: /* no catalog says yet which parameters an endpoint supports */
-                return read_flag(value, path, &unused, problem);
+        case ROUTING_REQUIRE_PARAMETERS:
+                return read_flag(value, path, &prefs->require_parameters, problem);
         case ROUTING_DATA_COLLECTION:
-                return read_data_collection(value, path, &prefs->deny_training, problem);
+                return read_denial(value, path, &prefs->deny_training, problem);
         case ROUTING_ZDR:
-                return read_strict_flag(value, path, &prefs->zdr, problem);
+                return read_flag(value, path, &prefs->zdr, problem);
         case ROUTING_QUANTIZATIONS:
-                return read_replacing(value, path, &prefs->quantizations, problem);
+                return read_names(value, path, &prefs->quantizations, problem);
         case ROUTING_SORT:
-                return read_sort(value, path, &prefs->sort, problem);
+                return read_sort(value, path, prefs, problem);
         case ROUTING_MAX_PRICE:
                 return read_max_price(value, path, prefs, problem);
-        case ROUTING_PREFERRED_MIN_THROUGHPUT: /* soft wishes, which sorting by price or throughput covers */
+        case ROUTING_PREFERRED_MIN_THROUGHPUT:
+                return read_percentiles(value, path, WISH_MILLI, prefs->preferred_min_throughput, problem);
         case ROUTING_PREFERRED_MAX_LATENCY:
-                if (json_is_number(value) || yyjson_is_obj(value))
-                        return true;
-                return problem_in(problem, path, "must be a number or an object of percentiles");
+                return read_percentiles(value, path, WISH_NANO, prefs->preferred_max_latency, problem);
         case ROUTING_REGIONS:
-                return read_intersection(value, path, &prefs->regions, problem);
+                return read_names(value, path, &prefs->regions, problem);
+        case ROUTING_MAX_COST_USD:
+                return read_max_cost(value, path, &prefs->max_cost_picousd, problem);
+        case ROUTING_UNKNOWN_PRICE:
+                return read_denial(value, path, &prefs->deny_unknown_price, problem);
+        case ROUTING_SPREAD:
+                return read_spread(value, path, prefs, problem);
+        case ROUTING_ENFORCE_DISTILLABLE_TEXT:
+                return read_distillable(value, path, problem);
         case ROUTING_FIELDS_COUNT:
                 break;
         }
@@ -263,10 +269,11 @@ static bool refuse_unknown(struct bytes name, const char *field, struct problem 
         return problem_in(problem, path, "is not a known field; did you mean \"%s\"?", nearest.data);
 }
 
-bool prefs_read(struct yyjson_val *object, const char *field, struct routing_prefs *prefs,
+bool prefs_read(struct yyjson_val *object, const char *field, struct routing_prefs *out_prefs,
                 struct problem *problem) {
         size_t index, count;
         yyjson_val *name, *value;
+        prefs_init(out_prefs);
         if (!yyjson_is_obj(object))
                 return problem_in(problem, field, "must be an object");
         yyjson_obj_foreach(object, index, count, name, value) {
@@ -277,7 +284,7 @@ bool prefs_read(struct yyjson_val *object, const char *field, struct routing_pre
                 if (json_is_absent(value))
                         continue;
                 snprintf(path, sizeof path, "%s.%s", field, field_texts[found]);
-                if (!read_field((enum routing_field)found, value, path, prefs, problem))
+                if (!read_field((enum routing_field)found, value, path, out_prefs, problem))
                         return false;
         }
         return true;

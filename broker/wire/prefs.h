@@ -9,9 +9,9 @@
 struct yyjson_val;
 
 /*
- * Lays what the object says over `prefs`, which holds what farther layers said. A null is the same as an
- * absent member. The names point into the parsed document. false with a problem when the object is wrong,
- * or when two layers leave nothing to choose from.
+ * Reads the object as a layer of its own, to be merged with the others (merge.h): what it does not say says
+ * nothing. A null is the same as an absent member. The names point into the parsed document. false with a
+ * problem when the object is wrong.
  */
-bool prefs_read(struct yyjson_val *object, const char *field, struct routing_prefs *prefs,
+bool prefs_read(struct yyjson_val *object, const char *field, struct routing_prefs *out_prefs,
                 struct problem *problem);

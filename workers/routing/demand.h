@@ -18,7 +18,11 @@ struct names {
         uint8_t count;
 };
 
-enum { SPREAD_WHOLE = 1000000 };
+enum { SPREAD_WHOLE = 1000000, SPREAD_MAX = 10 * SPREAD_WHOLE };
+
+/* Units of wishes, in 1e-12 of what is said: a thousandth of a token per second, and a nanosecond. */
+#define WISH_MILLI INT64_C(1000000000)
+#define WISH_NANO  INT64_C(1000)
 
 /*
  * One layer of rules, or several that were merged (merge.h): schemas/routing_fields.def. "a" names a
@@ -43,6 +47,16 @@ struct routing_prefs {
         int64_t max_price_request, max_price_image; /* picodollars per million */
         int64_t max_cost_picousd;                   /* of one job; PICOUSD_MAX: none */
 };
+
+#define PARAMETER_BIT(name) (UINT64_C(1) << PARAMETER_##name)
+#define MODALITY_BIT(name)  (UINT32_C(1) << MODALITY_##name)
+/*
+ * Those of which support is preferred though nobody requires it: OpenRouter's (provider-selection), and the
+ * schema that makes a response_format hold.
+ */
+#define DEMAND_SOFT_PARAMETERS                                                                               \
+        (PARAMETER_BIT(TOOLS) | PARAMETER_BIT(RESPONSE_FORMAT) | PARAMETER_BIT(STRUCTURED_OUTPUTS) |         \
+         PARAMETER_BIT(VERBOSITY))
 
 struct demand {
         enum kind kind;

@@ -6,8 +6,8 @@
 #include "workers/routing/route.h"
 
 #include "broker/base/check.h"
+#include "workers/routing/eligible.h"
 #include "workers/routing/limits.h"
-#include "workers/routing/rules.h"
 
 #include <string.h>
 
@@ -107,7 +107,7 @@ static void match_endpoint(struct matching *matching, const struct catalog *cata
                 if (match == MATCH_NONE ||
                     (all && provider_names_model(catalog, endpoint->provider, demand->kind, wanted)))
                         continue;
-                matching_add(matching, index, model, match, rules_check(catalog, demand, index));
+                matching_add(matching, index, model, match, eligible_check(catalog, demand, index));
                 if (!all)
                         return;
         }
@@ -116,8 +116,8 @@ static void match_endpoint(struct matching *matching, const struct catalog *cata
 static void set_wishes(struct route_set *set, const struct catalog *catalog, const struct demand *demand) {
         for (uint32_t place = 0; place < set->count; place++) {
                 const struct endpoint *endpoint = &catalog->endpoints[set->endpoints[place]];
-                set->orders[place] = (uint8_t)rules_place(&demand->prefs.order, catalog, endpoint);
-                set->misses[place] = rules_missed(endpoint, demand) != 0;
+                set->orders[place] = (uint8_t)eligible_place(&demand->prefs.order, catalog, endpoint);
+                set->misses[place] = eligible_missed(endpoint, demand) != 0;
         }
 }
 
@@ -146,12 +146,12 @@ enum exclusion route_check(const struct catalog *catalog, const struct demand *d
         CHECK(index < catalog->endpoints_count);
         const struct endpoint *endpoint = &catalog->endpoints[index];
         int64_t unused;
-        enum exclusion why = rules_check(catalog, demand, index);
+        enum exclusion why = eligible_check(catalog, demand, index);
         if (why != EXCLUSION_NONE)
                 return why;
         bool priced = !demand->prefs.deny_unknown_price ||
                       cost_expected(endpoint, demand, now_unix_ms, OUTPUT_TOKENS_GUESS, &unused);
-        return rules_check_price(endpoint, demand, now_unix_ms, priced);
+        return eligible_check_price(endpoint, demand, now_unix_ms, priced);
 }
 
 /* Candidates. */
@@ -230,8 +230,8 @@ static enum exclusion exclusion_of(const struct ranking *ranking, const struct c
         const struct endpoint *endpoint = &ranking->catalog->endpoints[candidate->endpoint];
         enum exclusion why = (enum exclusion)ranking->set->excluded_by[candidate->place];
         if (why == EXCLUSION_NONE)
-                why = rules_check_price(endpoint, demand, ranking->moment->now_unix_ms,
-                                        candidate->cost_known);
+                why = eligible_check_price(endpoint, demand, ranking->moment->now_unix_ms,
+                                           candidate->cost_known);
         if (why != EXCLUSION_NONE)
                 return why;
         if (ranking->moment->refused >> candidate->place & 1U)

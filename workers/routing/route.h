@@ -3,7 +3,7 @@
  * The decision: catalog x demand x live state -> candidates, ranked, each with its cost or with what
  * excluded it. Pure and deterministic: the same arguments give the same answer; ties are broken by `seed`.
  *
- * Filters first (the rules of rules.h; then what the job was refused, the context, its ceiling of cost,
+ * Filters first (the rules of eligible.h; then what the job was refused, the context, its ceiling of cost,
  * limits). The rest is ordered by, each deciding where those before are equal:
  *   1. group: the model (a fallback model stands behind all endpoints of the models before it, unless sorting
  *      goes across models), then the place in the job's `order`;

@@ -79,7 +79,7 @@ static void fact_key(struct buffer *out, const char *name, struct key128 key) {
 }
 
 static void write_prefs(struct buffer *out, const struct routing_prefs *prefs) {
-        static const char *const sorts[] = {"", "throughput", "latency"};
+        static const char *const sorts[] = {"", "throughput", "latency", "quality", "balanced"};
         fact_list(out, "order", prefs->order.items, prefs->order.count);
         fact_list(out, "only", prefs->only.items, prefs->only.count);
         fact_list(out, "ignore", prefs->ignore.items, prefs->ignore.count);

@@ -7,15 +7,15 @@
 #include "workers/routing/catalog.h"
 
 /* What stays true as long as the catalog does. */
-enum exclusion rules_check(const struct catalog *catalog, const struct demand *demand, uint32_t index);
+enum exclusion eligible_check(const struct catalog *catalog, const struct demand *demand, uint32_t index);
 /* What goes by the time and the size of the job. `priced`: what it costs there can be told. */
-enum exclusion rules_check_price(const struct endpoint *endpoint, const struct demand *demand,
-                                 int64_t now_unix_ms, bool priced);
+enum exclusion eligible_check_price(const struct endpoint *endpoint, const struct demand *demand,
+                                    int64_t now_unix_ms, bool priced);
 /* Index of the first name that means this endpoint; names->count when none does. */
-uint32_t rules_place(const struct names *names, const struct catalog *catalog,
-                     const struct endpoint *endpoint);
+uint32_t eligible_place(const struct names *names, const struct catalog *catalog,
+                        const struct endpoint *endpoint);
 /*
  * Those of the request's parameters that are softly preferred and that the endpoint is known not to support:
  * tools, response_format (with a schema or not) and verbosity.
  */
-uint64_t rules_missed(const struct endpoint *endpoint, const struct demand *demand);
+uint64_t eligible_missed(const struct endpoint *endpoint, const struct demand *demand);

@@ -1,12 +1,8 @@
-#include "workers/routing/rules.h"
+#include "workers/routing/eligible.h"
 
 #include "workers/routing/cost.h"
 
 #include <string.h>
-
-#define BIT(parameter) (UINT64_C(1) << PARAMETER_##parameter)
-/* OpenRouter's soft ones (provider-selection), and the schema that makes a response_format hold. */
-#define SOFT_PARAMETERS (BIT(TOOLS) | BIT(RESPONSE_FORMAT) | BIT(STRUCTURED_OUTPUTS) | BIT(VERBOSITY))
 
 static bool equals(struct bytes name, const char *text) {
         return strncmp(text, name.data, name.size) == 0 && text[name.size] == '\0';
@@ -37,8 +33,8 @@ static bool means(struct bytes name, const struct provider *provider, const stru
         return (rest.size > 0 && equals(rest, region)) || equals(name, endpoint->name);
 }
 
-uint32_t rules_place(const struct names *names, const struct catalog *catalog,
-                     const struct endpoint *endpoint) {
+uint32_t eligible_place(const struct names *names, const struct catalog *catalog,
+                        const struct endpoint *endpoint) {
         const struct provider *provider = &catalog->providers[endpoint->provider];
         uint32_t i = 0;
         while (i < names->count && !means(names->items[i], provider, endpoint))
@@ -74,21 +70,21 @@ static enum exclusion check_model(const struct endpoint *endpoint, const struct 
         return EXCLUSION_NONE;
 }
 
-enum exclusion rules_check(const struct catalog *catalog, const struct demand *demand, uint32_t index) {
+enum exclusion eligible_check(const struct catalog *catalog, const struct demand *demand, uint32_t index) {
         const struct endpoint *endpoint = &catalog->endpoints[index];
         const struct provider *provider = &catalog->providers[endpoint->provider];
         const struct routing_prefs *prefs = &demand->prefs;
         if (!(endpoint->kinds >> (unsigned)demand->kind & 1U))
                 return EXCLUSION_WRONG_ENDPOINT;
-        if (prefs->only.count > 0 && rules_place(&prefs->only, catalog, endpoint) == prefs->only.count)
+        if (prefs->only.count > 0 && eligible_place(&prefs->only, catalog, endpoint) == prefs->only.count)
                 return EXCLUSION_ALLOWED_PROVIDERS;
-        if (rules_place(&prefs->ignore, catalog, endpoint) < prefs->ignore.count)
+        if (eligible_place(&prefs->ignore, catalog, endpoint) < prefs->ignore.count)
                 return EXCLUSION_IGNORED;
         enum exclusion why = check_data(provider, endpoint, prefs);
         if (why == EXCLUSION_NONE)
                 why = check_model(endpoint, demand);
         if (why == EXCLUSION_NONE && !prefs->allow_fallbacks && prefs->order.count > 0 &&
-            rules_place(&prefs->order, catalog, endpoint) == prefs->order.count)
+            eligible_place(&prefs->order, catalog, endpoint) == prefs->order.count)
                 why = EXCLUSION_FALLBACKS_OFF;
         return why;
 }
@@ -123,13 +119,15 @@ static bool has_max_price(const struct routing_prefs *prefs) {
                prefs->max_price_request != PICOUSD_MAX || prefs->max_price_image != PICOUSD_MAX;
 }
 
-enum exclusion rules_check_price(const struct endpoint *endpoint, const struct demand *demand,
-                                 int64_t now_unix_ms, bool priced) {
+enum exclusion eligible_check_price(const struct endpoint *endpoint, const struct demand *demand,
+                                    int64_t now_unix_ms, bool priced) {
         if (has_max_price(&demand->prefs) && above_max_price(endpoint, demand, now_unix_ms))
                 return EXCLUSION_MAX_PRICE;
         return demand->prefs.deny_unknown_price && !priced ? EXCLUSION_UNKNOWN_PRICE : EXCLUSION_NONE;
 }
 
-uint64_t rules_missed(const struct endpoint *endpoint, const struct demand *demand) {
-        return endpoint->parameters_known ? demand->parameters & SOFT_PARAMETERS & ~endpoint->parameters : 0;
+uint64_t eligible_missed(const struct endpoint *endpoint, const struct demand *demand) {
+        return endpoint->parameters_known
+                       ? demand->parameters & DEMAND_SOFT_PARAMETERS & ~endpoint->parameters
+                       : 0;
 }
