@@ -132,7 +132,9 @@ static void routing(void **state) {
                 &no_options, "routing:\n"
                              "  order: [b, a/m]\n  ignore: [c]\n  regions: [us, eu]\n"
                              "  quantizations: [fp8]\n  allow_fallbacks: false\n  data_collection: deny\n"
-                             "  zdr: true\n  sort: throughput\n  spread: 0.0\n  require_parameters: true\n"
+                             "  zdr: true\n  sort: {by: throughput, partition: none}\n  spread: 0.25\n"
+                             "  require_parameters: true\n  unknown_price: deny\n  max_cost_usd: 0.5\n"
+                             "  enforce_distillable_text: false\n"
                              "  max_price: {completion: 2, request: 0.01}\n"
                              "  preferred_max_latency: {p50: 1.5}\n  preferred_min_throughput: 20\n");
         const struct routing_prefs *prefs = &config->prefs;
@@ -144,6 +146,12 @@ static void routing(void **state) {
         assert_false(prefs->allow_fallbacks);
         assert_true(prefs->deny_training && prefs->zdr);
         assert_int_equal(prefs->sort, SORT_THROUGHPUT);
+        assert_true(prefs->sort_across_models && prefs->require_parameters && prefs->deny_unknown_price);
+        assert_int_equal(prefs->spread_ppm, SPREAD_WHOLE / 4);
+        assert_true(prefs->max_cost_picousd == PICOUSD_PER_USD / 2);
+        assert_int_equal(prefs->preferred_max_latency[0], 1500000000);
+        assert_int_equal(prefs->preferred_max_latency[1], 0);
+        assert_int_equal(prefs->preferred_min_throughput[0], 20000);
         assert_true(prefs->max_price_output == 2 * PICOUSD_PER_USD);
         assert_true(prefs->max_price_request == 10000 * MICRO * 1000000);
         char *print = printed(config);

@@ -3,6 +3,7 @@
  */
 #include "broker/wire/json_span.h"
 #include "wire_fixture.h"
+#include "workers/routing/catalog.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -115,7 +116,7 @@ static const struct {
         {"{\"allow_fallbacks\":false,\"sort\":\"price\"}", "{\"sort\":{\"by\":\"throughput\"}}", "p",
          "a b/x c", "z", "", SORT_THROUGHPUT, true, false, false},
         {"{\"allow_fallbacks\":false}", "{\"allow_fallbacks\":true,\"require_parameters\":true}", "p",
-         "a b/x c", "z", "", SORT_LATENCY, true, false, true},
+         "a b/x c", "z", "", SORT_LATENCY, true, false, false},
 };
 
 static void rules_of_layers_are_merged(void **state) {
@@ -147,6 +148,159 @@ static void rules_of_layers_are_merged(void **state) {
                 assert_true(job->provider_member.size > 0);
                 job_spec_free(job);
         }
+        job_decoder_free(decoder);
+}
+
+#define WORKSPACE_JOB(workspace, routing)                                                                    \
+        "{\"custom_id\":\"a\",\"url\":\"/v1/responses\",\"workspace\":\"" workspace                          \
+        "\",\"body\":{\"model\":\"m\"},\"routing\":" routing "}"
+
+static struct workspace workspace_named(const char *name) {
+        struct workspace workspace = {.name = name};
+        prefs_init(&workspace.prefs);
+        return workspace;
+}
+
+/*
+ * A job cannot loosen its workspace, nor that the configuration; who is not named falls under the first one.
+ */
+static void workspaces_have_a_layer(void **state) {
+        (void)state;
+        static struct workspace workspaces[3];
+        struct routing_prefs configuration;
+        prefs_init(&configuration);
+        configuration.only = (struct names){{BYTES("a"), BYTES("b")}, 2};
+        configuration.max_price_input = 500;
+        workspaces[0] = workspace_named("default");
+        workspaces[1] = workspace_named("strict");
+        workspaces[1].prefs.zdr = true;
+        workspaces[1].prefs.allow_fallbacks = false;
+        workspaces[1].prefs.only = (struct names){{BYTES("b/x"), BYTES("c")}, 2};
+        workspaces[1].prefs.max_price_input = 900;
+        workspaces[1].prefs.max_cost_picousd = PICOUSD_PER_USD;
+        workspaces[2] = workspace_named("hopeless");
+        workspaces[2].prefs.only = (struct names){{BYTES("c")}, 1};
+        struct job_decoder_options options = {.job_bytes_max = TEST_JOB_BYTES_MAX,
+                                              .prefs_default = &configuration,
+                                              .workspaces = workspaces,
+                                              .workspaces_count = 3};
+        struct job_decoder *decoder;
+        assert_null(job_decoder_new(&options, &decoder));
+        for (int round = 0; round < 2; round++) {
+                struct job_spec *job = decode_good(decoder, WORKSPACE_JOB("nobody", "{\"zdr\":false}"));
+                assert_int_equal(job->demand.workspace, 0);
+                assert_false(job->demand.prefs.zdr);
+                assert_true(has_names(&job->demand.prefs.only, "a b"));
+                struct job_spec *other = decode_good(
+                        decoder,
+                        WORKSPACE_JOB("strict", "{\"zdr\":false,\"allow_fallbacks\":true,\"max_price\":"
+                                                "{\"prompt\":7},\"max_cost_usd\":2}"));
+                assert_int_equal(other->demand.workspace, 1);
+                assert_true(other->demand.prefs.zdr && !other->demand.prefs.allow_fallbacks);
+                assert_true(has_names(&other->demand.prefs.only, "b/x"));
+                assert_int_equal(other->demand.prefs.max_price_input, 500);
+                assert_true(other->demand.max_cost_picousd == PICOUSD_PER_USD);
+                assert_false(key128_equal(job->class_key, other->class_key));
+                job_spec_free(job);
+                job_spec_free(other);
+                job = decode(decoder, WORKSPACE_JOB("strict", "{\"only\":[\"a\"]}"));
+                assert_int_equal(job->failure, FAILURE_EXCLUDED_BY_POLICY);
+                assert_bytes(job->failure_message,
+                             "leaves nothing to choose from: no name stands in all of the "
+                             "configuration, workspace \"strict\", routing");
+                job_spec_free(job);
+                job = decode(decoder, WORKSPACE_JOB("hopeless", "null"));
+                assert_int_equal(job->failure, FAILURE_EXCLUDED_BY_POLICY);
+                assert_bytes(job->failure_message,
+                             "leaves nothing to choose from: no name stands in all of the "
+                             "configuration, workspace \"hopeless\"");
+                job_spec_free(job);
+        }
+        job_decoder_free(decoder);
+}
+
+static const struct {
+        const char *body; /* of a chat, after its model */
+        uint64_t parameters;
+        uint32_t input, output;
+} needs[] = {
+#define ASKS(parts) "\"messages\":[{\"role\":\"user\",\"content\":[" parts "]}]"
+#define IN(name)    MODALITY_BIT(name)
+#define P(name)     PARAMETER_BIT(name)
+        {ASKS("\"x\""), 0, IN(TEXT), IN(TEXT)},
+        {ASKS("\"x\"") ",\"temperature\":1,\"tools\":[],\"seed\":null", P(TEMPERATURE) | P(TOOLS), IN(TEXT),
+         IN(TEXT)},
+        {ASKS("\"x\"") ",\"response_format\":{\"type\":\"json_object\"}", P(RESPONSE_FORMAT), IN(TEXT),
+         IN(TEXT)},
+        {ASKS("\"x\"") ",\"response_format\":{\"type\":\"json_schema\"}",
+         P(RESPONSE_FORMAT) | P(STRUCTURED_OUTPUTS), IN(TEXT), IN(TEXT)},
+        {ASKS("{\"type\":\"image_url\",\"image_url\":{\"url\":\"u\"}}"), 0, IN(TEXT) | IN(IMAGE), IN(TEXT)},
+        {ASKS("{\"input_audio\":{\"data\":\"\"}},{\"video_url\":\"u\"}"), 0, IN(TEXT) | IN(AUDIO) | IN(VIDEO),
+         IN(TEXT)},
+        {ASKS("{\"type\":\"file\",\"file\":{\"file_id\":\"f\"}}") ",\"modalities\":[\"text\",\"audio\"]", 0,
+         IN(TEXT) | IN(FILE), IN(TEXT) | IN(AUDIO)},
+#undef ASKS
+#undef IN
+#undef P
+};
+
+static void bodies_tell_what_they_need(void **state) {
+        (void)state;
+        struct job_decoder *decoder = new_decoder(NULL);
+        for (size_t i = 0; i < sizeof needs / sizeof *needs; i++) {
+                char line[1024];
+                snprintf(line, sizeof line,
+                         "{\"custom_id\":\"a\",\"url\":\"/v1/chat/"
+                         "completions\",\"body\":{\"model\":\"m\",%s}}",
+                         needs[i].body);
+                struct job_spec *job = decode_good(decoder, line);
+                if (job->demand.parameters != needs[i].parameters ||
+                    job->demand.input_modalities != needs[i].input ||
+                    job->demand.output_modalities != needs[i].output)
+                        fail_msg("%s", line);
+                job_spec_free(job);
+        }
+        job_decoder_free(decoder);
+}
+
+/* Whatever routing looks at makes a class of its own; what it does not look at makes none. */
+static void classes_tell_rules_apart(void **state) {
+        (void)state;
+        static const struct {
+                const char *body, *routing;
+                bool apart;
+        } rows[] = {
+                {"\"temperature\":1", "{}", false},
+                {"\"max_output_tokens\":9", "{\"max_cost_usd\":3}", false},
+                {"\"tools\":[{}]", "{}", true},
+                {"\"verbosity\":\"low\"", "{}", true},
+                {"\"temperature\":1", "{\"require_parameters\":true}", true},
+                {"\"input\":[{\"image_url\":\"u\"}]", "{}", true},
+                {"\"modalities\":[\"audio\"]", "{}", true},
+                {"\"n\":1", "{\"sort\":{\"partition\":\"none\"}}", true},
+                {"\"n\":1", "{\"sort\":\"quality\"}", true},
+                {"\"n\":1", "{\"unknown_price\":\"deny\"}", true},
+                {"\"n\":1", "{\"spread\":0.1}", true},
+                {"\"n\":1", "{\"preferred_max_latency\":{\"p99\":1}}", true},
+                {"\"n\":1", "{\"preferred_min_throughput\":1}", true},
+                {"\"n\":1", "{\"zdr\":true}", true},
+                {"\"n\":1", "{\"regions\":[\"eu\"]}", true},
+        };
+        struct job_decoder *decoder = new_decoder(NULL);
+        struct job_spec *plain = decode_good(
+                decoder, "{\"custom_id\":\"a\",\"url\":\"/v1/responses\",\"body\":{\"model\":\"m\"}}");
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+                char line[512];
+                snprintf(line, sizeof line,
+                         "{\"custom_id\":\"a\",\"url\":\"/v1/"
+                         "responses\",\"body\":{\"model\":\"m\",%s},\"routing\":%s}",
+                         rows[i].body, rows[i].routing);
+                struct job_spec *job = decode_good(decoder, line);
+                if (key128_equal(job->class_key, plain->class_key) == rows[i].apart)
+                        fail_msg("%s", line);
+                job_spec_free(job);
+        }
+        job_spec_free(plain);
         job_decoder_free(decoder);
 }
 
@@ -351,6 +505,9 @@ int main(void) {
                 cmocka_unit_test(the_alias_depends_on_the_body),
                 cmocka_unit_test(the_body_is_untouched),
                 cmocka_unit_test(rules_of_layers_are_merged),
+                cmocka_unit_test(workspaces_have_a_layer),
+                cmocka_unit_test(bodies_tell_what_they_need),
+                cmocka_unit_test(classes_tell_rules_apart),
                 cmocka_unit_test(suffixes_sort),
                 cmocka_unit_test(sizes_are_estimated),
                 cmocka_unit_test(vector_formats),
