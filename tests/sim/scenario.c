@@ -32,7 +32,7 @@ static const struct price no_price = {
  * like.
  */
 static struct limits_spec make_limits(struct world *world) {
-        struct limits_spec limits;
+        struct limits_spec limits = {0};
         limits.requests_per_minute = PICK(world, 0, 0, 0, 40, 150, 1000);
         limits.tokens_per_minute = PICK(world, 0, 0, 0, 6000, 40000);
         limits.concurrency = PICK(world, 0, 0, 1, 2, 5, 20);
