@@ -18,17 +18,20 @@ struct endpoint_state {
         struct list ready;      /* jobs with a durable attempt */
         struct list ready_link; /* in engine.ready_endpoints while `ready` is not empty */
         struct endpoint_stats stats;
-        uint32_t since_guarantee; /* jobs opened here since the last one out of its rank; see order.h */
+        uint64_t openings; /* jobs opened here */
 };
 
 /* Who pays: its limits, and its turn among the others (order.h). */
 struct workspace_state {
         struct gate gate;
-        struct pairing_node node;   /* in engine.by_share while `priorities` is not 0 */
+        struct pairing_node node;          /* in engine.by_share while `priorities` is not 0 */
         struct pairing ranked[PRIORITIES]; /* classes that may start a job */
-        uint32_t priorities;        /* bit per priority: there are any */
-        uint32_t waiting;           /* classes with jobs, blocked ones too */
-        int64_t had, call_cost;     /* what it has had of late, and what a call adds to that: by its weight */
+        struct pairing by_age;             /* all of these, the one that was served longest ago first */
+        uint32_t priorities;               /* bit per priority: there are any */
+        uint32_t waiting;                  /* classes with jobs, blocked ones too */
+        uint32_t since_guarantee;          /* jobs opened since the last one out of its rank */
+        int64_t weight;
+        int64_t had, call_cost; /* what it has had of late, and what a call adds to that: by its weight */
 };
 
 enum class_place { CLASS_IDLE, CLASS_RUNNABLE, CLASS_BLOCKED }; /* IDLE: no job waits */
@@ -41,8 +44,9 @@ enum class_place { CLASS_IDLE, CLASS_RUNNABLE, CLASS_BLOCKED }; /* IDLE: no job 
  * they stand but must not starve.
  */
 struct job_class {
-        struct list link;                  /* in engine.blocked, or in engine.free_classes */
-        struct pairing_node ranked, aged;  /* RUNNABLE: in its workspace's queue, and in engine.by_age */
+        struct list link; /* in engine.blocked, or in engine.free_classes */
+        /* RUNNABLE: in its workspace's queues, and in engine.by_age */
+        struct pairing_node ranked, aged, aged_of_all;
         struct pairing waiting;
         struct key128 key;
         struct route_set set;
@@ -55,6 +59,7 @@ struct job_class {
         int64_t deadline_unix_ms; /* of the first job; 0: none */
         uint64_t round;           /* its place in turn among its like */
         uint64_t served;          /* engine.openings when it had its last turn, or came */
+        uint64_t passed;          /* and the sum of openings at its places then */
         uint32_t burst;           /* jobs opened in this turn of its round */
         int64_t blocked_until_ns; /* BLOCKED: the first job cannot start before, unless */
         uint64_t blocked_epoch;   /* classes_epoch() changes */
@@ -90,9 +95,9 @@ struct engine {
         struct list blocked;             /* classes */
         struct pairing by_share, by_age; /* workspaces and classes that may start a job; see order.h */
         uint64_t arrivals, rounds, openings;
-        uint32_t since_guarantee; /* as of endpoints */
-        int64_t share_now;        /* what the workspace had that had the last turn */
-        int64_t share_since_ns;   /* what workspaces had was halved last */
+        int64_t weight_waiting; /* of workspaces with jobs that wait, together */
+        int64_t share_now;      /* what the workspace had that had the last turn */
+        int64_t share_since_ns; /* what workspaces had was halved last */
 
         struct limiter *limiters; /* of all gates */
         struct endpoint_state *endpoints;

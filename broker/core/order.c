@@ -30,21 +30,26 @@ static bool class_before(const struct pairing_node *a, const struct pairing_node
 }
 
 static bool class_older(const struct pairing_node *a, const struct pairing_node *b) {
-        const struct job_class *x = PAIRING_ITEM(a, struct job_class, aged);
-        const struct job_class *y = PAIRING_ITEM(b, struct job_class, aged);
-        return x->served < y->served;
+        return PAIRING_ITEM(a, struct job_class, aged)->served < PAIRING_ITEM(b, struct job_class, aged)->served;
+}
+
+static bool class_older_of_all(const struct pairing_node *a, const struct pairing_node *b) {
+        const struct job_class *x = PAIRING_ITEM(a, struct job_class, aged_of_all);
+        return x->served < PAIRING_ITEM(b, struct job_class, aged_of_all)->served;
 }
 
 void order_init(struct engine *engine) {
         list_init(&engine->blocked);
         pairing_init(&engine->by_share, workspace_before);
-        pairing_init(&engine->by_age, class_older);
+        pairing_init(&engine->by_age, class_older_of_all);
         for (uint32_t i = 0; i < engine->workspaces_count; i++) {
                 struct workspace_state *workspace = &engine->workspaces[i];
                 const struct catalog *catalog = engine->catalog;
                 int64_t weight = i < catalog->workspaces_count ? catalog->workspaces[i].weight : 1;
                 weight = weight < 1 ? 1 : weight > WEIGHT_MAX ? WEIGHT_MAX : weight;
+                workspace->weight = weight;
                 workspace->call_cost = CALL_COST / weight;
+                pairing_init(&workspace->by_age, class_older);
                 for (int priority = 0; priority < PRIORITIES; priority++)
                         pairing_init(&workspace->ranked[priority], class_before);
         }
@@ -52,9 +57,32 @@ void order_init(struct engine *engine) {
 
 /* ---- the queues ---- */
 
-static void join_share(struct engine *engine, struct workspace_state *workspace) {
-        if (workspace->waiting++ == 0 && workspace->had < engine->share_now)
+/* Another class of the workspace has jobs. */
+static void join(struct engine *engine, struct workspace_state *workspace) {
+        if (workspace->waiting++ > 0)
+                return;
+        engine->weight_waiting += workspace->weight;
+        if (workspace->had < engine->share_now)
                 workspace->had = engine->share_now;
+}
+
+static void leave(struct engine *engine, struct workspace_state *workspace) {
+        if (--workspace->waiting == 0)
+                engine->weight_waiting -= workspace->weight;
+}
+
+/* Jobs opened so far where those of the class might have been. */
+static uint64_t openings_at(const struct engine *engine, const struct job_class *job_class) {
+        uint64_t sum = 0;
+        for (uint32_t i = 0; i < job_class->set.count; i++)
+                sum += engine->endpoints[job_class->set.endpoints[i]].openings;
+        return sum;
+}
+
+/* It has, or had, its turn. */
+static void serve(const struct engine *engine, struct job_class *job_class) {
+        job_class->served = engine->openings;
+        job_class->passed = openings_at(engine, job_class);
 }
 
 static void put(struct engine *engine, struct job_class *job_class) {
@@ -64,7 +92,8 @@ static void put(struct engine *engine, struct job_class *job_class) {
                 pairing_put(&engine->by_share, &workspace->node);
         workspace->priorities |= UINT32_C(1) << job_class->priority;
         pairing_put(ranked, &job_class->ranked);
-        pairing_put(&engine->by_age, &job_class->aged);
+        pairing_put(&workspace->by_age, &job_class->aged);
+        pairing_put(&engine->by_age, &job_class->aged_of_all);
         job_class->place = CLASS_RUNNABLE;
 }
 
@@ -76,7 +105,8 @@ static void take(struct engine *engine, struct job_class *job_class) {
         } else if (job_class->place == CLASS_RUNNABLE) {
                 struct pairing *ranked = &workspace->ranked[job_class->priority];
                 pairing_remove(ranked, &job_class->ranked);
-                pairing_remove(&engine->by_age, &job_class->aged);
+                pairing_remove(&workspace->by_age, &job_class->aged);
+                pairing_remove(&engine->by_age, &job_class->aged_of_all);
                 if (pairing_empty(ranked))
                         workspace->priorities &= ~(UINT32_C(1) << job_class->priority);
                 if (workspace->priorities == 0)
@@ -92,12 +122,13 @@ void order_head(struct engine *engine, struct job_class *job_class) {
         job_class->blocked_until_ns = INT64_MIN;
         job_class->place = CLASS_IDLE;
         if (!first) {
-                workspace->waiting -= waited;
+                if (waited)
+                        leave(engine, workspace);
                 return;
         }
         if (!waited) {
-                join_share(engine, workspace);
-                job_class->served = engine->openings;
+                join(engine, workspace);
+                serve(engine, job_class);
                 job_class->round = ++engine->rounds;
                 job_class->burst = 0;
         }
@@ -149,63 +180,67 @@ void order_wake(struct engine *engine) {
 
 /* ---- turns ---- */
 
-/* Since the last time, there or over all, so many others had their turn. */
-static bool guarantee_due(const struct engine *engine, const struct job_class *job_class) {
-        if (engine->since_guarantee >= GUARANTEE - 1)
-                return true;
-        for (uint32_t i = 0; i < job_class->set.count; i++)
-                if (engine->endpoints[job_class->set.endpoints[i]].since_guarantee >= GUARANTEE - 1)
-                        return true;
-        return false;
+/*
+ * Far more began where it might have been than by the weights, its rank and the guarantee it would have to let
+ * pass.
+ */
+static bool passed_over(const struct engine *engine, const struct job_class *job_class) {
+        const struct workspace_state *workspace = workspace_of(engine, job_class);
+        uint64_t shares = (uint64_t)(engine->weight_waiting / workspace->weight) + 1;
+        return openings_at(engine, job_class) - job_class->passed > 2 * GUARANTEE * shares * workspace->waiting;
 }
 
 struct turn order_next(const struct engine *engine) {
         if (pairing_empty(&engine->by_age))
                 return (struct turn){0};
-        struct job_class *oldest = LIST_ENTRY(pairing_first(&engine->by_age), struct job_class, aged);
-        if (guarantee_due(engine, oldest))
+        struct job_class *oldest =
+                LIST_ENTRY(pairing_first(&engine->by_age), struct job_class, aged_of_all);
+        if (passed_over(engine, oldest))
                 return (struct turn){oldest, true};
         const struct workspace_state *workspace =
                 LIST_ENTRY(pairing_first(&engine->by_share), struct workspace_state, node);
+        if (workspace->since_guarantee >= GUARANTEE - 1)
+                return (struct turn){LIST_ENTRY(pairing_first(&workspace->by_age), struct job_class, aged),
+                                     true};
         int priority = 31 - __builtin_clz(workspace->priorities);
         struct pairing_node *first = pairing_first(&workspace->ranked[priority]);
         return (struct turn){LIST_ENTRY(first, struct job_class, ranked), false};
 }
 
-static void count(uint32_t *since, bool guaranteed) {
-        *since = guaranteed ? 0 : *since < GUARANTEE ? *since + 1 : *since;
+/* The next one of its like has its turn after so many jobs. */
+static void count_burst(struct engine *engine, struct job_class *job_class) {
+        if (++job_class->burst < CLASS_BURST)
+                return;
+        job_class->round = ++engine->rounds;
+        job_class->burst = 0;
+}
+
+/* Counts calls for the workspace, or takes them back; a queue holds nothing whose order changes. */
+static void charge(struct engine *engine, struct workspace_state *workspace, int64_t cost) {
+        if (workspace->priorities != 0)
+                pairing_remove(&engine->by_share, &workspace->node);
+        workspace->had = workspace->had + cost > 0 ? workspace->had + cost : 0;
+        if (workspace->priorities != 0)
+                pairing_put(&engine->by_share, &workspace->node);
 }
 
 void order_opened(struct engine *engine, const struct turn *turn, uint32_t endpoint) {
         struct job_class *job_class = turn->job_class;
         struct workspace_state *workspace = workspace_of(engine, job_class);
-        count(&engine->since_guarantee, turn->guaranteed);
-        count(&engine->endpoints[endpoint].since_guarantee, turn->guaranteed);
         bool runnable = job_class->place == CLASS_RUNNABLE;
         if (runnable)
                 take(engine, job_class);
-        job_class->served = ++engine->openings;
-        if (++job_class->burst >= CLASS_BURST) {
-                job_class->round = ++engine->rounds;
-                job_class->burst = 0;
-        }
-        bool shares = workspace->priorities != 0;
-        if (shares)
-                pairing_remove(&engine->by_share, &workspace->node);
+        engine->openings++;
+        engine->endpoints[endpoint].openings++;
+        workspace->since_guarantee = turn->guaranteed ? 0 : workspace->since_guarantee + 1;
+        serve(engine, job_class);
+        count_burst(engine, job_class);
         engine->share_now = workspace->had;
-        workspace->had += workspace->call_cost;
-        if (shares)
-                pairing_put(&engine->by_share, &workspace->node);
+        charge(engine, workspace, workspace->call_cost);
         if (runnable)
                 put(engine, job_class);
 }
 
-void order_returned(struct engine *engine, uint32_t index) {
-        struct workspace_state *workspace = &engine->workspaces[index];
-        bool shares = workspace->priorities != 0;
-        if (shares)
-                pairing_remove(&engine->by_share, &workspace->node);
-        workspace->had = workspace->had > workspace->call_cost ? workspace->had - workspace->call_cost : 0;
-        if (shares)
-                pairing_put(&engine->by_share, &workspace->node);
+void order_returned(struct engine *engine, uint32_t workspace) {
+        charge(engine, &engine->workspaces[workspace], -engine->workspaces[workspace].call_cost);
 }

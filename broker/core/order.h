@@ -10,9 +10,10 @@
  *   class       earliest deadline first; those without one behind, in turns of CLASS_BURST jobs
  *   job         in a class: earliest deadline first, else in order of arrival (classes.h)
  *
- * So that nothing waits for ever behind what comes again and again, every GUARANTEE-th job, counted over all
- * and at each endpoint, is of the class that has waited longest for its turn, whatever its rank. It counts
- * for its workspace like any other.
+ * So that nothing waits for ever behind what comes again and again, every GUARANTEE-th job of a workspace is
+ * of the class that has waited longest for its turn, whatever its rank. And a class before which far more
+ * jobs began at its own endpoints than the shares explain goes first: its workspace may have had its share
+ * elsewhere. That too counts for its workspace like any other job.
  *
  * A class whose first job can start nowhere is blocked: it is in no queue, and costs one look per turn
  * however many jobs it holds, until its time has come or room has come up where it might go.
