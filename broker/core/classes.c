@@ -4,12 +4,14 @@
 #include "broker/core/order.h"
 
 /* Earliest deadline first; those without one last. */
-static bool job_before(const struct pairing_node *a, const struct pairing_node *b) {
-        const struct job *x = PAIRING_ITEM(a, struct job, node), *y = PAIRING_ITEM(b, struct job, node);
-        int64_t x_ms = x->spec->deadline_unix_ms, y_ms = y->spec->deadline_unix_ms;
-        if (x_ms != y_ms)
-                return (uint64_t)x_ms - 1 < (uint64_t)y_ms - 1; /* 0 is none */
-        return x->arrival < y->arrival;
+static bool job_before(const struct job *a, const struct job *b) {
+        if (a->due_unix_ms != b->due_unix_ms)
+                return (uint64_t)a->due_unix_ms - 1 < (uint64_t)b->due_unix_ms - 1; /* 0 is none */
+        return a->arrival < b->arrival;
+}
+
+static bool node_before(const struct pairing_node *a, const struct pairing_node *b) {
+        return job_before(PAIRING_ITEM(a, struct job, node), PAIRING_ITEM(b, struct job, node));
 }
 
 static uint64_t mix(uint64_t hash, uint64_t value) {
@@ -42,7 +44,8 @@ static void enter(struct engine *engine, struct job *job, const struct route_set
                                            .workspace = engine_workspace(engine, job),
                                            .blocked_until_ns = INT64_MIN};
                 made->priority = (uint32_t)(job->spec->priority - PRIORITY_MIN);
-                pairing_init(&made->waiting, job_before);
+                list_init(&made->in_order);
+                pairing_init(&made->waiting, node_before);
                 CHECK(map_put(&engine->by_class, key, index));
         }
         engine->classes[index].jobs++;
@@ -83,9 +86,17 @@ void classes_leave(struct engine *engine, struct job *job) {
         job->job_class = NO_CLASS;
         if (--job_class->jobs > 0)
                 return;
-        CHECK(pairing_empty(&job_class->waiting));
+        CHECK(!classes_first(job_class));
         map_remove(&engine->by_class, job_class->key);
         list_append(&engine->free_classes, &job_class->link);
+}
+
+/* Behind all that are in the class, as most are when they come. */
+static bool comes_last(const struct job_class *job_class, const struct job *job) {
+        if (job->due_unix_ms != 0)
+                return false;
+        const struct list *last = job_class->in_order.prev;
+        return last == &job_class->in_order || LIST_ENTRY(last, struct job, link)->arrival < job->arrival;
 }
 
 void classes_enqueue(struct engine *engine, struct job *job) {
@@ -95,7 +106,11 @@ void classes_enqueue(struct engine *engine, struct job *job) {
         struct job_class *job_class = &engine->classes[job->job_class];
         if (job->arrival == 0)
                 job->arrival = ++engine->arrivals;
-        pairing_put(&job_class->waiting, &job->node);
+        job->due_unix_ms = job->spec->deadline_unix_ms;
+        if (comes_last(job_class, job))
+                list_append(&job_class->in_order, &job->link);
+        else
+                pairing_put(&job_class->waiting, &job->node);
         if (classes_first(job_class) == job)
                 order_head(engine, job_class);
 }
@@ -103,14 +118,22 @@ void classes_enqueue(struct engine *engine, struct job *job) {
 void classes_dequeue(struct engine *engine, struct job *job) {
         struct job_class *job_class = &engine->classes[job->job_class];
         bool first = classes_first(job_class) == job;
-        pairing_remove(&job_class->waiting, &job->node);
+        if (list_linked(&job->link))
+                list_unlink(&job->link);
+        else
+                pairing_remove(&job_class->waiting, &job->node);
         if (first)
                 order_head(engine, job_class);
 }
 
 struct job *classes_first(const struct job_class *job_class) {
-        struct pairing_node *first = pairing_first(&job_class->waiting);
-        return first ? LIST_ENTRY(first, struct job, node) : NULL;
+        struct list *link = job_class->in_order.next;
+        struct pairing_node *node = pairing_first(&job_class->waiting);
+        struct job *came = link != &job_class->in_order ? LIST_ENTRY(link, struct job, link) : NULL;
+        struct job *other = node ? LIST_ENTRY(node, struct job, node) : NULL;
+        if (!came || !other)
+                return came ? came : other;
+        return job_before(other, came) ? other : came;
 }
 
 uint64_t classes_epoch(const struct engine *engine, const struct job_class *job_class) {

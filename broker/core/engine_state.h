@@ -47,6 +47,8 @@ struct job_class {
         struct list link; /* in engine.blocked, or in engine.free_classes */
         /* RUNNABLE: in its workspace's queues, and in engine.by_age */
         struct pairing_node ranked, aged, aged_of_all;
+        /* Jobs without a deadline that came one after the other, and all others: the first is the first of one. */
+        struct list in_order;
         struct pairing waiting;
         struct key128 key;
         struct route_set set;

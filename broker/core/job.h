@@ -19,9 +19,11 @@ enum job_state {
 };
 
 struct job {
-        struct list link;          /* READY: in its endpoint's queue. FREE: in the free list */
-        struct pairing_node node;  /* WAITING: in its class */
-        uint64_t arrival;          /* its place among the equals of its class */
+        /* WAITING: in one of the two queues of its class. READY: in its endpoint's. FREE: in the free list */
+        struct list link;
+        struct pairing_node node;
+        int64_t due_unix_ms; /* of the spec; 0: none */
+        uint64_t arrival;    /* its place among its equals */
         struct job_spec *spec;
         struct key128 key; /* spec->key, or spec->alias once it is a conflict */
         enum job_state state;

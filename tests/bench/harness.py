@@ -175,7 +175,7 @@ class Sampler:
 class Bench:
     def __init__(self, options, work):
         self.work, self.binary, self.http_bench = work, options.binary, options.http_bench
-        self.kafka_bench = options.kafka_bench
+        self.kafka_bench, self.waiting_bench = options.kafka_bench, options.waiting_bench
         self.settings = options.set  # of workers
         self.kafka, self.million, self.rate = None, None, 0  # of kafka_rows.py
         self.level = 0 if options.quick else 2 if options.full else 1

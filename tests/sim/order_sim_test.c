@@ -405,7 +405,7 @@ static void judge_end(struct world *world) {
         check_limits(world);
         if (world->form == FORM_CONTENDED)
                 check_shares(world);
-        if (world->out_of_rank > world->openings / (world->form == FORM_MIXED ? 8 : GUARANTEE) + 8)
+        if (world->out_of_rank > world->openings / (world->form == FORM_MIXED ? 8 : 12) + 8)
                 broken(world, "%u of %u jobs began out of their rank", world->out_of_rank, world->openings);
 }
 
