@@ -95,7 +95,7 @@ void classes_leave(struct engine *engine, struct job *job) {
 static bool comes_last(const struct job_class *job_class, const struct job *job) {
         if (job->due_unix_ms != 0)
                 return false;
-        const struct list *last = job_class->in_order.prev;
+        struct list *last = job_class->in_order.prev;
         return last == &job_class->in_order || LIST_ENTRY(last, struct job, link)->arrival < job->arrival;
 }
 

@@ -40,6 +40,7 @@ static void set_up(struct fixture *fixture) {
                 spec->class_key = (struct key128){1, 1};
                 spec->demand.models[0] = BYTES("m");
                 spec->demand.models_count = 1;
+                list_unlink(&fixture->engine->jobs[i].link); /* as if admitted */
                 fixture->engine->jobs[i].spec = spec;
                 fixture->engine->jobs[i].deadline_ns = NEVER_NS;
                 fixture->engine->jobs[i].job_class = NO_CLASS;

@@ -49,6 +49,7 @@ static void set_up(struct fixture *fixture, int64_t weight) {
                 spec->demand.models[0] = i % 2 ? BYTES("m1") : BYTES("m0");
                 spec->demand.models_count = 1;
                 spec->demand.workspace = i / 2;
+                list_unlink(&job->link); /* as if admitted */
                 job->spec = spec;
                 job->deadline_ns = NEVER_NS;
                 job->job_class = NO_CLASS;
