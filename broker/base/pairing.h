@@ -14,7 +14,8 @@ struct pairing_node {
 };
 
 /* What a node lies in, for an order: read only. Elsewhere LIST_ENTRY() does. */
-#define PAIRING_ITEM(ptr, type, member) ((const type *)(const void *)((const char *)(ptr)-offsetof(type, member)))
+#define PAIRING_ITEM(ptr, type, member)                                                                      \
+        ((const type *)(const void *)((const char *)(ptr)-offsetof(type, member)))
 
 /* a comes out before b. */
 typedef bool pairing_order(const struct pairing_node *a, const struct pairing_node *b);

@@ -37,13 +37,16 @@ static int64_t call_tokens(const struct engine *engine, const struct job *job, u
         return tokens;
 }
 
-/* What the call takes from every limit there is. Audio whose length nobody knows yet is corrected after it. */
+/*
+ * What the call takes from every limit there is. Audio whose length nobody knows yet is corrected after it.
+ */
 static struct amounts call_amounts(const struct engine *engine, const struct job *job, uint32_t endpoint) {
         const struct demand *demand = job_demand(job);
         struct amounts amounts = {{[UNIT_CALLS] = 1}};
         amounts.of[UNIT_TOKENS] = call_tokens(engine, job, endpoint);
         if (demand->kind == KIND_TRANSCRIPTIONS || demand->kind == KIND_TRANSLATIONS)
-                amounts.of[UNIT_AUDIO_MS] = demand->audio_ms < 0 ? AUDIO_GUESS_MS : believed(demand->audio_ms);
+                amounts.of[UNIT_AUDIO_MS] =
+                        demand->audio_ms < 0 ? AUDIO_GUESS_MS : believed(demand->audio_ms);
         if (demand->kind == KIND_IMAGES || demand->kind == KIND_IMAGE_EDITS)
                 amounts.of[UNIT_IMAGES] = max64(believed(demand->images), 1);
         return amounts;

@@ -82,8 +82,8 @@ struct engine *engine_new(const struct catalog *catalog, const struct engine_con
         engine->workspaces = calloc(engine->workspaces_count, sizeof(*engine->workspaces));
         engine->limiters = calloc(count_limiters(catalog) + 1, sizeof(*engine->limiters));
         if (!engine->jobs || !engine->classes || !engine->endpoints || !engine->providers ||
-            !engine->workspaces || !engine->limiters || !map_init(&engine->by_key, jobs_max) || !map_init(&engine->by_class, jobs_max) ||
-            !heap_init(&engine->timers, jobs_max))
+            !engine->workspaces || !engine->limiters || !map_init(&engine->by_key, jobs_max) ||
+            !map_init(&engine->by_class, jobs_max) || !heap_init(&engine->timers, jobs_max))
                 return engine_free(engine);
         engine->share_since_ns = now.now_ns;
         init_lists(engine);

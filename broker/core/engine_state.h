@@ -47,16 +47,19 @@ struct job_class {
         struct list link; /* in engine.blocked, or in engine.free_classes */
         /* RUNNABLE: in its workspace's queues, and in engine.by_age */
         struct pairing_node ranked, aged, aged_of_all;
-        /* Jobs without a deadline that came one after the other, and all others: the first is the first of one. */
+        /*
+         * Jobs without a deadline that came one after the other, and all others: the first is the first of
+         * one.
+         */
         struct list in_order;
         struct pairing waiting;
         struct key128 key;
         struct route_set set;
-        uint32_t closed;          /* bit per place of the set: not for these jobs */
-        uint32_t jobs;            /* inside the engine, in whatever state */
-        bool pressed;             /* half of the time that they had has gone */
-        uint32_t workspace;       /* index in engine.workspaces */
-        uint32_t priority;        /* from 0 */
+        uint32_t closed;    /* bit per place of the set: not for these jobs */
+        uint32_t jobs;      /* inside the engine, in whatever state */
+        bool pressed;       /* half of the time that they had has gone */
+        uint32_t workspace; /* index in engine.workspaces */
+        uint32_t priority;  /* from 0 */
         enum class_place place;
         int64_t deadline_unix_ms; /* of the first job; 0: none */
         uint64_t round;           /* its place in turn among its like */

@@ -30,7 +30,8 @@ static bool class_before(const struct pairing_node *a, const struct pairing_node
 }
 
 static bool class_older(const struct pairing_node *a, const struct pairing_node *b) {
-        return PAIRING_ITEM(a, struct job_class, aged)->served < PAIRING_ITEM(b, struct job_class, aged)->served;
+        return PAIRING_ITEM(a, struct job_class, aged)->served <
+               PAIRING_ITEM(b, struct job_class, aged)->served;
 }
 
 static bool class_older_of_all(const struct pairing_node *a, const struct pairing_node *b) {
@@ -181,20 +182,20 @@ void order_wake(struct engine *engine) {
 /* ---- turns ---- */
 
 /*
- * Far more began where it might have been than by the weights, its rank and the guarantee it would have to let
- * pass.
+ * Far more began where it might have been than by the weights, its rank and the guarantee it would have to
+ * let pass.
  */
 static bool passed_over(const struct engine *engine, const struct job_class *job_class) {
         const struct workspace_state *workspace = workspace_of(engine, job_class);
         uint64_t shares = (uint64_t)(engine->weight_waiting / workspace->weight) + 1;
-        return openings_at(engine, job_class) - job_class->passed > 2 * GUARANTEE * shares * workspace->waiting;
+        return openings_at(engine, job_class) - job_class->passed >
+               2 * GUARANTEE * shares * workspace->waiting;
 }
 
 struct turn order_next(const struct engine *engine) {
         if (pairing_empty(&engine->by_age))
                 return (struct turn){0};
-        struct job_class *oldest =
-                LIST_ENTRY(pairing_first(&engine->by_age), struct job_class, aged_of_all);
+        struct job_class *oldest = LIST_ENTRY(pairing_first(&engine->by_age), struct job_class, aged_of_all);
         if (passed_over(engine, oldest))
                 return (struct turn){oldest, true};
         const struct workspace_state *workspace =

@@ -174,7 +174,8 @@ static void make_job(struct world *world, uint32_t index, uint32_t workspace, ui
         struct sim_job *job = &world->jobs[index];
         struct job_spec *spec = &job->spec;
         *job = (struct sim_job){.workspace = workspace, .model = model};
-        job->rank = below(world, 10) < 8 ? RANKS - 1 : below(world, RANKS); /* most say that they are urgent */
+        /* most say that they are urgent */
+        job->rank = below(world, 10) < 8 ? RANKS - 1 : below(world, RANKS);
         if (below(world, 3) == 0)
                 job->deadline_unix_ms = (40 + (int64_t)below(world, 30)) * DAY_NS / NS_PER_MS;
         if (world->form == FORM_APART)

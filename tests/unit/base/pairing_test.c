@@ -1,6 +1,5 @@
 /* The pairing heap against a plain array that is searched for its smallest entry. */
 #include "broker/base/pairing.h"
-
 #include "broker/base/prng.h"
 
 #include <setjmp.h>

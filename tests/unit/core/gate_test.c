@@ -2,11 +2,10 @@
  * Every limit of schemas/quotas.def by itself and all together: never above in any window, nearly all of it
  * used when there is work, divided into parts whose sum is the whole. Time is made up.
  */
-#include "broker/core/gate.h"
-
 #include "broker/base/prng.h"
 #include "broker/base/time.h"
 #include "broker/core/engine.h"
+#include "broker/core/gate.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,8 +30,8 @@ static const struct {
         {"tokens_per_minute", offsetof(struct limits_spec, tokens_per_minute), UNIT_TOKENS, MINUTE_NS, 1},
         {"requests_per_day", offsetof(struct limits_spec, requests_per_day), UNIT_CALLS, DAY_NS, 1},
         {"tokens_per_day", offsetof(struct limits_spec, tokens_per_day), UNIT_TOKENS, DAY_NS, 1},
-        {"audio_seconds_per_hour", offsetof(struct limits_spec, audio_seconds_per_hour), UNIT_AUDIO_MS, HOUR_NS,
-         1000},
+        {"audio_seconds_per_hour", offsetof(struct limits_spec, audio_seconds_per_hour), UNIT_AUDIO_MS,
+         HOUR_NS, 1000},
         {"audio_seconds_per_day", offsetof(struct limits_spec, audio_seconds_per_day), UNIT_AUDIO_MS, DAY_NS,
          1000},
         {"images_per_minute", offsetof(struct limits_spec, images_per_minute), UNIT_IMAGES, MINUTE_NS, 1},
@@ -214,12 +213,9 @@ static void parts_are_fresh_by_window(void **state) {
                 int64_t free_ns;
                 bool minute, hour, day; /* there is something to take at once */
         } cases[] = {
-                {PART_FRESH, 0, true, false, false},
-                {PART_FRESH, 30 * MINUTE_NS, true, false, false},
-                {PART_FRESH, HOUR_NS, true, true, false},
-                {PART_FRESH, DAY_NS - 1, true, true, false},
-                {PART_FRESH, DAY_NS, true, true, true},
-                {PART_FRESH, INT64_MAX, true, true, true},
+                {PART_FRESH, 0, true, false, false},      {PART_FRESH, 30 * MINUTE_NS, true, false, false},
+                {PART_FRESH, HOUR_NS, true, true, false}, {PART_FRESH, DAY_NS - 1, true, true, false},
+                {PART_FRESH, DAY_NS, true, true, true},   {PART_FRESH, INT64_MAX, true, true, true},
                 {PART_USED, 0, false, false, false},
         };
         static const struct limits_spec specs[] = {

@@ -1,8 +1,7 @@
 /* Whose turn it is, without calls: what a workspace is owed, and what it is not. */
-#include "broker/core/order.h"
-
 #include "broker/base/time.h"
 #include "broker/core/classes.h"
+#include "broker/core/order.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
