@@ -100,7 +100,7 @@ static void start_waiting(struct engine *engine, struct job *job) {
         engine_move(engine, job, job->early ? JOB_SLEEPING : JOB_WAITING);
         engine_arm(engine, job);
         if (!job->early)
-                classes_enqueue(engine, job, false);
+                classes_enqueue(engine, job);
 }
 
 static void admit_unknown(struct job *job, const struct known_job *known) {

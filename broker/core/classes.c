@@ -1,26 +1,51 @@
 #include "broker/core/classes.h"
 
 #include "broker/base/check.h"
+#include "broker/core/order.h"
 
-/* A class's name: its jobs' class key, told apart by what is closed to them. */
-static struct key128 name_class(const struct job *job, uint32_t closed) {
+/* Earliest deadline first; those without one last. */
+static bool job_before(const struct job *a, const struct job *b) {
+        if (a->due_unix_ms != b->due_unix_ms)
+                return (uint64_t)a->due_unix_ms - 1 < (uint64_t)b->due_unix_ms - 1; /* 0 is none */
+        return a->arrival < b->arrival;
+}
+
+static bool node_before(const struct pairing_node *a, const struct pairing_node *b) {
+        return job_before(PAIRING_ITEM(a, struct job, node), PAIRING_ITEM(b, struct job, node));
+}
+
+static uint64_t mix(uint64_t hash, uint64_t value) {
+        hash = (hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
+        return hash ^ hash >> 32;
+}
+
+/* A class's name: its jobs' class key, told apart by workspace, by what is closed to them, and by haste. */
+static struct key128 name_class(const struct engine *engine, const struct job *job, uint32_t closed,
+                                bool pressed) {
         struct key128 key = job->spec->class_key;
-        key.hi ^= closed;
+        uint64_t haste = (uint64_t)pressed << 1 | (job->spec->deadline_unix_ms != 0);
+        key.hi = mix(mix(key.hi, closed), (uint64_t)engine_workspace(engine, job) << 2 | haste);
         return key;
 }
 
 static void enter(struct engine *engine, struct job *job, const struct route_set *set, uint32_t closed) {
         uint32_t index;
-        struct key128 key = name_class(job, closed);
+        bool pressed = engine_pressed(engine, job);
+        struct key128 key = name_class(engine, job, closed, pressed);
         if (!map_get(&engine->by_class, key, &index)) {
                 CHECK(!list_empty(&engine->free_classes)); /* there are as many as jobs */
                 struct job_class *made = LIST_ENTRY(engine->free_classes.next, struct job_class, link);
                 list_unlink(&made->link);
                 index = (uint32_t)(made - engine->classes);
-                *made = (struct job_class){
-                        .key = key, .set = *set, .closed = closed, .blocked_until_ns = INT64_MIN};
+                *made = (struct job_class){.key = key,
+                                           .set = *set,
+                                           .closed = closed,
+                                           .pressed = pressed,
+                                           .workspace = engine_workspace(engine, job),
+                                           .blocked_until_ns = INT64_MIN};
                 made->priority = (uint32_t)(job->spec->priority - PRIORITY_MIN);
-                list_init(&made->waiting);
+                list_init(&made->in_order);
+                pairing_init(&made->waiting, node_before);
                 CHECK(map_put(&engine->by_class, key, index));
         }
         engine->classes[index].jobs++;
@@ -30,7 +55,7 @@ static void enter(struct engine *engine, struct job *job, const struct route_set
 bool classes_join(struct engine *engine, struct job *job) {
         uint32_t index;
         struct route_set set;
-        if (map_get(&engine->by_class, name_class(job, 0), &index))
+        if (map_get(&engine->by_class, name_class(engine, job, 0, engine_pressed(engine, job)), &index))
                 set = engine->classes[index].set;
         else
                 route_match(engine->catalog, job_demand(job), &set);
@@ -40,13 +65,18 @@ bool classes_join(struct engine *engine, struct job *job) {
         return true;
 }
 
-void classes_move(struct engine *engine, struct job *job, uint32_t closed) {
+/* The job is in no queue. */
+static void change(struct engine *engine, struct job *job, uint32_t closed) {
         struct route_set set = engine->classes[job->job_class].set;
-        classes_dequeue(engine, job);
         classes_leave(engine,
                       job); /* first: it may be the last one there, and its class the one that is needed */
         enter(engine, job, &set, closed);
-        classes_enqueue(engine, job, job->attempts > 0 || job->throttles > 0 || engine_pressed(engine, job));
+}
+
+void classes_move(struct engine *engine, struct job *job, uint32_t closed) {
+        classes_dequeue(engine, job);
+        change(engine, job, closed);
+        classes_enqueue(engine, job);
 }
 
 void classes_leave(struct engine *engine, struct job *job) {
@@ -56,34 +86,58 @@ void classes_leave(struct engine *engine, struct job *job) {
         job->job_class = NO_CLASS;
         if (--job_class->jobs > 0)
                 return;
-        CHECK(list_empty(&job_class->waiting));
+        CHECK(!classes_first(job_class));
         map_remove(&engine->by_class, job_class->key);
         list_append(&engine->free_classes, &job_class->link);
 }
 
-void classes_enqueue(struct engine *engine, struct job *job, bool first) {
+/* Behind all that are in the class, as most are when they come. */
+static bool comes_last(const struct job_class *job_class, const struct job *job) {
+        if (job->due_unix_ms != 0)
+                return false;
+        struct list *last = job_class->in_order.prev;
+        return last == &job_class->in_order || LIST_ENTRY(last, struct job, link)->arrival < job->arrival;
+}
+
+void classes_enqueue(struct engine *engine, struct job *job) {
+        const struct job_class *had = &engine->classes[job->job_class];
+        if (had->pressed != engine_pressed(engine, job))
+                change(engine, job, had->closed);
         struct job_class *job_class = &engine->classes[job->job_class];
-        if (list_empty(&job_class->waiting))
-                list_append(&engine->active[job_class->priority], &job_class->link);
-        if (first || list_empty(&job_class->waiting))
-                job_class->blocked_until_ns = INT64_MIN; /* another head: judge anew */
-        if (first)
-                list_prepend(&job_class->waiting, &job->link);
+        if (job->arrival == 0)
+                job->arrival = ++engine->arrivals;
+        job->due_unix_ms = job->spec->deadline_unix_ms;
+        if (comes_last(job_class, job))
+                list_append(&job_class->in_order, &job->link);
         else
-                list_append(&job_class->waiting, &job->link);
+                pairing_put(&job_class->waiting, &job->node);
+        if (classes_first(job_class) == job)
+                order_head(engine, job_class);
 }
 
 void classes_dequeue(struct engine *engine, struct job *job) {
         struct job_class *job_class = &engine->classes[job->job_class];
-        if (job_class->waiting.next == &job->link)
-                job_class->blocked_until_ns = INT64_MIN;
-        list_unlink(&job->link);
-        if (list_empty(&job_class->waiting))
-                list_unlink(&job_class->link);
+        bool first = classes_first(job_class) == job;
+        if (list_linked(&job->link))
+                list_unlink(&job->link);
+        else
+                pairing_remove(&job_class->waiting, &job->node);
+        if (first)
+                order_head(engine, job_class);
+}
+
+struct job *classes_first(const struct job_class *job_class) {
+        struct list *link = job_class->in_order.next;
+        struct pairing_node *node = pairing_first(&job_class->waiting);
+        struct job *came = link != &job_class->in_order ? LIST_ENTRY(link, struct job, link) : NULL;
+        struct job *other = node ? LIST_ENTRY(node, struct job, node) : NULL;
+        if (!came || !other)
+                return came ? came : other;
+        return job_before(other, came) ? other : came;
 }
 
 uint64_t classes_epoch(const struct engine *engine, const struct job_class *job_class) {
-        uint64_t sum = engine->epoch;
+        uint64_t sum = engine->epoch + engine->workspaces[job_class->workspace].gate.epoch;
         for (uint32_t i = 0; i < job_class->set.count; i++) {
                 uint32_t endpoint = job_class->set.endpoints[i];
                 sum += engine->endpoints[endpoint].gate.epoch + engine_provider(engine, endpoint)->epoch;

@@ -1,5 +1,5 @@
 #pragma once
-/* The queues of jobs that may run: one per class, grouped by priority. */
+/* The queues of jobs that may run, one per class: earliest deadline first, else in order of arrival. */
 #include "broker/core/engine_state.h"
 
 /*
@@ -8,10 +8,12 @@
  */
 bool classes_join(struct engine *engine, struct job *job);
 void classes_leave(struct engine *engine, struct job *job);
-/* Moves a WAITING job to the class of those to which the same places are closed. */
+/* Moves a WAITING job to the class of those to which the same places are closed, and that are as pressed. */
 void classes_move(struct engine *engine, struct job *job, uint32_t closed);
-/* Queues a job that is WAITING; `first` before the others: it has waited already. */
-void classes_enqueue(struct engine *engine, struct job *job, bool first);
+/* Queues a job that is WAITING; one that waited before keeps its place among its equals. */
+void classes_enqueue(struct engine *engine, struct job *job);
 void classes_dequeue(struct engine *engine, struct job *job);
-/* Changes when room may have come up for a class: at its endpoints, at their providers, or altogether. */
+/* Whose turn it is; NULL when no job waits. */
+struct job *classes_first(const struct job_class *job_class);
+/* Changes when room may have come up for a class: at its gates, or altogether. */
 uint64_t classes_epoch(const struct engine *engine, const struct job_class *job_class);

@@ -3,6 +3,7 @@
 #include "broker/base/check.h"
 #include "broker/base/money.h"
 #include "broker/core/classes.h"
+#include "broker/core/order.h"
 
 static int64_t max64(int64_t a, int64_t b) {
         return a > b ? a : b;
@@ -31,8 +32,8 @@ static const char *explain(enum failure failure) {
                                             "repeated (on_unknown_outcome: fail)",
                 [FAILURE_IDEMPOTENCY_CONFLICT] =
                         "another job with this idempotency key and another body came first",
-                [FAILURE_INPUT_TOO_LARGE] = "larger than the context or the tokens_per_minute limit of every "
-                                            "model that could do it",
+                [FAILURE_INPUT_TOO_LARGE] =
+                        "larger than the context or a limit of every model that could do it",
                 [FAILURE_INTERNAL] = "internal error",
         };
         return texts[failure] ? texts[failure] : "";
@@ -150,29 +151,27 @@ static void wait_again(struct engine *engine, struct job *job) {
         end_attempt(engine, job);
         engine_move(engine, job, JOB_WAITING);
         engine_arm(engine, job);
-        classes_enqueue(engine, job, true);
+        classes_enqueue(engine, job);
 }
 
 /* Room has come up at the endpoint. */
-static void bump(struct engine *engine, uint32_t endpoint) {
-        struct gate *provider = engine_provider(engine, endpoint);
-        engine->endpoints[endpoint].gate.epoch++;
-        if (provider->concurrency != INT64_MAX)
-                provider->epoch++;
+static void bump(struct engine *engine, const struct job *job) {
+        struct gates gates = engine_gates(engine, job, job->endpoint);
+        gates.items[0]->epoch++;
+        for (size_t i = 1; i < GATES_A_CALL; i++) /* shared: only where others can have waited for it */
+                gates.items[i]->epoch += gates.items[i]->concurrency != INT64_MAX;
         if (engine->in_flight + engine->opened + 1 >= engine->config.in_flight_max)
                 engine->epoch++;
 }
 
 /* Of an attempt that is opened: what it would have taken of its gates. */
 static void give_back(struct engine *engine, struct job *job) {
-        struct gate *gates[] = {&engine->endpoints[job->endpoint].gate,
-                                engine_provider(engine, job->endpoint)};
-        for (size_t i = 0; i < 2; i++) {
-                gates[i]->opened--;
-                gates[i]->opened_tokens -= job->tokens;
-        }
+        struct gates gates = engine_gates(engine, job, job->endpoint);
+        for (size_t i = 0; i < GATES_A_CALL; i++)
+                gate_unopen(gates.items[i], &job->amounts);
         engine->opened--;
-        bump(engine, job->endpoint);
+        order_returned(engine, engine_workspace(engine, job));
+        bump(engine, job);
 }
 
 void conclude_unsent(struct engine *engine, struct job *job) {
@@ -287,13 +286,13 @@ static int64_t asked_wait_ns(const struct answer *answer) {
         return min64(answer->wait_ns, WAIT_BELIEVED_NS);
 }
 
-/* Nothing of this limit for so long; when that is too long to wait for, the endpoint is paused. */
-static void block(struct engine *engine, struct job *job, struct limiter *limiter, int64_t wait_ns) {
+/* Nothing more there for so long; when that is too long to wait for, the endpoint is paused. */
+static void block(struct engine *engine, struct job *job, int64_t wait_ns) {
         int64_t until_ns = engine->time.now_ns + min64(wait_ns, WAIT_BELIEVED_NS);
         if (wait_ns > WAIT_HELD_NS)
                 health_pause(&engine->endpoints[job->endpoint].health, until_ns);
         else
-                limiter_block(limiter, until_ns);
+                gate_block(&engine->endpoints[job->endpoint].gate, until_ns);
 }
 
 /* It failed in a way that may pass: elsewhere at once, here after a back-off. */
@@ -343,7 +342,7 @@ static void throttled(struct engine *engine, struct job *job, const struct answe
         if (answer->wait_ns >= 0) {
                 int64_t wait_ns = asked_wait_ns(answer);
                 wait_ns += (int64_t)prng_below(&engine->prng, (uint64_t)(wait_ns / 10) + 1);
-                block(engine, job, &engine->endpoints[job->endpoint].gate.requests, wait_ns);
+                block(engine, job, wait_ns);
                 wait_again(engine, job);
                 return;
         }
@@ -437,24 +436,24 @@ static void learn(struct engine *engine, struct job *job, const struct answer *a
         if (answer->verdict == VERDICT_OK && usage->input_tokens >= 0)
                 health_observe_tokens(&state->health, job_demand(job)->input_tokens, input, output,
                                       answer->latency_ns);
-        int64_t more = input + output - job->tokens;
-        struct gate *provider = engine_provider(engine, job->endpoint);
-        if (more > 0) {
-                limiter_charge(&state->gate.tokens, more, now_ns);
-                limiter_charge(&provider->tokens, more, now_ns);
-        }
-        if (answer->requests_blocked_ns > 0)
-                block(engine, job, &state->gate.requests, answer->requests_blocked_ns);
-        if (answer->tokens_blocked_ns > 0)
-                block(engine, job, &state->gate.tokens, answer->tokens_blocked_ns);
+        struct amounts more = {{0}};
+        more.of[UNIT_TOKENS] = input + output - job->amounts.of[UNIT_TOKENS];
+        more.of[UNIT_AUDIO_MS] = believed(usage->audio_ms) - job->amounts.of[UNIT_AUDIO_MS];
+        more.of[UNIT_IMAGES] = believed(usage->images) - job->amounts.of[UNIT_IMAGES];
+        struct gates gates = engine_gates(engine, job, job->endpoint);
+        for (size_t i = 0; i < GATES_A_CALL; i++)
+                gate_charge(gates.items[i], &more, now_ns);
+        int64_t blocked_ns = max64(answer->requests_blocked_ns, answer->tokens_blocked_ns);
+        if (blocked_ns > 0)
+                block(engine, job, blocked_ns);
 }
 
 static void leave_endpoint(struct engine *engine, struct job *job) {
-        struct endpoint_state *state = &engine->endpoints[job->endpoint];
-        state->gate.in_flight--;
-        engine_provider(engine, job->endpoint)->in_flight--;
+        struct gates gates = engine_gates(engine, job, job->endpoint);
+        for (size_t i = 0; i < GATES_A_CALL; i++)
+                gates.items[i]->in_flight--;
         engine->in_flight--;
-        bump(engine, job->endpoint);
+        bump(engine, job);
 }
 
 void conclude_answer(struct engine *engine, struct job *job, const struct answer *answer) {

@@ -4,6 +4,8 @@
 #include "broker/base/money.h"
 #include "broker/core/classes.h"
 #include "broker/core/conclude.h"
+#include "broker/core/order.h"
+#include "workers/routing/limits.h"
 
 static int64_t max64(int64_t a, int64_t b) {
         return a > b ? a : b;
@@ -17,14 +19,6 @@ static int64_t believed(int64_t tokens) {
         return min64(max64(tokens, 0), TOKENS_BELIEVED);
 }
 
-/* The tighter limit of tokens per minute; 0: none. */
-static int64_t tokens_limit(const struct engine *engine, uint32_t endpoint) {
-        const struct limiter *own = &engine->endpoints[endpoint].gate.tokens;
-        const struct limiter *shared = &engine_provider(engine, endpoint)->tokens;
-        return own->whole == 0 || (shared->whole > 0 && shared->limit < own->limit) ? shared->limit
-                                                                                    : own->limit;
-}
-
 /*
  * Tokens that this call takes from the limits: providers charge the request's maximum at admission (reference
  * providers.md 0.9). Only what the job itself says can make it too large for a limit, not what was learned
@@ -35,42 +29,49 @@ static int64_t call_tokens(const struct engine *engine, const struct job *job, u
         const struct demand *demand = job_demand(job);
         bool said = demand->output_tokens_max >= 0;
         int64_t input = believed(demand->input_tokens), output = believed(demand->output_tokens_max);
-        int64_t guess = (int64_t)((double)input * health->tokens_ratio) +
-                        (said ? output : (int64_t)health->output_tokens);
-        int64_t limit = tokens_limit(engine, endpoint);
-        return limit > 0 && guess > limit && input + output <= limit ? limit : guess;
+        int64_t tokens = (int64_t)((double)input * health->tokens_ratio) +
+                         (said ? output : (int64_t)health->output_tokens);
+        struct gates gates = engine_gates(engine, job, endpoint);
+        for (size_t i = 0; i < GATES_A_CALL; i++)
+                tokens = gate_tokens(gates.items[i], tokens, input + output);
+        return tokens;
 }
 
-static int64_t gate_when(struct gate *gate, int64_t calls, int64_t tokens, int64_t now_ns) {
-        return max64(limiter_when(&gate->requests, calls, now_ns),
-                     limiter_when(&gate->tokens, tokens, now_ns));
+/*
+ * What the call takes from every limit there is. Audio whose length nobody knows yet is corrected after it.
+ */
+static struct amounts call_amounts(const struct engine *engine, const struct job *job, uint32_t endpoint) {
+        const struct demand *demand = job_demand(job);
+        struct amounts amounts = {{[UNIT_CALLS] = 1}};
+        amounts.of[UNIT_TOKENS] = call_tokens(engine, job, endpoint);
+        if (demand->kind == KIND_TRANSCRIPTIONS || demand->kind == KIND_TRANSLATIONS)
+                amounts.of[UNIT_AUDIO_MS] =
+                        demand->audio_ms < 0 ? AUDIO_GUESS_MS : believed(demand->audio_ms);
+        if (demand->kind == KIND_IMAGES || demand->kind == KIND_IMAGE_EDITS)
+                amounts.of[UNIT_IMAGES] = max64(believed(demand->images), 1);
+        return amounts;
 }
 
 /* When the limits would admit one call; with `behind_opened`, one behind those that are opened already. */
-static int64_t permit_when(struct engine *engine, uint32_t endpoint, int64_t tokens, bool behind_opened) {
-        struct gate *own = &engine->endpoints[endpoint].gate, *shared = engine_provider(engine, endpoint);
-        int64_t now_ns = engine->time.now_ns;
-        if (!behind_opened)
-                return max64(gate_when(own, 1, tokens, now_ns), gate_when(shared, 1, tokens, now_ns));
-        return max64(gate_when(own, 1 + (int64_t)own->opened, tokens + own->opened_tokens, now_ns),
-                     gate_when(shared, 1 + (int64_t)shared->opened, tokens + shared->opened_tokens, now_ns));
+static int64_t permit_when(const struct gates *gates, const struct amounts *amounts, bool behind_opened,
+                           int64_t now_ns) {
+        int64_t when_ns = now_ns;
+        for (size_t i = 0; i < GATES_A_CALL; i++)
+                when_ns = max64(when_ns, gate_when(gates->items[i], amounts, behind_opened, now_ns));
+        return when_ns;
 }
 
-static int64_t room_to_call(const struct engine *engine, uint32_t endpoint) {
+/*
+ * How many calls an endpoint could take by concurrency; with `behind_opened`, besides what is opened already.
+ * The workspace of a job has its say apart.
+ */
+static int64_t room_at(const struct engine *engine, uint32_t endpoint, bool behind_opened) {
         const struct endpoint_state *state = &engine->endpoints[endpoint];
-        const struct gate *own = &state->gate, *shared = engine_provider(engine, endpoint);
-        int64_t room = min64(health_window(&state->health), own->concurrency) - own->in_flight;
-        room = min64(room, shared->concurrency - shared->in_flight);
-        return min64(room, (int64_t)engine->config.in_flight_max - engine->in_flight);
-}
-
-/* The same, less what is opened already. */
-static int64_t room_to_open(const struct engine *engine, uint32_t endpoint) {
-        const struct endpoint_state *state = &engine->endpoints[endpoint];
-        const struct gate *own = &state->gate, *shared = engine_provider(engine, endpoint);
-        int64_t room = min64(health_window(&state->health), own->concurrency) - own->in_flight - own->opened;
-        room = min64(room, shared->concurrency - shared->in_flight - shared->opened);
-        return min64(room, (int64_t)engine->config.in_flight_max - engine->in_flight - engine->opened);
+        int64_t opened = behind_opened ? state->gate.opened : 0, all = behind_opened ? engine->opened : 0;
+        int64_t room = health_window(&state->health) - state->gate.in_flight - opened;
+        room = min64(room, gate_room(&state->gate, behind_opened));
+        room = min64(room, gate_room(engine_provider(engine, endpoint), behind_opened));
+        return min64(room, (int64_t)engine->config.in_flight_max - engine->in_flight - all);
 }
 
 /*
@@ -93,13 +94,16 @@ static void view_limits(struct engine *engine, const struct job *job, uint32_t e
                         struct route_state *view) {
         const struct endpoint_state *state = &engine->endpoints[endpoint];
         int64_t now_ns = engine->time.now_ns;
-        int64_t tokens = call_tokens(engine, job, endpoint);
-        int64_t permit_ns = permit_when(engine, endpoint, tokens, false);
+        struct amounts amounts = call_amounts(engine, job, endpoint);
+        struct gates gates = engine_gates(engine, job, endpoint);
+        int64_t permit_ns = permit_when(&gates, &amounts, false, now_ns);
         int64_t queued_ns = permit_ns;
         if (permit_ns != LIMITER_NEVER && engine->opened > 0)
-                queued_ns = permit_when(engine, endpoint, tokens, true);
+                queued_ns = permit_when(&gates, &amounts, true, now_ns);
         int64_t ahead_ns = opens_ahead(job) ? OPEN_AHEAD_NS : 0;
-        bool full = room_to_open(engine, endpoint) + open_ahead(engine, job) <= 0;
+        const struct gate *workspace = &engine->workspaces[engine_workspace(engine, job)].gate;
+        bool full = room_at(engine, endpoint, true) + open_ahead(engine, job) <= 0 ||
+                    gate_room(workspace, true) <= 0;
         full = full || (state->health.state == BREAKER_HALF_OPEN && state->gate.opened > 0);
         if (!full && queued_ns - ahead_ns <= now_ns)
                 return;
@@ -162,16 +166,13 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
         if (candidate->cost_known)
                 job->exposure_picousd =
                         max64(candidate->cost_ceiling_picousd, candidate->cost_expected_picousd);
-        job->tokens = call_tokens(engine, job, candidate->endpoint);
+        job->amounts = call_amounts(engine, job, candidate->endpoint);
         job->outcome.decision.chosen = true;
         job->outcome.decision.chosen_endpoint = candidate->endpoint;
         job->outcome.decision.chosen_model = candidate->model;
-        struct gate *gates[] = {&engine->endpoints[job->endpoint].gate,
-                                engine_provider(engine, job->endpoint)};
-        for (size_t i = 0; i < 2; i++) {
-                gates[i]->opened++;
-                gates[i]->opened_tokens += job->tokens;
-        }
+        struct gates gates = engine_gates(engine, job, job->endpoint);
+        for (size_t i = 0; i < GATES_A_CALL; i++)
+                gate_open(gates.items[i], &job->amounts);
         engine->opened++;
         struct command *command = engine_command(engine, job, COMMAND_OPEN, true);
         command->key = job->key;
@@ -287,94 +288,52 @@ static void rank(struct engine *engine, struct job *job, const struct job_class 
         record_decision(job, out_route, seed);
 }
 
-/*
- * true: the head went somewhere, look at the next one. out_more: to another class, which must be looked at
- * too.
- */
-static bool open_head(struct engine *engine, struct job_class *job_class, bool *out_more) {
-        struct job *job = LIST_ENTRY(job_class->waiting.next, struct job, link);
+/* The first job of the class whose turn it is goes somewhere, or the class is blocked. */
+static void open_first(struct engine *engine, const struct turn *turn) {
+        struct job_class *job_class = turn->job_class;
+        struct job *job = classes_first(job_class);
         struct route route;
         rank(engine, job, job_class, &route);
         if (route.usable == 0) {
                 refuse(engine, job, &route);
-                return true;
+                return;
         }
         int64_t wake_ns = NEVER_NS;
         const struct candidate *candidate = pick(engine, job, &route, &wake_ns);
+        uint32_t closed = closed_places(job, &route);
         if (candidate) {
                 open_at(engine, job, candidate);
-                return true;
-        }
-        if (job->tried) { /* nobody else can take it now */
+                order_opened(engine, turn, candidate->endpoint);
+        } else if (job->tried) { /* nobody else can take it now */
                 classes_dequeue(engine, job);
                 conclude_back_off(engine, job);
-                return true;
-        }
-        uint32_t closed = closed_places(job, &route);
-        if (closed != job_class->closed) { /* what holds it need not hold the others */
+        } else if (closed != job_class->closed) { /* what holds it need not hold the others */
                 classes_move(engine, job, closed);
-                *out_more = true;
-                return true;
+        } else {
+                order_block(engine, job_class, wake_ns);
         }
-        job_class->blocked_until_ns = wake_ns;
-        job_class->blocked_epoch = classes_epoch(engine, job_class);
-        return false;
-}
-
-static void open_class(struct engine *engine, struct job_class *job_class, bool *out_more) {
-        if (job_class->blocked_until_ns > engine->time.now_ns &&
-            job_class->blocked_epoch == classes_epoch(engine, job_class)) {
-                engine_wake_at(engine, job_class->blocked_until_ns);
-                return;
-        }
-        for (int i = 0; i < CLASS_BURST && !list_empty(&job_class->waiting); i++) {
-                if (!engine_out_room(engine, 2))
-                        return;
-                if (!open_head(engine, job_class, out_more)) {
-                        engine_wake_at(engine, job_class->blocked_until_ns);
-                        return;
-                }
-        }
-        if (list_empty(&job_class->waiting))
-                return;
-        *out_more = true;
-        list_unlink(&job_class->link);
-        list_append(&engine->active[job_class->priority], &job_class->link);
-}
-
-static bool open_priority(struct engine *engine, struct list *active) {
-        bool more = false;
-        struct list *last = active->prev, *next;
-        for (struct list *link = active->next; link != active; link = next) {
-                next = link->next;
-                bool at_last = link == last;
-                open_class(engine, LIST_ENTRY(link, struct job_class, link), &more);
-                if (at_last)
-                        break;
-        }
-        return more;
 }
 
 void dispatch_open(struct engine *engine) {
         int64_t room = (int64_t)engine->config.in_flight_max + engine->config.open_ahead;
-        if (engine->draining || engine->held || room <= (int64_t)engine->in_flight + engine->opened)
+        if (engine->draining || engine->held)
                 return;
-        for (int priority = PRIORITIES - 1; priority >= 0; priority--)
-                while (!list_empty(&engine->active[priority]) && engine_out_room(engine, 2))
-                        if (!open_priority(engine, &engine->active[priority]))
-                                break;
+        order_wake(engine);
+        while (room > (int64_t)engine->in_flight + engine->opened && engine_out_room(engine, 2)) {
+                struct turn turn = order_next(engine);
+                if (!turn.job_class)
+                        return;
+                open_first(engine, &turn);
+        }
 }
 
-static void call_now(struct engine *engine, struct job *job, int64_t tokens) {
+static void call_now(struct engine *engine, struct job *job, const struct gates *gates,
+                     const struct amounts *amounts) {
         struct endpoint_state *state = &engine->endpoints[job->endpoint];
         int64_t now_ns = engine->time.now_ns;
-        struct gate *gates[] = {&state->gate, engine_provider(engine, job->endpoint)};
-        for (size_t i = 0; i < 2; i++) {
-                gates[i]->opened--;
-                gates[i]->opened_tokens -= job->tokens;
-                limiter_take(&gates[i]->requests, 1, now_ns);
-                limiter_take(&gates[i]->tokens, tokens, now_ns);
-                gates[i]->in_flight++;
+        for (size_t i = 0; i < GATES_A_CALL; i++) {
+                gate_unopen(gates->items[i], &job->amounts);
+                gate_take(gates->items[i], amounts, now_ns);
         }
         health_started(&state->health, now_ns);
         engine->opened--;
@@ -382,7 +341,7 @@ static void call_now(struct engine *engine, struct job *job, int64_t tokens) {
         engine->pace_calls++;
         list_unlink(&job->link);
         engine_move(engine, job, JOB_CALLING);
-        job->tokens = tokens;
+        job->amounts = *amounts;
         job->pinned = !job_demand(job)->prefs.allow_fallbacks && job_demand(job)->prefs.order.count == 0;
         job->attempts++;
         job->outcome.queued_ns = now_ns - job->admitted_ns;
@@ -397,25 +356,29 @@ static void call_now(struct engine *engine, struct job *job, int64_t tokens) {
         engine_arm(engine, job);
 }
 
-/* false: the head must wait, or the queue is empty. */
-static bool call_head(struct engine *engine, struct endpoint_state *state) {
-        struct job *job = LIST_ENTRY(state->ready.next, struct job, link);
+/*
+ * One that is ready. false: it waits, and so do those behind it, unless it is only its own workspace that has
+ * no room: then out_passed.
+ */
+static bool call_ready(struct engine *engine, struct job *job, bool *out_passed) {
         int64_t now_ns = engine->time.now_ns;
-        if (room_to_call(engine, job->endpoint) <= 0)
-                return false;
-        int64_t tokens = call_tokens(engine, job, job->endpoint);
-        int64_t permit_ns = permit_when(engine, job->endpoint, tokens, false);
+        struct gates gates = engine_gates(engine, job, job->endpoint);
+        const struct gate *workspace = gates.items[GATES_A_CALL - 1];
+        struct amounts amounts = call_amounts(engine, job, job->endpoint);
+        int64_t permit_ns = permit_when(&gates, &amounts, false, now_ns);
         if (permit_ns > now_ns + READY_PATIENCE_NS ||
             route_check(engine->catalog, job_demand(job), job->endpoint, engine->time.now_unix_ms) !=
                     EXCLUSION_NONE) {
                 conclude_unsent(engine, job);
                 return true;
         }
-        if (permit_ns > now_ns) {
+        *out_passed = gate_room(workspace, false) <= 0 ||
+                      gate_when(gates.items[GATES_A_CALL - 1], &amounts, false, now_ns) > now_ns;
+        if (permit_ns > now_ns)
                 engine_wake_at(engine, permit_ns);
+        if (permit_ns > now_ns || *out_passed)
                 return false;
-        }
-        call_now(engine, job, tokens);
+        call_now(engine, job, &gates, &amounts);
         return true;
 }
 
@@ -427,11 +390,19 @@ static void withdraw(struct engine *engine, struct endpoint_state *state) {
 
 static void call_endpoint(struct engine *engine, struct endpoint_state *state) {
         int64_t now_ns = engine->time.now_ns;
+        uint32_t endpoint = (uint32_t)(state - engine->endpoints);
         if (engine->draining || health_when(&state->health, now_ns) > now_ns)
                 withdraw(engine, state);
-        while (!list_empty(&state->ready) && engine_out_room(engine, 2))
-                if (health_when(&state->health, now_ns) > now_ns || !call_head(engine, state))
+        struct list *next;
+        for (struct list *link = state->ready.next; link != &state->ready; link = next) {
+                next = link->next;
+                bool passed = false;
+                if (!engine_out_room(engine, 2) || health_when(&state->health, now_ns) > now_ns ||
+                    room_at(engine, endpoint, false) <= 0)
                         break;
+                if (!call_ready(engine, LIST_ENTRY(link, struct job, link), &passed) && !passed)
+                        break;
+        }
         if (list_empty(&state->ready))
                 list_unlink(&state->ready_link);
 }

@@ -7,25 +7,42 @@
 #include "broker/core/conclude.h"
 #include "broker/core/dispatch.h"
 #include "broker/core/engine_state.h"
+#include "broker/core/order.h"
 
 #include <stdlib.h>
 
-#define MINUTE_NS (60 * NS_PER_S)
+static uint32_t count_limiters(const struct catalog *catalog) {
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < catalog->providers_count; i++)
+                count += gate_limiters(&catalog->providers[i].limits);
+        for (uint32_t i = 0; i < catalog->endpoints_count; i++)
+                count += gate_limiters(&catalog->endpoints[i].limits);
+        for (uint32_t i = 0; i < catalog->workspaces_count; i++)
+                count += gate_limiters(&catalog->workspaces[i].limits);
+        return count;
+}
 
-static void gate_init(struct gate *gate, const struct limits_spec *limits, int64_t now_ns) {
-        limiter_init(&gate->requests, limits->requests_per_minute, MINUTE_NS, now_ns);
-        limiter_init(&gate->tokens, limits->tokens_per_minute, MINUTE_NS, now_ns);
-        gate->concurrency = limits->concurrency > 0 ? limits->concurrency : INT64_MAX;
+static void init_gates(struct engine *engine) {
+        static const struct limits_spec none;
+        const struct catalog *catalog = engine->catalog;
+        int64_t now_ns = engine->time.now_ns;
+        struct limiter *limiters = engine->limiters;
+        for (uint32_t i = 0; i < catalog->providers_count; i++)
+                limiters = gate_init(&engine->providers[i], &catalog->providers[i].limits, limiters, now_ns);
+        for (uint32_t i = 0; i < catalog->endpoints_count; i++)
+                limiters = gate_init(&engine->endpoints[i].gate, &catalog->endpoints[i].limits, limiters,
+                                     now_ns);
+        for (uint32_t i = 0; i < engine->workspaces_count; i++) {
+                bool named = i < catalog->workspaces_count;
+                limiters = gate_init(&engine->workspaces[i].gate,
+                                     named ? &catalog->workspaces[i].limits : &none, limiters, now_ns);
+        }
 }
 
 static void init_endpoints(struct engine *engine) {
-        const struct catalog *catalog = engine->catalog;
         int64_t now_ns = engine->time.now_ns;
-        for (uint32_t i = 0; i < catalog->providers_count; i++)
-                gate_init(&engine->providers[i], &catalog->providers[i].limits, now_ns);
-        for (uint32_t i = 0; i < catalog->endpoints_count; i++) {
+        for (uint32_t i = 0; i < engine->catalog->endpoints_count; i++) {
                 struct endpoint_state *state = &engine->endpoints[i];
-                gate_init(&state->gate, &catalog->endpoints[i].limits, now_ns);
                 list_init(&state->ready);
                 health_init(&state->health, engine->config.in_flight_max, engine->config.retry_share, now_ns);
         }
@@ -35,8 +52,6 @@ static void init_lists(struct engine *engine) {
         list_init(&engine->free_jobs);
         list_init(&engine->free_classes);
         list_init(&engine->ready_endpoints);
-        for (int i = 0; i < PRIORITIES; i++)
-                list_init(&engine->active[i]);
         for (uint32_t i = 0; i < engine->config.jobs_max; i++) {
                 list_append(&engine->free_jobs, &engine->jobs[i].link);
                 list_append(&engine->free_classes, &engine->classes[i].link);
@@ -63,12 +78,18 @@ struct engine *engine_new(const struct catalog *catalog, const struct engine_con
         engine->classes = calloc(jobs_max, sizeof(*engine->classes));
         engine->endpoints = calloc(catalog->endpoints_count + 1, sizeof(*engine->endpoints));
         engine->providers = calloc(catalog->providers_count + 1, sizeof(*engine->providers));
+        engine->workspaces_count = catalog->workspaces_count > 0 ? catalog->workspaces_count : 1;
+        engine->workspaces = calloc(engine->workspaces_count, sizeof(*engine->workspaces));
+        engine->limiters = calloc(count_limiters(catalog) + 1, sizeof(*engine->limiters));
         if (!engine->jobs || !engine->classes || !engine->endpoints || !engine->providers ||
-            !map_init(&engine->by_key, jobs_max) || !map_init(&engine->by_class, jobs_max) ||
-            !heap_init(&engine->timers, jobs_max))
+            !engine->workspaces || !engine->limiters || !map_init(&engine->by_key, jobs_max) ||
+            !map_init(&engine->by_class, jobs_max) || !heap_init(&engine->timers, jobs_max))
                 return engine_free(engine);
+        engine->share_since_ns = now.now_ns;
         init_lists(engine);
+        init_gates(engine);
         init_endpoints(engine);
+        order_init(engine);
         prng_init(&engine->prng, config->seed);
         return engine;
 }
@@ -83,6 +104,8 @@ struct engine *engine_free(struct engine *engine) {
         free(engine->classes);
         free(engine->endpoints);
         free(engine->providers);
+        free(engine->workspaces);
+        free(engine->limiters);
         free(engine);
         return NULL;
 }
@@ -193,14 +216,13 @@ static void expire(struct engine *engine, struct job *job) {
                 conclude_without_answer(engine, job, FAILURE_DEADLINE_EXCEEDED);
                 return;
         }
-        bool first = !job->early;
         job->early = false;
         if (job->state == JOB_WAITING)
-                classes_dequeue(engine, job); /* half of its time has gone: before the others */
+                classes_dequeue(engine, job); /* half of its time has gone: it may go where others wait */
         else
                 engine_move(engine, job, JOB_WAITING);
         engine_arm(engine, job);
-        classes_enqueue(engine, job, first);
+        classes_enqueue(engine, job);
 }
 
 static void run_timers(struct engine *engine) {
@@ -332,50 +354,17 @@ void engine_each_idle(const struct engine *engine, int64_t longer_than_ns,
         }
 }
 
-/* Part i of `whole` of a limit: whole numbers whose sum is the limit. */
-static int64_t share_of(int64_t limit, uint32_t part, uint32_t whole) {
-        int64_t each = limit / whole, rest = limit % whole;
-        return each + rest * (part + 1) / whole - rest * part / whole;
-}
-
-struct share {
-        int64_t by_kind[3];
-};
-
-static struct share share_sum(int64_t limit, const struct limit_part *parts, size_t count, uint32_t whole) {
-        struct share share = {{0}};
-        for (size_t i = 0; i < count; i++)
-                share.by_kind[parts[i].kind] += share_of(limit, parts[i].part, whole);
-        return share;
-}
-
-static void gate_share(struct gate *gate, const struct limits_spec *limits, const struct limit_part *parts,
-                       size_t count, uint32_t whole, int64_t now_ns) {
-        struct share share = share_sum(gate->requests.whole, parts, count, whole);
-        limiter_share(&gate->requests, share.by_kind[PART_KEPT], share.by_kind[PART_FRESH],
-                      share.by_kind[PART_USED], now_ns);
-        share = share_sum(gate->tokens.whole, parts, count, whole);
-        limiter_share(&gate->tokens, share.by_kind[PART_KEPT], share.by_kind[PART_FRESH],
-                      share.by_kind[PART_USED], now_ns);
-        if (limits->concurrency > 0) {
-                share = share_sum(limits->concurrency, parts, count, whole);
-                gate->concurrency =
-                        share.by_kind[PART_KEPT] + share.by_kind[PART_FRESH] + share.by_kind[PART_USED];
-        }
-        gate->epoch++;
-}
-
 void engine_share(struct engine *engine, struct engine_time now, const struct limit_part *parts, size_t count,
                   uint32_t whole) {
         const struct catalog *catalog = engine->catalog;
         CHECK(now.now_ns >= engine->time.now_ns && whole > 0 && count <= whole);
         engine->time = now;
         for (uint32_t i = 0; i < catalog->providers_count; i++)
-                gate_share(&engine->providers[i], &catalog->providers[i].limits, parts, count, whole,
-                           now.now_ns);
+                gate_share(&engine->providers[i], parts, count, whole, now.now_ns);
         for (uint32_t i = 0; i < catalog->endpoints_count; i++)
-                gate_share(&engine->endpoints[i].gate, &catalog->endpoints[i].limits, parts, count, whole,
-                           now.now_ns);
+                gate_share(&engine->endpoints[i].gate, parts, count, whole, now.now_ns);
+        for (uint32_t i = 0; i < engine->workspaces_count; i++)
+                gate_share(&engine->workspaces[i].gate, parts, count, whole, now.now_ns);
         engine->wake_ns = now.now_ns;
 }
 
@@ -407,7 +396,7 @@ static uint32_t only_endpoint(const struct job *job, const struct job_class *job
         const struct routing_prefs *prefs = &job_demand(job)->prefs;
         if (prefs->allow_fallbacks || prefs->order.count > 0 || job->state != JOB_WAITING)
                 return UINT32_MAX;
-        const struct job *head = LIST_ENTRY(job_class->waiting.next, struct job, link);
+        const struct job *head = classes_first(job_class);
         return head->outcome.decision.count > 0 ? head->outcome.decision.candidates[0].endpoint : UINT32_MAX;
 }
 

@@ -2,24 +2,15 @@
 /* The inside of the engine, for the files of this folder only. */
 #include "broker/base/heap.h"
 #include "broker/base/map.h"
+#include "broker/base/pairing.h"
 #include "broker/core/engine.h"
+#include "broker/core/gate.h"
 #include "broker/core/job.h"
 #include "broker/core/limits.h"
 #include "workers/routing/health.h"
-#include "workers/routing/limiter.h"
 
 #define NEVER_NS INT64_MAX
 #define NO_CLASS UINT32_MAX
-
-/* Calls per minute, tokens per minute and calls at a time, of an endpoint or of a provider. */
-struct gate {
-        struct limiter requests, tokens;
-        int64_t concurrency; /* INT64_MAX: no limit */
-        uint32_t in_flight;
-        uint32_t opened;       /* jobs OPENING or READY: they will want a permit each */
-        int64_t opened_tokens; /* and these tokens together */
-        uint64_t epoch;        /* changes when room may have come up */
-};
 
 struct endpoint_state {
         struct gate gate;
@@ -27,22 +18,55 @@ struct endpoint_state {
         struct list ready;      /* jobs with a durable attempt */
         struct list ready_link; /* in engine.ready_endpoints while `ready` is not empty */
         struct endpoint_stats stats;
+        uint64_t openings; /* jobs opened here */
 };
+
+/* Who pays: its limits, and its turn among the others (order.h). */
+struct workspace_state {
+        struct gate gate;
+        struct pairing_node node;          /* in engine.by_share while `priorities` is not 0 */
+        struct pairing ranked[PRIORITIES]; /* classes that may start a job */
+        struct pairing by_age;             /* all of these, the one that was served longest ago first */
+        uint32_t priorities;               /* bit per priority: there are any */
+        uint32_t waiting;                  /* classes with jobs, blocked ones too */
+        uint32_t since_guarantee;          /* jobs opened since the last one out of its rank */
+        int64_t weight;
+        int64_t had, call_cost; /* what it has had of late, and what a call adds to that: by its weight */
+};
+
+enum class_place { CLASS_IDLE, CLASS_RUNNABLE, CLASS_BLOCKED }; /* IDLE: no job waits */
 
 /*
  * Jobs that differ in nothing that routing looks at first: one queue, one list of endpoints. A job that
  * cannot start and to which places are closed that are open to the others (too long for a context, refused
- * there) moves to a class of its like, so that it holds only these.
+ * there) moves to a class of its like, so that it holds only these. So does one whose deadline presses, since
+ * it may go where the others wait; and those without a deadline are apart from those with one, behind which
+ * they stand but must not starve.
  */
 struct job_class {
-        struct list link; /* in engine.active[priority] while jobs wait, else in engine.idle_classes */
-        struct list waiting;
+        struct list link; /* in engine.blocked, or in engine.free_classes */
+        /* RUNNABLE: in its workspace's queues, and in engine.by_age */
+        struct pairing_node ranked, aged, aged_of_all;
+        /*
+         * Jobs without a deadline that came one after the other, and all others: the first is the first of
+         * one.
+         */
+        struct list in_order;
+        struct pairing waiting;
         struct key128 key;
         struct route_set set;
-        uint32_t closed;          /* bit per place of the set: not for these jobs */
-        uint32_t jobs;            /* inside the engine, in whatever state */
-        uint32_t priority;        /* index into engine.active */
-        int64_t blocked_until_ns; /* the head cannot start before, unless */
+        uint32_t closed;    /* bit per place of the set: not for these jobs */
+        uint32_t jobs;      /* inside the engine, in whatever state */
+        bool pressed;       /* half of the time that they had has gone */
+        uint32_t workspace; /* index in engine.workspaces */
+        uint32_t priority;  /* from 0 */
+        enum class_place place;
+        int64_t deadline_unix_ms; /* of the first job; 0: none */
+        uint64_t round;           /* its place in turn among its like */
+        uint64_t served;          /* engine.openings when it had its last turn, or came */
+        uint64_t passed;          /* and the sum of openings at its places then */
+        uint32_t burst;           /* jobs opened in this turn of its round */
+        int64_t blocked_until_ns; /* BLOCKED: the first job cannot start before, unless */
         uint64_t blocked_epoch;   /* classes_epoch() changes */
 };
 
@@ -71,8 +95,16 @@ struct engine {
         struct job_class *classes;
         struct list free_classes;
         struct map by_class;
-        struct list active[PRIORITIES]; /* highest priority last */
+        struct workspace_state *workspaces; /* one at least */
+        uint32_t workspaces_count;
+        struct list blocked;             /* classes */
+        struct pairing by_share, by_age; /* workspaces and classes that may start a job; see order.h */
+        uint64_t arrivals, rounds, openings;
+        int64_t weight_waiting; /* of workspaces with jobs that wait, together */
+        int64_t share_now;      /* what the workspace had that had the last turn */
+        int64_t share_since_ns; /* what workspaces had was halved last */
 
+        struct limiter *limiters; /* of all gates */
         struct endpoint_state *endpoints;
         struct gate *providers;
         struct list ready_endpoints;
@@ -100,6 +132,23 @@ static inline const struct demand *job_demand(const struct job *job) {
 /* The gate of the provider behind an endpoint. */
 static inline struct gate *engine_provider(const struct engine *engine, uint32_t endpoint) {
         return &engine->providers[engine->catalog->endpoints[endpoint].provider];
+}
+
+static inline uint32_t engine_workspace(const struct engine *engine, const struct job *job) {
+        uint32_t workspace = job_demand(job)->workspace;
+        return workspace < engine->workspaces_count ? workspace : 0;
+}
+
+enum { GATES_A_CALL = 3 };
+/* What a call passes. */
+struct gates {
+        struct gate *items[GATES_A_CALL];
+};
+
+static inline struct gates engine_gates(const struct engine *engine, const struct job *job,
+                                        uint32_t endpoint) {
+        return (struct gates){{&engine->endpoints[endpoint].gate, engine_provider(engine, endpoint),
+                               &engine->workspaces[engine_workspace(engine, job)].gate}};
 }
 
 void engine_move(struct engine *engine, struct job *job, enum job_state to);

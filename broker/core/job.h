@@ -4,6 +4,8 @@
  * change the state and allows what schemas/states.def lists, nothing else.
  */
 #include "broker/base/list.h"
+#include "broker/base/pairing.h"
+#include "broker/core/gate.h"
 #include "broker/core/job_spec.h"
 #include "broker/core/outcome.h"
 
@@ -17,7 +19,11 @@ enum job_state {
 };
 
 struct job {
-        struct list link; /* WAITING: in its class. READY: in its endpoint's queue. FREE: in the free list */
+        /* WAITING: in one of the two queues of its class. READY: in its endpoint's. FREE: in the free list */
+        struct list link;
+        struct pairing_node node;
+        int64_t due_unix_ms; /* of the spec; 0: none */
+        uint64_t arrival;    /* its place among its equals */
         struct job_spec *spec;
         struct key128 key; /* spec->key, or spec->alias once it is a conflict */
         enum job_state state;
@@ -39,7 +45,7 @@ struct job {
         bool spent_unknown;       /* some of them at an unknown price */
         uint32_t endpoint, place; /* from OPENING to the end of the call */
         uint8_t model;
-        int64_t tokens;           /* that this call takes, or took, from the limits */
+        struct amounts amounts;   /* that this call takes, or took, from the limits */
         int64_t exposure_picousd; /* of this call */
         struct outcome outcome;
 };

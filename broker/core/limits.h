@@ -22,6 +22,10 @@ enum {
          * another's.
          */
         CLASS_BURST = 16,
+        /* One job in so many is of the class that has waited longest: a low priority is late, not never. */
+        GUARANTEE = 16,
+        /* Of workspaces: the most that one can have of another's turns. */
+        WEIGHT_MAX = 1000000,
         /* Priorities of messages.md, -10 to 10. */
         PRIORITY_MIN = -10,
         PRIORITY_MAX = 10,
@@ -86,3 +90,8 @@ _Static_assert(UNUSABLES_MAX < THROTTLES_MAX, "an unusable answer costs more tha
  * A job whose own history blocks it looks again that often, so that it does not hold the others of its class.
  */
 #define LOOK_AGAIN_NS (INT64_C(1) * 1000000000)
+/*
+ * The shares of workspaces look back about that long: whoever could not use its share, or used what nobody
+ * else wanted, is even with the others again soon.
+ */
+#define SHARE_HALF_LIFE_NS (INT64_C(30) * 1000000000)

@@ -8,9 +8,9 @@
 struct part {
         uint32_t partition, epoch;
         bool owned, active, leaving, released;
-        bool started; /* the window has its beginning */
-        bool shared;  /* its part of the limits is in use here */
-        bool fresh;
+        bool started;    /* the window has its beginning */
+        bool shared;     /* its part of the limits is in use here */
+        int64_t free_ms; /* nobody had it for so long before it came; INT64_MAX: ever */
         struct window window;
         uint64_t mark_handed, source_high;
         uint32_t inside; /* jobs of it in the engine */

@@ -14,6 +14,8 @@ enum {
         REPORTS_MAX = 16,      /* of the group, in a turn */
 };
 #define RESTORE_AGAIN_NS (5 * NS_PER_S) /* after a failed one */
+/* The shortest window of a limit: until it has passed, what the last owner used of a part counts. */
+#define LIMIT_WINDOW_MS INT64_C(60000)
 
 void membership_tell_owner(struct record_intake *intake, struct part *part, bool released) {
         struct publication *publication = intake_publish(intake, PUBLICATION_OWNER, part);
@@ -35,6 +37,16 @@ static int by_partition(const void *a, const void *b) {
         return (*x > *y) - (*x < *y);
 }
 
+/* Its part of the limits. */
+static struct limit_part share_part(const struct part *part) {
+        struct limit_part share = {.part = part->partition, .kind = PART_KEPT};
+        if (part->shared)
+                return share;
+        share.kind = part->free_ms > LIMIT_WINDOW_MS ? PART_FRESH : PART_USED;
+        share.free_ns = part->free_ms < INT64_MAX / NS_PER_MS ? part->free_ms * NS_PER_MS : INT64_MAX;
+        return share;
+}
+
 void membership_share(struct record_intake *intake) {
         size_t count = 0;
         uint32_t whole = consumer_partitions(intake->consumer);
@@ -44,8 +56,7 @@ void membership_share(struct record_intake *intake) {
                 struct part *part = intake->parts[intake->owned[i]];
                 if (!part->active || part->partition >= whole)
                         continue;
-                enum part_kind kind = part->shared ? PART_KEPT : part->fresh ? PART_FRESH : PART_USED;
-                intake->shares[count++] = (struct limit_part){part->partition, kind};
+                intake->shares[count++] = share_part(part);
                 part->shared = true;
         }
         intake->whole = whole;
@@ -234,7 +245,7 @@ static void restored(struct record_intake *intake, struct restored *restored) {
                 return;
         }
         part->active = true;
-        part->fresh = restored->fresh;
+        part->free_ms = restored->free_ms;
         part->source_high = restored->source_high;
         part->restore_ns = restored->took_ns;
         part->started = restored->committed;

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A limit per minute slides in that time; until then what the last owner used of it counts. */
-#define LIMIT_WINDOW_MS      INT64_C(60000)
 #define COMMITTED_TIMEOUT_NS (60 * NS_PER_S)
 
 /* ---- reading the state topic into the store ---- */
@@ -43,7 +41,7 @@ static struct error *load_settled(struct reading *reading, const struct state_se
 }
 
 static void note_owner(struct restored *restored, const struct state_owner *owner) {
-        restored->fresh = owner->released && clock_now_unix_ms() - owner->since_unix_ms > LIMIT_WINDOW_MS;
+        restored->free_ms = owner->released ? clock_now_unix_ms() - owner->since_unix_ms : 0;
 }
 
 static struct error *load_record(void *userdata, const struct changelog_record *record) {
@@ -96,7 +94,7 @@ struct error *restore_catch_up(struct store *store, struct changelog *changelog,
                 goto out;
         out_restored->source_high = state.source_high;
         /* without news of an owner, the last one was this store's */
-        out_restored->fresh = !found || clock_now_unix_ms() - state.updated_unix_ms > LIMIT_WINDOW_MS;
+        out_restored->free_ms = found ? clock_now_unix_ms() - state.updated_unix_ms : INT64_MAX;
         *reading = (struct reading){.restored = out_restored, .partition = partition};
         error = store_load_begin(store, partition, &reading->load);
         if (error)

@@ -16,7 +16,7 @@ struct restored {
         bool committed;      /* the group has an offset */
         uint64_t offset;
         uint64_t source_high; /* no row names an offset of the jobs from here on */
-        bool fresh;           /* nobody had the partition within a limit's window */
+        int64_t free_ms;      /* nobody has had the partition for so long; INT64_MAX: ever */
         uint64_t records;
         int64_t asked_ns, took_ns; /* from being asked for, so waiting behind others counts */
 };

@@ -174,8 +174,7 @@ class Sampler:
 
 class Bench:
     def __init__(self, options, work):
-        self.work, self.binary, self.http_bench = work, options.binary, options.http_bench
-        self.kafka_bench, self.engine_bench = options.kafka_bench, options.engine_bench
+        self.work, self.binary, self.tools = work, options.binary, options.tools
         self.settings = options.set  # of workers
         self.kafka, self.million, self.rate = None, None, 0  # of kafka_rows.py
         self.level = 0 if options.quick else 2 if options.full else 1
@@ -233,7 +232,7 @@ class Bench:
 
     def http(self, url, requests, in_flight, *options):
         """One line of http-bench as a dictionary."""
-        command = [self.http_bench, url, str(requests), "1", str(in_flight), *options]
+        command = [self.tools / "http-bench", url, str(requests), "1", str(in_flight), *options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_LIMIT_S)
         fields = {name: float(value) for name, value in re.findall(r"(\w+)=\s*([\d.]+)", done.stdout)}
         if done.returncode != 0 or fields.get("failed") != 0:

@@ -43,7 +43,7 @@ class Cluster:
 
     def run(self, command, *arguments):
         done = subprocess.run(
-            [self.bench.kafka_bench, command, self.bootstrap, *map(str, arguments)], capture_output=True, text=True, timeout=RUN_LIMIT_S
+            [self.bench.tools / "kafka-bench", command, self.bootstrap, *map(str, arguments)], capture_output=True, text=True, timeout=RUN_LIMIT_S
         )
         if done.returncode != 0:
             raise Trouble(f"kafka-bench {command}: {done.stderr.strip()}")

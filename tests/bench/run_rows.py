@@ -263,7 +263,7 @@ def row_decision(bench):
     """CPU time of route_rank() alone, in a catalogue of 400 models and 2,000 endpoints."""
     texts = []
     for _ in range(3):
-        command = [bench.engine_bench, "decision", "1000000"]
+        command = [bench.tools / "engine-bench", "decision", "1000000"]
         texts.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     found = [re.search(r"([0-9.]+) candidates.* (\d+) ns a decision, (\d+) bytes", text).groups() for text in texts]
     decision_ns, allocated = median(int(ns) for _, ns, _ in found), max(int(size) for _, _, size in found)

@@ -36,6 +36,7 @@ struct named {
 struct trace {
         struct provider providers[ITEMS_MAX];
         struct endpoint endpoints[ITEMS_MAX];
+        struct workspace workspaces[ITEMS_MAX];
         struct catalog catalog;
         struct engine_config config;
         struct engine *engine;
@@ -90,6 +91,8 @@ static int64_t price(char *const *words, size_t count, const char *name) {
 static struct limits_spec limits(char *const *words, size_t count) {
         return (struct limits_spec){.requests_per_minute = number(words, count, "rpm", 0),
                                     .tokens_per_minute = number(words, count, "tpm", 0),
+                                    .requests_per_day = number(words, count, "rpd", 0),
+                                    .tokens_per_day = number(words, count, "tpd", 0),
                                     .concurrency = number(words, count, "concurrency", 0)};
 }
 
@@ -154,6 +157,21 @@ static void add_endpoint(struct trace *trace, char *const *words, size_t count) 
         };
 }
 
+static void add_workspace(struct trace *trace, char *const *words, size_t count) {
+        assert_true(trace->catalog.workspaces_count < ITEMS_MAX);
+        trace->workspaces[trace->catalog.workspaces_count++] =
+                (struct workspace){.name = keep(trace, words[1]),
+                                   .weight = number(words, count, "weight", 0),
+                                   .limits = limits(words, count)};
+}
+
+static uint32_t workspace_of(const struct trace *trace, struct bytes name) {
+        for (uint32_t i = 0; i < trace->catalog.workspaces_count; i++)
+                if (bytes_equal_string(name, trace->workspaces[i].name))
+                        return i;
+        return 0;
+}
+
 static struct engine_time now(const struct trace *trace) {
         return (struct engine_time){.now_ns = START_NS + trace->now_ns,
                                     .now_unix_ms =
@@ -165,6 +183,7 @@ static void need_engine(struct trace *trace) {
                 return;
         trace->catalog.providers = trace->providers;
         trace->catalog.endpoints = trace->endpoints;
+        trace->catalog.workspaces = trace->workspaces;
         trace->engine = engine_new(&trace->catalog, &trace->config, now(trace));
         assert_non_null(trace->engine);
         struct job_decoder_options options = {.batch = "trace", .job_bytes_max = LINE_MAX_BYTES};
@@ -225,6 +244,7 @@ static void add_job(struct trace *trace, const char *name, const char *line) {
         named->job = job_decode(trace->decoder, bytes_of(line), trace->sequence + 1, trace->sequence, false);
         trace->sequence++;
         assert_non_null(named->job);
+        named->job->demand.workspace = workspace_of(trace, named->job->workspace);
         trace->events[trace->events_count++] = (struct event){.kind = EVENT_JOB, .job = named->job};
 }
 
@@ -464,6 +484,8 @@ static void run_line(struct trace *trace, const char *line) {
                 add_provider(trace, words, count);
         } else if (strcmp(words[0], "endpoint") == 0) {
                 add_endpoint(trace, words, count);
+        } else if (strcmp(words[0], "workspace") == 0) {
+                add_workspace(trace, words, count);
         } else {
                 fail_msg("cannot read: %s", line);
         }

@@ -4,9 +4,11 @@
  *   # anything                           a comment
  *   engine NAME=VALUE...                 jobs, in_flight, ahead, attempts, base, cap, retry (percent),
  *                                        timeout, seed
- *   provider NAME NAME=VALUE...          rpm, tpm, concurrency, region, zdr, training
- *   endpoint PROVIDER MODEL NAME=VALUE...  input, output (USD per million tokens), rpm, tpm, concurrency,
- *                                          context
+ *   provider NAME NAME=VALUE...          rpm, tpm, rpd, tpd, concurrency, region, zdr, training
+ *   endpoint PROVIDER MODEL NAME=VALUE...  input, output (USD per million tokens), the limits
+ *                                          as above, context
+ *   workspace NAME NAME=VALUE...         weight, rpm, tpm, rpd, tpd, concurrency; any other falls under the
+ *                                        first one
  *   at TIME [wall=TIME]                  since the start: "at 1s"; the wall clock is set forward by that much
  *                                        more
  *   > job NAME {"custom_id": ...}        a job line; NAME is how the trace calls it

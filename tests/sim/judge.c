@@ -104,13 +104,18 @@ static void check_place(struct world *world, const struct command *command, stru
 
 static void check_concurrency(struct world *world, const struct call *call) {
         const struct endpoint *endpoint = &world->endpoints[call->endpoint];
-        int64_t own = 0, shared = 0;
+        int64_t own = 0, shared = 0, of_workspace = 0;
         for (uint32_t i = world->calls_open_first; i < world->calls_count; i++) {
                 const struct call *other = &world->calls[i];
                 own += other->open && other->endpoint == call->endpoint;
+                of_workspace += other->open && other->workspace == call->workspace;
                 shared += other->open && world->endpoints[other->endpoint].provider == endpoint->provider;
         }
         int64_t own_max = endpoint->limits.concurrency;
+        int64_t workspace_max = world->workspaces[call->workspace].limits.concurrency;
+        if (workspace_max > 0 && of_workspace > workspace_max)
+                judge_broken(world, "too many calls at a time of a workspace: %lld of %lld",
+                             (long long)of_workspace, (long long)workspace_max);
         int64_t shared_max = world->providers[endpoint->provider].limits.concurrency;
         if ((own_max > 0 && own > own_max) || (shared_max > 0 && shared > shared_max) ||
             world->in_flight > world->config.in_flight_max)
@@ -259,49 +264,61 @@ struct moment {
         int64_t at_ns, tokens;
 };
 
-/* In one life, whatever minute is looked at: no more than the limits. */
-static void check_window(struct world *world, const struct moment *moments, uint32_t count,
-                         const struct limits_spec *limits, const char *name) {
+/* In one life, whatever window is looked at: no more than the limits. */
+static void check_window(struct world *world, const struct moment *moments, uint32_t count, int64_t window_ns,
+                         int64_t requests_max, int64_t tokens_max, const char *name) {
         int64_t tokens = 0;
         uint32_t first = 0;
         for (uint32_t i = 0; i < count; i++) {
                 tokens += moments[i].tokens;
-                while (moments[i].at_ns - moments[first].at_ns >= MINUTE_NS)
+                while (moments[i].at_ns - moments[first].at_ns >= window_ns)
                         tokens -= moments[first++].tokens;
-                if (limits->requests_per_minute > 0 && i - first + 1 > limits->requests_per_minute)
-                        judge_broken(world, "%s: %u requests in a minute of %lld", name, i - first + 1,
-                                     (long long)limits->requests_per_minute);
-                if (world->honest && limits->tokens_per_minute > 0 && tokens > limits->tokens_per_minute)
-                        judge_broken(world, "%s: %lld tokens in a minute of %lld", name, (long long)tokens,
-                                     (long long)limits->tokens_per_minute);
+                if (requests_max > 0 && i - first + 1 > requests_max)
+                        judge_broken(world, "%s: %u requests in %lld s of %lld", name, i - first + 1,
+                                     (long long)(window_ns / NS_PER_S), (long long)requests_max);
+                if (world->honest && tokens_max > 0 && tokens > tokens_max)
+                        judge_broken(world, "%s: %lld tokens in %lld s of %lld", name, (long long)tokens,
+                                     (long long)(window_ns / NS_PER_S), (long long)tokens_max);
         }
 }
 
-static void check_limits(struct world *world, struct moment *moments, uint32_t life, uint32_t provider,
-                         uint32_t endpoint) {
+enum whose { OF_PROVIDER, OF_ENDPOINT, OF_WORKSPACE };
+
+static bool is_of(const struct world *world, const struct call *call, enum whose whose, uint32_t index) {
+        if (whose == OF_PROVIDER)
+                return world->endpoints[call->endpoint].provider == index;
+        return (whose == OF_ENDPOINT ? call->endpoint : call->workspace) == index;
+}
+
+static void check_limits(struct world *world, struct moment *moments, uint32_t life, enum whose whose,
+                         uint32_t index) {
         uint32_t count = 0;
         for (uint32_t i = 0; i < world->calls_count; i++) {
                 const struct call *call = &world->calls[i];
-                bool here = provider == UINT32_MAX ? call->endpoint == endpoint
-                                                   : world->endpoints[call->endpoint].provider == provider;
-                if (call->life == life && here)
+                if (call->life == life && is_of(world, call, whose, index))
                         moments[count++] = (struct moment){call->start_ns, call->tokens};
         }
-        if (provider == UINT32_MAX)
-                check_window(world, moments, count, &world->endpoints[endpoint].limits,
-                             world->endpoints[endpoint].name);
-        else
-                check_window(world, moments, count, &world->providers[provider].limits,
-                             world->providers[provider].name);
+        const struct limits_spec *limits = whose == OF_PROVIDER   ? &world->providers[index].limits
+                                           : whose == OF_ENDPOINT ? &world->endpoints[index].limits
+                                                                  : &world->workspaces[index].limits;
+        const char *name = whose == OF_PROVIDER   ? world->providers[index].name
+                           : whose == OF_ENDPOINT ? world->endpoints[index].name
+                                                  : world->workspaces[index].name;
+        check_window(world, moments, count, MINUTE_NS, limits->requests_per_minute, limits->tokens_per_minute,
+                     name);
+        check_window(world, moments, count, 24 * 60 * MINUTE_NS, limits->requests_per_day,
+                     limits->tokens_per_day, name);
 }
 
 void judge_end(struct world *world) {
         struct moment *moments = calloc(world->calls_count + 1, sizeof(*moments));
         for (uint32_t life = 0; life <= world->life; life++) {
                 for (uint32_t i = 0; i < world->catalog.providers_count; i++)
-                        check_limits(world, moments, life, i, 0);
+                        check_limits(world, moments, life, OF_PROVIDER, i);
                 for (uint32_t i = 0; i < world->catalog.endpoints_count; i++)
-                        check_limits(world, moments, life, UINT32_MAX, i);
+                        check_limits(world, moments, life, OF_ENDPOINT, i);
+                for (uint32_t i = 0; i < world->catalog.workspaces_count; i++)
+                        check_limits(world, moments, life, OF_WORKSPACE, i);
         }
         free(moments);
 }

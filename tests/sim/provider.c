@@ -81,6 +81,7 @@ void provider_call(struct world *world, const struct command *command) {
                               .job = command->job,
                               .endpoint = command->endpoint,
                               .life = world->life,
+                              .workspace = scenario_workspace(world, command->job),
                               .start_ns = world->now_ns,
                               .open = true};
         decide(world, call);

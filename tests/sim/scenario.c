@@ -31,8 +31,10 @@ static const struct price no_price = {
  * One draw a statement, here and below: compilers order the parts of an initialiser, and arguments, as they
  * like.
  */
+static const char *const workspace_names[WORKSPACES_MAX] = {"default", "w1", "w2"};
+
 static struct limits_spec make_limits(struct world *world) {
-        struct limits_spec limits;
+        struct limits_spec limits = {0};
         limits.requests_per_minute = PICK(world, 0, 0, 0, 40, 150, 1000);
         limits.tokens_per_minute = PICK(world, 0, 0, 0, 6000, 40000);
         limits.concurrency = PICK(world, 0, 0, 1, 2, 5, 20);
@@ -89,6 +91,33 @@ static void make_catalog(struct world *world) {
                                           .id = "0123456789abcdef"};
 }
 
+/* Some worlds have workspaces, with limits and weights; in a few of these a day's quota is gone early. */
+static void make_workspaces(struct world *world) {
+        world->liveness_ns = 4 * 3600 * NS_PER_S;
+        if (!chance(world, 40))
+                return;
+        world->catalog.workspaces = world->workspaces;
+        world->catalog.workspaces_count = (uint32_t)between(world, 1, WORKSPACES_MAX);
+        for (uint32_t i = 0; i < world->catalog.workspaces_count; i++) {
+                struct workspace *workspace = &world->workspaces[i];
+                workspace->name = workspace_names[i];
+                workspace->weight = PICK(world, 0, 1, 2, 10);
+                workspace->limits = chance(world, 60) ? make_limits(world) : (struct limits_spec){0};
+                if (chance(world, 10)) {
+                        workspace->limits.requests_per_day = PICK(world, 20, 90);
+                        workspace->limits.tokens_per_day = PICK(world, 0, 20000);
+                        world->liveness_ns = 40 * 86400 * NS_PER_S;
+                }
+        }
+}
+
+uint32_t scenario_workspace(const struct world *world, const struct job_spec *job) {
+        for (uint32_t i = 0; i < world->catalog.workspaces_count; i++)
+                if (bytes_equal_string(job->workspace, workspace_names[i]))
+                        return i;
+        return 0;
+}
+
 static void tell_catalog(struct world *world) {
         world->told = world->catalog;
         world->told.providers = world->told_providers;
@@ -101,6 +130,12 @@ static void tell_catalog(struct world *world) {
                         world->told_providers[i].training = false;
                         world->told_providers[i].data_policy_known = true;
                 }
+        }
+        for (uint32_t i = 0; i < world->catalog.workspaces_count; i++) {
+                world->told.workspaces = world->told_workspaces;
+                world->told_workspaces[i] = world->workspaces[i];
+                if (world->plant == PLANT_NO_WORKSPACE_LIMITS)
+                        world->told_workspaces[i].limits = (struct limits_spec){0};
         }
         for (uint32_t i = 0; i < ENDPOINTS_MAX; i++) {
                 world->told_endpoints[i] = world->endpoints[i];
@@ -128,7 +163,7 @@ static void append_wishes(struct world *world, struct buffer *line) {
         };
         if (chance(world, 20))
                 buffer_printf(line, ",\"routing\":%s", wishes[prng_below(&world->prng, 8)]);
-        if (chance(world, 5))
+        if (chance(world, 20))
                 buffer_printf(line, ",\"priority\":%d", (int)between(world, -10, 10));
         if (chance(world, 15))
                 buffer_printf(line, ",\"on_unknown_outcome\":\"%s\"", chance(world, 80) ? "fail" : "retry");
@@ -182,6 +217,10 @@ static char *make_line(struct world *world, uint32_t number, bool other) {
         struct buffer line;
         buffer_init(&line, LINE_BYTES_MAX * 2);
         buffer_printf(&line, "{\"custom_id\":\"c%u\",\"method\":\"POST\",", number);
+        if (chance(world, 60)) {
+                uint32_t workspace = (uint32_t)prng_below(&world->prng, WORKSPACES_MAX);
+                buffer_printf(&line, "\"workspace\":\"%s\",", workspace_names[workspace]);
+        }
         append_body(world, &line, other ? number + 100000 : number);
         append_wishes(world, &line);
         buffer_append_string(&line, "}");
@@ -232,6 +271,7 @@ void scenario_make(struct world *world) {
         world->now_ns = 5000 * NS_PER_S;
         world->wall_offset_ms = INT64_C(1790000000000);
         make_catalog(world);
+        make_workspaces(world);
         tell_catalog(world);
         make_config(world);
         world->costly = chance(world, 15);

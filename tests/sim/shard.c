@@ -8,7 +8,6 @@
 #include <string.h>
 
 enum { TURNS_MAX = 400000, IDLE_TURNS_MAX = 2000 };
-#define LIVENESS_NS (4 * 3600 * NS_PER_S)
 
 enum end { END_DONE, END_CRASHED, END_DRAINED, END_STUCK, END_BROKEN };
 
@@ -67,6 +66,8 @@ static void gather_lines(struct world *world) {
                                                   world->read + 1, world->read, false);
                 if (world->plant == PLANT_NO_DEADLINE)
                         job->deadline_unix_ms = 0;
+                job->demand.workspace =
+                        world->plant == PLANT_ONE_WORKSPACE ? 0 : scenario_workspace(world, job);
                 world->read++;
                 world->events[world->events_count++] = (struct event){.kind = EVENT_JOB, .job = job};
         }
@@ -175,8 +176,8 @@ static void pass_time(struct world *world, uint32_t *idle) {
                 judge_broken(world, "the loop spins without time passing");
         if (world->turns > TURNS_MAX)
                 judge_broken(world, "too many turns");
-        if (world->now_ns > world->faults_end_ns + LIVENESS_NS)
-                judge_broken(world, "not finished hours after the last fault");
+        if (world->now_ns > world->faults_end_ns + world->liveness_ns)
+                judge_broken(world, "not finished long after the last fault");
         if (world->jump_ns > 0 && world->now_ns >= world->jump_ns) {
                 world->jump_ns = 0;
                 world->wall_offset_ms += between(world, -60, 120) * 1000;

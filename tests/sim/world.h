@@ -22,6 +22,7 @@ enum {
         LINES_MAX = 400,
         KEYS_MAX = 4 * LINES_MAX,
         PROVIDERS_MAX = 3,
+        WORKSPACES_MAX = 3,
         ENDPOINTS_MAX = 8,
         JOBS_MAX = 256,
         CALLS_MAX = 20000,
@@ -52,6 +53,8 @@ enum plant {
         PLANT_FRESH_LATE,
         PLANT_NO_RULES,       /* the engine is not told of data policies */
         PLANT_BLIND_ADOPTION, /* a line of a job that was never called is adopted without its fingerprint */
+        PLANT_NO_WORKSPACE_LIMITS, /* the engine is not told of the limits of workspaces */
+        PLANT_ONE_WORKSPACE,       /* every job falls under the first one */
         PLANTS_COUNT,
 };
 
@@ -125,7 +128,7 @@ struct disk {
 struct call {
         struct handle handle;
         const struct job_spec *job;
-        uint32_t fact, endpoint, life;
+        uint32_t fact, endpoint, life, workspace;
         int64_t start_ns, end_ns;
         struct answer answer;
         bool open, executed, counts;
@@ -139,12 +142,14 @@ struct world {
         struct engine_config config;
         struct provider providers[PROVIDERS_MAX], told_providers[PROVIDERS_MAX];
         struct endpoint endpoints[ENDPOINTS_MAX], told_endpoints[ENDPOINTS_MAX];
+        struct workspace workspaces[WORKSPACES_MAX], told_workspaces[WORKSPACES_MAX];
         char names[PROVIDERS_MAX + ENDPOINTS_MAX][32];
         struct catalog catalog, told;
         bool costly; /* what goes wrong is mostly billed, and many jobs have a ceiling */
         bool honest; /* providers report what they used; estimates are never too low */
         int faults_percent, crashes_left;
         int64_t faults_end_ns, spacing_ns;
+        int64_t liveness_ns; /* after the last fault, all is done by then */
         uint32_t models;
 
         char *lines[LINES_MAX];
@@ -205,6 +210,7 @@ bool world_dies(struct world *world);
 
 /* scenario.c */
 void scenario_make(struct world *world);
+uint32_t scenario_workspace(const struct world *world, const struct job_spec *job);
 /* Another input with some of the same jobs, shuffled, for the same state. */
 void scenario_next_file(struct world *world);
 

@@ -41,6 +41,17 @@ static int64_t flow_ns(const struct limiter *limiter, int64_t amount) {
         return (int64_t)((wide)amount * (wide)limiter->window_ns / (wide)limiter->limit);
 }
 
+static bool is_paced(const struct limiter *limiter) {
+        return limiter->window_ns <= LIMITER_PACED_NS;
+}
+
+/* When the flow admits it, a little ahead of its even pace. */
+static int64_t paced_ns(const struct limiter *limiter, int64_t amount) {
+        int64_t needs_ns = flow_ns(limiter, amount);
+        int64_t ahead_ns = needs_ns < LIMITER_AHEAD_NS ? LIMITER_AHEAD_NS - needs_ns : 0;
+        return limiter->paced_until_ns - ahead_ns;
+}
+
 static void advance(struct limiter *limiter, int64_t now_ns) {
         int64_t width = slot_width_ns(limiter);
         if (now_ns - limiter->slot_start_ns < width)
@@ -74,6 +85,8 @@ static void count(struct limiter *limiter, int64_t amount, int64_t now_ns) {
                 amount = SUM_MAX - limiter->sum;
         limiter->counts[limiter->slot] += amount;
         limiter->sum += amount;
+        if (!is_paced(limiter))
+                return;
         if (limiter->paced_until_ns < now_ns)
                 limiter->paced_until_ns = now_ns;
         limiter->paced_until_ns += flow_ns(limiter, amount);
@@ -86,7 +99,6 @@ void limiter_init(struct limiter *limiter, int64_t limit, int64_t window_ns, int
         limiter->window_ns = window_ns;
         limiter->slot_start_ns = now_ns;
         limiter->paced_until_ns = now_ns;
-        limiter->blocked_until_ns = INT64_MIN;
 }
 
 void limiter_share(struct limiter *limiter, int64_t kept, int64_t fresh, int64_t used, int64_t now_ns) {
@@ -112,7 +124,7 @@ void limiter_share(struct limiter *limiter, int64_t kept, int64_t fresh, int64_t
 
 int64_t limiter_when(struct limiter *limiter, int64_t amount, int64_t now_ns) {
         CHECK(amount >= 0);
-        int64_t when_ns = limiter->blocked_until_ns > now_ns ? limiter->blocked_until_ns : now_ns;
+        int64_t when_ns = now_ns;
         if (limiter->whole == 0 || amount == 0)
                 return when_ns;
         if (amount > limiter->whole)
@@ -120,10 +132,8 @@ int64_t limiter_when(struct limiter *limiter, int64_t amount, int64_t now_ns) {
         if (amount > limiter->limit)
                 return now_ns + LIMITER_SMALL_PART_NS;
         advance(limiter, now_ns);
-        int64_t needs_ns = flow_ns(limiter, amount);
-        int64_t ahead_ns = needs_ns < LIMITER_AHEAD_NS ? LIMITER_AHEAD_NS - needs_ns : 0;
-        if (when_ns < limiter->paced_until_ns - ahead_ns)
-                when_ns = limiter->paced_until_ns - ahead_ns;
+        if (is_paced(limiter) && when_ns < paced_ns(limiter, amount))
+                when_ns = paced_ns(limiter, amount);
         int64_t excess = limiter->sum + amount - limiter->limit;
         if (excess > 0) {
                 int64_t out_ns = slid_out_ns(limiter, excess);
@@ -152,9 +162,4 @@ void limiter_charge(struct limiter *limiter, int64_t amount, int64_t now_ns) {
          */
         if (limiter->paced_until_ns > now_ns + limiter->window_ns)
                 limiter->paced_until_ns = now_ns + limiter->window_ns;
-}
-
-void limiter_block(struct limiter *limiter, int64_t until_ns) {
-        if (limiter->blocked_until_ns < until_ns)
-                limiter->blocked_until_ns = until_ns;
 }

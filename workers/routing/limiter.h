@@ -4,11 +4,12 @@
  * exceeds `limit`. Kept as a ring of LIMITER_SLOTS + 1 sub-windows, counted conservatively (one that is
  * partly inside counts whole), plus pacing: no more than a second's worth ahead of an even flow, so that
  * providers that judge by the second are not met with a minute's burst; an amount that is more than that by
- * itself waits until the flow has caught up. A single amount above `limit` is never admitted: LIMITER_NEVER.
- * limit 0 admits everything. A part of a limit (limiter_share) may be too small for an amount, or nothing:
- * such an amount waits, since the part may grow; only one above the whole limit is never admitted. O(1)
- * amortised, no allocation; only while the limit is reached does limiter_when() look at up to LIMITER_SLOTS
- * sub-windows.
+ * itself waits until the flow has caught up. Windows longer than LIMITER_PACED_NS are not paced: a day's
+ * quota is there to be used when there is work. A single amount above `limit` is never admitted:
+ * LIMITER_NEVER. limit 0 admits everything. A part of a limit (limiter_share) may be too small for an amount,
+ * or nothing: such an amount waits, since the part may grow; only one above the whole limit is never
+ * admitted. O(1) amortised, no allocation; only while the limit is reached does limiter_when() look at up to
+ * LIMITER_SLOTS sub-windows.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,10 +19,9 @@ enum { LIMITER_SLOTS = 120 };
 
 struct limiter {
         int64_t limit, window_ns;
-        int64_t whole;            /* the limit of which `limit` may be a part; 0: admits everything */
-        int64_t paced_until_ns;   /* theoretical arrival time of the next unit */
-        int64_t slot_start_ns;    /* start of the current sub-window */
-        int64_t blocked_until_ns; /* the provider said so */
+        int64_t whole;          /* the limit of which `limit` may be a part; 0: admits everything */
+        int64_t paced_until_ns; /* theoretical arrival time of the next unit */
+        int64_t slot_start_ns;  /* start of the current sub-window */
         int64_t sum;
         uint32_t slot;
         int64_t counts[LIMITER_SLOTS + 1];
@@ -46,5 +46,3 @@ void limiter_take(struct limiter *limiter, int64_t amount, int64_t now_ns);
  * limit: then nothing is admitted until enough of it has slid out.
  */
 void limiter_charge(struct limiter *limiter, int64_t amount, int64_t now_ns);
-/* Nothing before then: Retry-After, or remaining 0 with its reset. Only ever moves later. */
-void limiter_block(struct limiter *limiter, int64_t until_ns);

@@ -24,6 +24,8 @@
 
 /* How far a limiter may run ahead of an even flow; providers judge by the second (providers.md 1.2). */
 #define LIMITER_AHEAD_NS NS_PER_S
+/* Limits over a longer time are quotas, which nobody wants to be spread over a day. */
+#define LIMITER_PACED_NS (60 * NS_PER_S)
 
 /*
  * A part of a limit that is too small for an amount is looked at again after so long, if nothing changes

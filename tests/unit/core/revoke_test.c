@@ -185,18 +185,22 @@ static void check_gates(const struct fixture *fixture) {
                 const struct job *job = &engine->jobs[i];
                 if (job->state == JOB_OPENING || job->state == JOB_READY) {
                         opened[job->endpoint]++;
-                        tokens[job->endpoint] += job->tokens;
+                        tokens[job->endpoint] += job->amounts.of[UNIT_TOKENS];
                 }
                 in_flight[job->endpoint] += job->state == JOB_CALLING;
         }
         for (int i = 0; i < 2; i++) {
                 assert_int_equal(engine->endpoints[i].gate.opened, opened[i]);
-                assert_int_equal(engine->endpoints[i].gate.opened_tokens, tokens[i]);
+                assert_int_equal(engine->endpoints[i].gate.opened_amounts.of[UNIT_TOKENS], tokens[i]);
                 assert_int_equal(engine->endpoints[i].gate.in_flight, in_flight[i]);
         }
-        assert_int_equal(engine->providers[0].opened, opened[0] + opened[1]);
-        assert_int_equal(engine->providers[0].opened_tokens, tokens[0] + tokens[1]);
-        assert_int_equal(engine->providers[0].in_flight, in_flight[0] + in_flight[1]);
+        const struct gate *shared[] = {&engine->providers[0], &engine->workspaces[0].gate};
+        for (int i = 0; i < 2; i++) {
+                assert_int_equal(shared[i]->opened, opened[0] + opened[1]);
+                assert_int_equal(shared[i]->opened_amounts.of[UNIT_CALLS], opened[0] + opened[1]);
+                assert_int_equal(shared[i]->opened_amounts.of[UNIT_TOKENS], tokens[0] + tokens[1]);
+                assert_int_equal(shared[i]->in_flight, in_flight[0] + in_flight[1]);
+        }
         assert_int_equal(engine->opened, opened[0] + opened[1]);
         assert_int_equal(engine->in_flight, in_flight[0] + in_flight[1]);
 }
@@ -232,7 +236,7 @@ static void gives_back_what_it_held(void **state) {
 static void parts_add_up(void **state) {
         static const int64_t limits[] = {1, 2, 3, 7, 60, 100, 999, 1000003};
         static const uint32_t wholes[] = {1, 2, 3, 5, 7, 12, 64, 1000};
-        struct limit_part part = {0, PART_FRESH};
+        struct limit_part part = {.kind = PART_FRESH};
         (void)state;
         struct fixture *fixture = malloc(sizeof(*fixture));
         assert_non_null(fixture);
@@ -249,8 +253,8 @@ static void parts_add_up(void **state) {
                                 const struct gate *gate = &fixture->engine->endpoints[0].gate;
                                 engine_share(fixture->engine, (struct engine_time){0, 0}, &part, 1,
                                              wholes[j]);
-                                assert_true(gate->requests.limit <= limits[i] / wholes[j] + 1);
-                                requests += gate->requests.limit;
+                                assert_true(gate->limiters[0].limit <= limits[i] / wholes[j] + 1);
+                                requests += gate->limiters[0].limit;
                                 concurrency += gate->concurrency;
                         }
                         assert_int_equal(requests, limits[i]);
@@ -274,9 +278,9 @@ static void topics_grow(void **state) {
                 fixture->engine = engine_new(&fixture->catalog, &fixture->config, (struct engine_time){0, 0});
                 for (uint32_t whole = 4; whole < 80; whole++) {
                         for (uint32_t i = 0; i < 4; i++)
-                                parts[i] = (struct limit_part){i, whole == 4 ? PART_FRESH : PART_KEPT};
+                                parts[i] = (struct limit_part){i, whole == 4 ? PART_FRESH : PART_KEPT, 0};
                         engine_share(fixture->engine, (struct engine_time){0, 0}, parts, 4, whole);
-                        assert_true(fixture->engine->endpoints[0].gate.requests.limit <= limit);
+                        assert_true(fixture->engine->endpoints[0].gate.limiters[0].limit <= limit);
                 }
                 engine_free(fixture->engine);
         }

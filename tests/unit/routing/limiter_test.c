@@ -261,23 +261,29 @@ static void charges_saturate(void **state) {
         assert_true(limiter_when(&limiter, 6000, when_ns) <= when_ns);
 }
 
-static void blocks_only_move_later(void **state) {
+static void no_limit_admits_everything(void **state) {
         (void)state;
         struct limiter limiter;
-        limiter_init(&limiter, 6000, 60 * NS_PER_S, 0);
-        limiter_block(&limiter, 7 * NS_PER_S);
-        limiter_block(&limiter, 3 * NS_PER_S);
-        assert_int_equal(limiter_when(&limiter, 1, 0), 7 * NS_PER_S);
-        assert_int_equal(limiter_when(&limiter, 0, 0), 7 * NS_PER_S);
-        assert_true(limiter_when(&limiter, 1, 7 * NS_PER_S) <= 7 * NS_PER_S);
-        /* Without a limit of its own it still obeys the provider. */
         limiter_init(&limiter, 0, 60 * NS_PER_S, 0);
         assert_true(limiter_when(&limiter, INT64_MAX, 5) <= 5);
         limiter_take(&limiter, INT64_MAX, 5);
         limiter_charge(&limiter, INT64_MAX, 5);
         assert_true(limiter_when(&limiter, INT64_MAX, 5) <= 5);
-        limiter_block(&limiter, 9);
-        assert_int_equal(limiter_when(&limiter, 1, 5), 9);
+}
+
+/* Nobody wants a day's quota spread over the day: it goes at once, and comes back as it was used. */
+static void a_long_window_is_not_paced(void **state) {
+        (void)state;
+        struct limiter limiter;
+        const int64_t day_ns = 86400 * NS_PER_S;
+        limiter_init(&limiter, 100, day_ns, 0);
+        assert_int_equal(take_all(&limiter, 1, 0), 100);
+        int64_t again_ns = limiter_when(&limiter, 1, 0);
+        assert_in_range(again_ns, day_ns + 1, day_ns + day_ns / LIMITER_SLOTS);
+        assert_int_equal(take_all(&limiter, 1, again_ns - 1), 0);
+        assert_int_equal(take_all(&limiter, 1, again_ns), 100);
+        limiter_init(&limiter, 100, 60 * NS_PER_S, 0);
+        assert_true(take_all(&limiter, 1, 0) < 5);
 }
 
 static void idle_hours_empty_it(void **state) {
@@ -302,7 +308,8 @@ int main(void) {
                 cmocka_unit_test(charges_must_slide_out),
                 cmocka_unit_test(many_charges_owe_one_window),
                 cmocka_unit_test(charges_saturate),
-                cmocka_unit_test(blocks_only_move_later),
+                cmocka_unit_test(no_limit_admits_everything),
+                cmocka_unit_test(a_long_window_is_not_paced),
                 cmocka_unit_test(idle_hours_empty_it),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,152 @@
+#include "broker/core/gate.h"
+
+#include "broker/base/check.h"
+#include "broker/base/time.h"
+#include "broker/core/engine.h"
+
+#define MINUTE_NS (60 * NS_PER_S)
+#define HOUR_NS   (60 * MINUTE_NS)
+#define DAY_NS    (24 * HOUR_NS)
+
+static const struct {
+        size_t member; /* offset in struct limits_spec */
+        enum unit unit;
+        int64_t window_ns;
+} quotas[QUOTAS_COUNT] = {
+#define QUOTA(member, unit, window) {offsetof(struct limits_spec, member), UNIT_##unit, window##_NS},
+#include "schemas/quotas.def"
+#undef QUOTA
+};
+
+/* What the member counts, in the unit of its limiter. */
+static const int64_t scales[UNITS_COUNT] = {
+        [UNIT_CALLS] = 1, [UNIT_TOKENS] = 1, [UNIT_AUDIO_MS] = 1000, [UNIT_IMAGES] = 1};
+
+static int64_t limit_of(const struct limits_spec *limits, enum quota quota) {
+        int64_t limit = *(const int64_t *)(const void *)((const char *)limits + quotas[quota].member);
+        int64_t scale = scales[quotas[quota].unit];
+        if (limit <= 0)
+                return 0;
+        return limit < INT64_MAX / scale ? limit * scale : INT64_MAX;
+}
+
+static enum unit unit_of(const struct gate *gate, uint32_t limiter) {
+        return quotas[gate->quotas[limiter]].unit;
+}
+
+uint32_t gate_limiters(const struct limits_spec *limits) {
+        uint32_t count = 0;
+        for (int quota = 0; quota < QUOTAS_COUNT; quota++)
+                count += limit_of(limits, (enum quota)quota) > 0;
+        return count;
+}
+
+struct limiter *gate_init(struct gate *gate, const struct limits_spec *limits, struct limiter *limiters,
+                          int64_t now_ns) {
+        *gate = (struct gate){.limiters = limiters, .blocked_until_ns = INT64_MIN};
+        gate->concurrency = gate->concurrency_whole =
+                limits->concurrency > 0 ? limits->concurrency : INT64_MAX;
+        for (int quota = 0; quota < QUOTAS_COUNT; quota++) {
+                int64_t limit = limit_of(limits, (enum quota)quota);
+                if (limit == 0)
+                        continue;
+                limiter_init(&limiters[gate->limiters_count], limit, quotas[quota].window_ns, now_ns);
+                gate->quotas[gate->limiters_count++] = (uint8_t)quota;
+        }
+        return limiters + gate->limiters_count;
+}
+
+int64_t gate_when(struct gate *gate, const struct amounts *amounts, bool behind_opened, int64_t now_ns) {
+        int64_t when_ns = gate->blocked_until_ns > now_ns ? gate->blocked_until_ns : now_ns;
+        for (uint32_t i = 0; i < gate->limiters_count; i++) {
+                enum unit unit = unit_of(gate, i);
+                if (amounts->of[unit] == 0)
+                        continue;
+                int64_t before = behind_opened ? gate->opened_amounts.of[unit] : 0;
+                int64_t at_ns = limiter_when(&gate->limiters[i], amounts->of[unit] + before, now_ns);
+                when_ns = at_ns > when_ns ? at_ns : when_ns;
+        }
+        return when_ns;
+}
+
+int64_t gate_room(const struct gate *gate, bool behind_opened) {
+        return gate->concurrency - gate->in_flight - (behind_opened ? gate->opened : 0);
+}
+
+static void add_opened(struct gate *gate, const struct amounts *amounts, int64_t sign) {
+        gate->opened += (uint32_t)sign;
+        for (int unit = 0; unit < UNITS_COUNT; unit++)
+                gate->opened_amounts.of[unit] += sign * amounts->of[unit];
+}
+
+void gate_open(struct gate *gate, const struct amounts *amounts) {
+        add_opened(gate, amounts, 1);
+}
+
+void gate_unopen(struct gate *gate, const struct amounts *amounts) {
+        CHECK(gate->opened > 0);
+        add_opened(gate, amounts, -1);
+}
+
+void gate_take(struct gate *gate, const struct amounts *amounts, int64_t now_ns) {
+        for (uint32_t i = 0; i < gate->limiters_count; i++)
+                limiter_take(&gate->limiters[i], amounts->of[unit_of(gate, i)], now_ns);
+        gate->in_flight++;
+}
+
+void gate_charge(struct gate *gate, const struct amounts *more, int64_t now_ns) {
+        for (uint32_t i = 0; i < gate->limiters_count; i++)
+                limiter_charge(&gate->limiters[i], more->of[unit_of(gate, i)], now_ns);
+}
+
+void gate_block(struct gate *gate, int64_t until_ns) {
+        if (gate->blocked_until_ns < until_ns)
+                gate->blocked_until_ns = until_ns;
+}
+
+int64_t gate_tokens(const struct gate *gate, int64_t guess, int64_t said) {
+        for (uint32_t i = 0; i < gate->limiters_count; i++) {
+                const struct limiter *limiter = &gate->limiters[i];
+                if (unit_of(gate, i) != UNIT_TOKENS)
+                        continue;
+                int64_t most = said <= limiter->limit ? limiter->limit : limiter->whole;
+                if (said <= most && guess > most)
+                        guess = most;
+        }
+        return guess;
+}
+
+/* Part i of `whole` of a limit: whole numbers whose sum is the limit. */
+static int64_t share_of(int64_t limit, uint32_t part, uint32_t whole) {
+        int64_t each = limit / whole, rest = limit % whole;
+        return each + rest * (part + 1) / whole - rest * part / whole;
+}
+
+/* Nobody has used the part for at least a window. */
+static bool is_fresh(const struct limit_part *part, int64_t window_ns) {
+        return part->kind == PART_FRESH && (window_ns <= MINUTE_NS || part->free_ns >= window_ns);
+}
+
+void gate_share(struct gate *gate, const struct limit_part *parts, size_t count, uint32_t whole,
+                int64_t now_ns) {
+        for (uint32_t i = 0; i < gate->limiters_count; i++) {
+                struct limiter *limiter = &gate->limiters[i];
+                int64_t kept = 0, fresh = 0, used = 0;
+                for (size_t j = 0; j < count; j++) {
+                        int64_t share = share_of(limiter->whole, parts[j].part, whole);
+                        if (parts[j].kind == PART_KEPT)
+                                kept += share;
+                        else if (is_fresh(&parts[j], limiter->window_ns))
+                                fresh += share;
+                        else
+                                used += share;
+                }
+                limiter_share(limiter, kept, fresh, used, now_ns);
+        }
+        if (gate->concurrency_whole != INT64_MAX) {
+                gate->concurrency = 0;
+                for (size_t j = 0; j < count; j++)
+                        gate->concurrency += share_of(gate->concurrency_whole, parts[j].part, whole);
+        }
+        gate->epoch++;
+}
