@@ -2,6 +2,7 @@
 
 #include "broker/base/check.h"
 #include "broker/core/order.h"
+#include "broker/core/planning.h"
 
 /* Earliest deadline first; those without one last. */
 static bool job_before(const struct pairing_node *a, const struct pairing_node *b) {
@@ -44,6 +45,7 @@ static void enter(struct engine *engine, struct job *job, const struct route_set
                 made->priority = (uint32_t)(job->spec->priority - PRIORITY_MIN);
                 pairing_init(&made->waiting, job_before);
                 CHECK(map_put(&engine->by_class, key, index));
+                planning_join(engine, made, job);
         }
         engine->classes[index].jobs++;
         job->job_class = index;
@@ -85,6 +87,7 @@ void classes_leave(struct engine *engine, struct job *job) {
                 return;
         CHECK(pairing_empty(&job_class->waiting));
         map_remove(&engine->by_class, job_class->key);
+        planning_leave(engine, job_class);
         list_append(&engine->free_classes, &job_class->link);
 }
 
@@ -95,6 +98,7 @@ void classes_enqueue(struct engine *engine, struct job *job) {
         struct job_class *job_class = &engine->classes[job->job_class];
         if (job->arrival == 0)
                 job->arrival = ++engine->arrivals;
+        planning_waits(engine, job);
         pairing_put(&job_class->waiting, &job->node);
         if (classes_first(job_class) == job)
                 order_head(engine, job_class);
@@ -103,6 +107,7 @@ void classes_enqueue(struct engine *engine, struct job *job) {
 void classes_dequeue(struct engine *engine, struct job *job) {
         struct job_class *job_class = &engine->classes[job->job_class];
         bool first = classes_first(job_class) == job;
+        planning_waits_no_more(engine, job);
         pairing_remove(&job_class->waiting, &job->node);
         if (first)
                 order_head(engine, job_class);

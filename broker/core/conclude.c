@@ -32,7 +32,8 @@ static const char *explain(enum failure failure) {
                                             "repeated (on_unknown_outcome: fail)",
                 [FAILURE_IDEMPOTENCY_CONFLICT] =
                         "another job with this idempotency key and another body came first",
-                [FAILURE_INPUT_TOO_LARGE] = "larger than the context or a limit of every model that could do it",
+                [FAILURE_INPUT_TOO_LARGE] =
+                        "larger than the context or a limit of every model that could do it",
                 [FAILURE_INTERNAL] = "internal error",
         };
         return texts[failure] ? texts[failure] : "";

@@ -140,8 +140,8 @@ void engine_each_idle(const struct engine *engine, int64_t longer_than_ns,
  * may use these (in order of part, without repeats). Without this call it has all of every limit. The sum
  * over all engines stays under the limit in every window while parts move: what a lost part has used goes
  * with it, and a new one counts as used up for a window, unless nobody had it within the last one (fresh: for
- * `free_ns`, and for a minute at least). A limit smaller than `whole` gives some parts nothing. A job that takes more than the parts together, but not
- * more than the limit, waits.
+ * `free_ns`, and for a minute at least). A limit smaller than `whole` gives some parts nothing. A job that
+ * takes more than the parts together, but not more than the limit, waits.
  */
 enum part_kind { PART_KEPT, PART_FRESH, PART_USED };
 struct limit_part {

@@ -11,6 +11,7 @@
 
 #define NEVER_NS INT64_MAX
 #define NO_CLASS UINT32_MAX
+#define NO_POOL  UINT32_MAX
 
 struct endpoint_state {
         struct gate gate;
@@ -24,11 +25,11 @@ struct endpoint_state {
 /* Who pays: its limits, and its turn among the others (order.h). */
 struct workspace_state {
         struct gate gate;
-        struct pairing_node node;   /* in engine.by_share while `priorities` is not 0 */
+        struct pairing_node node;          /* in engine.by_share while `priorities` is not 0 */
         struct pairing ranked[PRIORITIES]; /* classes that may start a job */
-        uint32_t priorities;        /* bit per priority: there are any */
-        uint32_t waiting;           /* classes with jobs, blocked ones too */
-        int64_t had, call_cost;     /* what it has had of late, and what a call adds to that: by its weight */
+        uint32_t priorities;               /* bit per priority: there are any */
+        uint32_t waiting;                  /* classes with jobs, blocked ones too */
+        int64_t had, call_cost; /* what it has had of late, and what a call adds to that: by its weight */
 };
 
 enum class_place { CLASS_IDLE, CLASS_RUNNABLE, CLASS_BLOCKED }; /* IDLE: no job waits */
@@ -41,16 +42,17 @@ enum class_place { CLASS_IDLE, CLASS_RUNNABLE, CLASS_BLOCKED }; /* IDLE: no job 
  * they stand but must not starve.
  */
 struct job_class {
-        struct list link;                  /* in engine.blocked, or in engine.free_classes */
-        struct pairing_node ranked, aged;  /* RUNNABLE: in its workspace's queue, and in engine.by_age */
+        struct list link;                 /* in engine.blocked, or in engine.free_classes */
+        struct pairing_node ranked, aged; /* RUNNABLE: in its workspace's queue, and in engine.by_age */
         struct pairing waiting;
         struct key128 key;
         struct route_set set;
-        uint32_t closed;          /* bit per place of the set: not for these jobs */
-        uint32_t jobs;            /* inside the engine, in whatever state */
-        bool pressed;             /* half of the time that they had has gone */
-        uint32_t workspace;       /* index in engine.workspaces */
-        uint32_t priority;        /* from 0 */
+        uint32_t closed;    /* bit per place of the set: not for these jobs */
+        uint32_t jobs;      /* inside the engine, in whatever state */
+        bool pressed;       /* half of the time that they had has gone */
+        uint32_t workspace; /* index in engine.workspaces */
+        uint32_t priority;  /* from 0 */
+        uint32_t pool;      /* index into engine.pools; NO_POOL */
         enum class_place place;
         int64_t deadline_unix_ms; /* of the first job; 0: none */
         uint64_t round;           /* its place in turn among its like */
@@ -58,6 +60,18 @@ struct job_class {
         uint32_t burst;           /* jobs opened in this turn of its round */
         int64_t blocked_until_ns; /* BLOCKED: the first job cannot start before, unless */
         uint64_t blocked_epoch;   /* classes_epoch() changes */
+};
+
+/* Waiting jobs with a deadline that have the same places open to them (broker/core/planning.h). */
+struct plan_pool {
+        uint32_t classes; /* 0: free */
+        uint32_t open;    /* bit per place of the set: the rules allow it */
+        struct route_set set;
+        /* waiting jobs, by when their time is up: a ring of PLAN_BUCKET_NS each */
+        uint32_t due[PLAN_BUCKETS];
+        uint32_t waiting;                    /* all of these */
+        int64_t made_ns;                     /* the last plan; INT64_MIN: none */
+        int64_t worth[ROUTE_CANDIDATES_MAX]; /* jobs that a place should still take now */
 };
 
 struct trace_entry {
@@ -84,6 +98,7 @@ struct engine {
 
         struct job_class *classes;
         struct list free_classes;
+        struct plan_pool *pools; /* PLAN_POOLS_MAX */
         struct map by_class;
         struct workspace_state *workspaces; /* one at least */
         uint32_t workspaces_count;

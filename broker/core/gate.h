@@ -30,9 +30,9 @@ struct gate {
         int64_t concurrency;      /* INT64_MAX: no limit */
         int64_t concurrency_whole;
         uint32_t in_flight;
-        uint32_t opened;              /* jobs OPENING or READY: they will want a permit each */
+        uint32_t opened;               /* jobs OPENING or READY: they will want a permit each */
         struct amounts opened_amounts; /* of all of these together */
-        uint64_t epoch;               /* changes when room may have come up */
+        uint64_t epoch;                /* changes when room may have come up */
 };
 
 /* How many of `limits` hold in a window: so many limiters gate_init() takes. */
@@ -46,7 +46,11 @@ struct limiter *gate_init(struct gate *gate, const struct limits_spec *limits, s
  * opened already.
  */
 int64_t gate_when(struct gate *gate, const struct amounts *amounts, bool behind_opened, int64_t now_ns);
-/* Calls that may begin now by concurrency alone; with `behind_opened`, besides those opened. May be negative. */
+/* How many calls of these amounts the windows let through in an hour; INT64_MAX: no limit. */
+int64_t gate_hourly(const struct gate *gate, const struct amounts *amounts);
+/*
+ * Calls that may begin now by concurrency alone; with `behind_opened`, besides those opened. May be negative.
+ */
 int64_t gate_room(const struct gate *gate, bool behind_opened);
 /* An attempt is opened for a call of these amounts, or is not any more. */
 void gate_open(struct gate *gate, const struct amounts *amounts);

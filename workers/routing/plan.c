@@ -8,14 +8,16 @@
 
 #define MINUTE_NS (60 * NS_PER_S)
 
-/* 12 of 5 minutes, then 12 of a quarter of an hour, then hours. */
+/* 12 of a minute, 12 of four, 12 of a quarter of an hour, then hours. */
 int64_t plan_slice_end_ns(uint32_t slice) {
         int64_t n = (int64_t)slice + 1;
         if (n <= 12)
-                return n * 5 * MINUTE_NS;
+                return n * MINUTE_NS;
         if (n <= 24)
-                return (60 + (n - 12) * 15) * MINUTE_NS;
-        return (240 + (n - 24) * 60) * MINUTE_NS;
+                return (12 + (n - 12) * 4) * MINUTE_NS;
+        if (n <= 36)
+                return (60 + (n - 24) * 15) * MINUTE_NS;
+        return (240 + (n - 36) * 60) * MINUTE_NS;
 }
 
 bool plan_due_slice(int64_t until_ns, uint32_t *out_slice) {

@@ -19,10 +19,10 @@
 
 enum {
         PLAN_OPTIONS_MAX = 32, /* endpoints of one class of jobs */
-        PLAN_SLICES = 48,
+        PLAN_SLICES = 64,
 };
 
-/* The end of each slice, in ns from now: 5 minutes at first, at most an hour, 28 hours in all. */
+/* The end of each slice, in ns from now: a minute at first, at most an hour, 32 hours in all. */
 int64_t plan_slice_end_ns(uint32_t slice);
 /*
  * The last slice that is over by then: what is due at `until_ns` from now can be done in slices up to that
