@@ -2,6 +2,7 @@
 
 #include "broker/base/check.h"
 #include "broker/core/order.h"
+#include "broker/core/planning.h"
 
 /* Earliest deadline first; those without one last. */
 static bool job_before(const struct job *a, const struct job *b) {
@@ -47,6 +48,7 @@ static void enter(struct engine *engine, struct job *job, const struct route_set
                 list_init(&made->in_order);
                 pairing_init(&made->waiting, node_before);
                 CHECK(map_put(&engine->by_class, key, index));
+                planning_join(engine, made, job);
         }
         engine->classes[index].jobs++;
         job->job_class = index;
@@ -88,6 +90,7 @@ void classes_leave(struct engine *engine, struct job *job) {
                 return;
         CHECK(!classes_first(job_class));
         map_remove(&engine->by_class, job_class->key);
+        planning_leave(engine, job_class);
         list_append(&engine->free_classes, &job_class->link);
 }
 
@@ -106,6 +109,7 @@ void classes_enqueue(struct engine *engine, struct job *job) {
         struct job_class *job_class = &engine->classes[job->job_class];
         if (job->arrival == 0)
                 job->arrival = ++engine->arrivals;
+        planning_waits(engine, job);
         job->due_unix_ms = job->spec->deadline_unix_ms;
         if (comes_last(job_class, job))
                 list_append(&job_class->in_order, &job->link);
@@ -118,6 +122,7 @@ void classes_enqueue(struct engine *engine, struct job *job) {
 void classes_dequeue(struct engine *engine, struct job *job) {
         struct job_class *job_class = &engine->classes[job->job_class];
         bool first = classes_first(job_class) == job;
+        planning_waits_no_more(engine, job);
         if (list_linked(&job->link))
                 list_unlink(&job->link);
         else

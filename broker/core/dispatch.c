@@ -5,6 +5,7 @@
 #include "broker/core/classes.h"
 #include "broker/core/conclude.h"
 #include "broker/core/order.h"
+#include "broker/core/planning.h"
 #include "workers/routing/limits.h"
 
 static int64_t max64(int64_t a, int64_t b) {
@@ -37,10 +38,7 @@ static int64_t call_tokens(const struct engine *engine, const struct job *job, u
         return tokens;
 }
 
-/*
- * What the call takes from every limit there is. Audio whose length nobody knows yet is corrected after it.
- */
-static struct amounts call_amounts(const struct engine *engine, const struct job *job, uint32_t endpoint) {
+struct amounts dispatch_amounts(const struct engine *engine, const struct job *job, uint32_t endpoint) {
         const struct demand *demand = job_demand(job);
         struct amounts amounts = {{[UNIT_CALLS] = 1}};
         amounts.of[UNIT_TOKENS] = call_tokens(engine, job, endpoint);
@@ -94,7 +92,7 @@ static void view_limits(struct engine *engine, const struct job *job, uint32_t e
                         struct route_state *view) {
         const struct endpoint_state *state = &engine->endpoints[endpoint];
         int64_t now_ns = engine->time.now_ns;
-        struct amounts amounts = call_amounts(engine, job, endpoint);
+        struct amounts amounts = dispatch_amounts(engine, job, endpoint);
         struct gates gates = engine_gates(engine, job, endpoint);
         int64_t permit_ns = permit_when(&gates, &amounts, false, now_ns);
         int64_t queued_ns = permit_ns;
@@ -157,6 +155,7 @@ static void record_decision(struct job *job, const struct route *route, uint64_t
 }
 
 static void open_at(struct engine *engine, struct job *job, const struct candidate *candidate) {
+        planning_take(engine, job, candidate->place);
         classes_dequeue(engine, job);
         engine_move(engine, job, JOB_OPENING);
         job->endpoint = candidate->endpoint;
@@ -166,7 +165,7 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
         if (candidate->cost_known)
                 job->exposure_picousd =
                         max64(candidate->cost_ceiling_picousd, candidate->cost_expected_picousd);
-        job->amounts = call_amounts(engine, job, candidate->endpoint);
+        job->amounts = dispatch_amounts(engine, job, candidate->endpoint);
         job->outcome.decision.chosen = true;
         job->outcome.decision.chosen_endpoint = candidate->endpoint;
         job->outcome.decision.chosen_model = candidate->model;
@@ -206,13 +205,32 @@ static bool same_cost(const struct candidate *a, const struct candidate *b) {
                (!a->cost_known || a->cost_expected_picousd == b->cost_expected_picousd);
 }
 
+/* The same where a plan says which candidates are worth using now. */
+static const struct candidate *pick_planned(const struct engine *engine, const struct job *job,
+                                            const struct plan_pool *pool, const struct route *route,
+                                            int64_t *out_wake_ns) {
+        for (uint32_t i = 0; i < route->usable; i++) {
+                const struct candidate *candidate = &route->candidates[i];
+                if ((job->tried & (1U << candidate->place)) || !planning_allows(pool, candidate->place))
+                        continue;
+                if (candidate->ready_ns <= engine->time.now_ns)
+                        return candidate;
+                *out_wake_ns = min64(*out_wake_ns, candidate->ready_ns);
+        }
+        *out_wake_ns = min64(*out_wake_ns, pool->made_ns + PLAN_AGE_NS);
+        return NULL;
+}
+
 /*
  * The first candidate that was not tried just now, may start now and is acceptable; NULL: none, and
  * out_wake_ns says when to look again.
  */
-static const struct candidate *pick(const struct engine *engine, const struct job *job,
-                                    const struct route *route, int64_t *out_wake_ns) {
+static const struct candidate *pick(struct engine *engine, const struct job *job, const struct route *route,
+                                    int64_t *out_wake_ns) {
         const struct candidate *best = NULL;
+        const struct plan_pool *pool = planning_pool(engine, job, route);
+        if (pool)
+                return pick_planned(engine, job, pool, route, out_wake_ns);
         for (uint32_t i = 0; i < route->usable; i++) {
                 const struct candidate *candidate = &route->candidates[i];
                 if (job->tried & (1U << candidate->place))
@@ -364,7 +382,7 @@ static bool call_ready(struct engine *engine, struct job *job, bool *out_passed)
         int64_t now_ns = engine->time.now_ns;
         struct gates gates = engine_gates(engine, job, job->endpoint);
         const struct gate *workspace = gates.items[GATES_A_CALL - 1];
-        struct amounts amounts = call_amounts(engine, job, job->endpoint);
+        struct amounts amounts = dispatch_amounts(engine, job, job->endpoint);
         int64_t permit_ns = permit_when(&gates, &amounts, false, now_ns);
         if (permit_ns > now_ns + READY_PATIENCE_NS ||
             route_check(engine->catalog, job_demand(job), job->endpoint, engine->time.now_unix_ms) !=

@@ -76,12 +76,13 @@ struct engine *engine_new(const struct catalog *catalog, const struct engine_con
         uint32_t jobs_max = config->jobs_max;
         engine->jobs = calloc(jobs_max, sizeof(*engine->jobs));
         engine->classes = calloc(jobs_max, sizeof(*engine->classes));
+        engine->pools = calloc(PLAN_POOLS_MAX, sizeof(*engine->pools));
         engine->endpoints = calloc(catalog->endpoints_count + 1, sizeof(*engine->endpoints));
         engine->providers = calloc(catalog->providers_count + 1, sizeof(*engine->providers));
         engine->workspaces_count = catalog->workspaces_count > 0 ? catalog->workspaces_count : 1;
         engine->workspaces = calloc(engine->workspaces_count, sizeof(*engine->workspaces));
         engine->limiters = calloc(count_limiters(catalog) + 1, sizeof(*engine->limiters));
-        if (!engine->jobs || !engine->classes || !engine->endpoints || !engine->providers ||
+        if (!engine->jobs || !engine->classes || !engine->pools || !engine->endpoints || !engine->providers ||
             !engine->workspaces || !engine->limiters || !map_init(&engine->by_key, jobs_max) ||
             !map_init(&engine->by_class, jobs_max) || !heap_init(&engine->timers, jobs_max))
                 return engine_free(engine);
@@ -102,6 +103,7 @@ struct engine *engine_free(struct engine *engine) {
         heap_deinit(&engine->timers);
         free(engine->jobs);
         free(engine->classes);
+        free(engine->pools);
         free(engine->endpoints);
         free(engine->providers);
         free(engine->workspaces);

@@ -11,6 +11,7 @@
 
 #define NEVER_NS INT64_MAX
 #define NO_CLASS UINT32_MAX
+#define NO_POOL  UINT32_MAX
 
 struct endpoint_state {
         struct gate gate;
@@ -60,6 +61,7 @@ struct job_class {
         bool pressed;       /* half of the time that they had has gone */
         uint32_t workspace; /* index in engine.workspaces */
         uint32_t priority;  /* from 0 */
+        uint32_t pool;      /* index into engine.pools; NO_POOL */
         enum class_place place;
         int64_t deadline_unix_ms; /* of the first job; 0: none */
         uint64_t round;           /* its place in turn among its like */
@@ -68,6 +70,18 @@ struct job_class {
         uint32_t burst;           /* jobs opened in this turn of its round */
         int64_t blocked_until_ns; /* BLOCKED: the first job cannot start before, unless */
         uint64_t blocked_epoch;   /* classes_epoch() changes */
+};
+
+/* Waiting jobs with a deadline that have the same places open to them (broker/core/planning.h). */
+struct plan_pool {
+        uint32_t classes; /* 0: free */
+        uint32_t open;    /* bit per place of the set: the rules allow it */
+        struct route_set set;
+        /* waiting jobs, by when their time is up: a ring of PLAN_BUCKET_NS each */
+        uint32_t due[PLAN_BUCKETS];
+        uint32_t waiting;                    /* all of these */
+        int64_t made_ns;                     /* the last plan; INT64_MIN: none */
+        int64_t worth[ROUTE_CANDIDATES_MAX]; /* jobs that a place should still take now */
 };
 
 struct trace_entry {
@@ -94,6 +108,7 @@ struct engine {
 
         struct job_class *classes;
         struct list free_classes;
+        struct plan_pool *pools; /* PLAN_POOLS_MAX */
         struct map by_class;
         struct workspace_state *workspaces; /* one at least */
         uint32_t workspaces_count;

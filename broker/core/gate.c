@@ -56,6 +56,20 @@ struct limiter *gate_init(struct gate *gate, const struct limits_spec *limits, s
         return limiters + gate->limiters_count;
 }
 
+int64_t gate_hourly(const struct gate *gate, const struct amounts *amounts) {
+        int64_t most = INT64_MAX;
+        for (uint32_t i = 0; i < gate->limiters_count; i++) {
+                int64_t amount = amounts->of[unit_of(gate, i)], limit = gate->limiters[i].limit;
+                int64_t minutes = gate->limiters[i].window_ns / MINUTE_NS;
+                if (amount <= 0)
+                        continue;
+                int64_t calls = limit / amount;
+                int64_t hourly = calls < INT64_MAX / 60 ? calls * 60 / minutes : INT64_MAX;
+                most = hourly < most ? hourly : most;
+        }
+        return most;
+}
+
 int64_t gate_when(struct gate *gate, const struct amounts *amounts, bool behind_opened, int64_t now_ns) {
         int64_t when_ns = gate->blocked_until_ns > now_ns ? gate->blocked_until_ns : now_ns;
         for (uint32_t i = 0; i < gate->limiters_count; i++) {

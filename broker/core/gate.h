@@ -46,6 +46,8 @@ struct limiter *gate_init(struct gate *gate, const struct limits_spec *limits, s
  * opened already.
  */
 int64_t gate_when(struct gate *gate, const struct amounts *amounts, bool behind_opened, int64_t now_ns);
+/* How many calls of these amounts the windows let through in an hour; INT64_MAX: no limit. */
+int64_t gate_hourly(const struct gate *gate, const struct amounts *amounts);
 /*
  * Calls that may begin now by concurrency alone; with `behind_opened`, besides those opened. May be negative.
  */

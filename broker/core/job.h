@@ -41,6 +41,7 @@ struct job {
         int64_t wake_ns;          /* SLEEPING: until then */
         int64_t resume_ns;        /* the latest wait that a provider asked for */
         int64_t deadline_ns;      /* INT64_MAX: none */
+        uint32_t due_bucket;      /* WAITING, counted in its pool: the bucket and 1; else 0 */
         int64_t spent_picousd;    /* earlier attempts that may have been billed */
         bool spent_unknown;       /* some of them at an unknown price */
         uint32_t endpoint, place; /* from OPENING to the end of the call */

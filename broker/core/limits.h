@@ -40,6 +40,12 @@ enum {
          * provider's slip out of bills and budgets.
          */
         USAGE_BELIEVED_TIMES = 100,
+        /*
+         * Groups of classes that are planned for together; the jobs of more go by the plain rule. Bounds the
+         * memory and the time of plans.
+         */
+        PLAN_POOLS_MAX = 64,
+        PLAN_BUCKETS = 1936, /* of PLAN_BUCKET_NS: what a plan looks ahead, and a little more */
         /* State changes remembered for a failed CHECK(). */
         TRACE_MAX = 256,
 };
@@ -50,6 +56,14 @@ _Static_assert(UNUSABLES_MAX < THROTTLES_MAX, "an unusable answer costs more tha
  * minute takes to slide.
  */
 #define PATIENCE_NS (INT64_C(60) * 1000000000)
+/* How finely a plan tells deadlines apart. */
+#define PLAN_BUCKET_NS (INT64_C(60) * 1000000000)
+/* A plan is that old at most: bounds both its cost and how long a mistake lasts. */
+#define PLAN_AGE_NS (INT64_C(5) * 1000000000)
+/* What a call takes where none was answered yet. */
+#define PLAN_LATENCY_NS (INT64_C(10) * 1000000000)
+/* Of a limit, what a plan counts on: the rest is for calls that fail, and for jobs that come later. */
+#define PLAN_CAPACITY_PERCENT 93
 /* A provider without credit is asked again after an hour, unless it said when. */
 #define PAUSE_NS (INT64_C(3600) * 1000000000)
 /* A refused key is tried again after five minutes: somebody may have mended it. */
