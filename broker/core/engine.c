@@ -63,9 +63,11 @@ struct engine *engine_new(const struct catalog *catalog, const struct engine_con
         engine->classes = calloc(jobs_max, sizeof(*engine->classes));
         engine->endpoints = calloc(catalog->endpoints_count + 1, sizeof(*engine->endpoints));
         engine->providers = calloc(catalog->providers_count + 1, sizeof(*engine->providers));
+        /* touched when used */
+        engine->recents = calloc(catalog->endpoints_count + 1, sizeof(*engine->recents));
         if (!engine->jobs || !engine->classes || !engine->endpoints || !engine->providers ||
-            !map_init(&engine->by_key, jobs_max) || !map_init(&engine->by_class, jobs_max) ||
-            !heap_init(&engine->timers, jobs_max))
+            !engine->recents || !map_init(&engine->by_key, jobs_max) ||
+            !map_init(&engine->by_class, jobs_max) || !heap_init(&engine->timers, jobs_max))
                 return engine_free(engine);
         init_lists(engine);
         init_endpoints(engine);
@@ -82,6 +84,7 @@ struct engine *engine_free(struct engine *engine) {
         free(engine->jobs);
         free(engine->classes);
         free(engine->endpoints);
+        free(engine->recents);
         free(engine->providers);
         free(engine);
         return NULL;

@@ -74,6 +74,7 @@ struct engine {
         struct list active[PRIORITIES]; /* highest priority last */
 
         struct endpoint_state *endpoints;
+        struct recent *recents; /* per endpoint; apart, since only answers and now and then a look touch it */
         struct gate *providers;
         struct list ready_endpoints;
         uint32_t in_flight, opened;

@@ -121,9 +121,22 @@ void health_init(struct health *health, int64_t window_max, double retry_share, 
         health->window_max = (double)(window_max > 0 ? window_max : WINDOW_MAX_DEFAULT);
         health->window = health->window_max;
         health->decreased_ns = now_ns - BREAKER_FORGET_NS;
+        health->figures_ns = now_ns - PERCENTILES_PART_NS;
         health->retry_tokens = RETRY_TOKENS_START;
         health->retry_share = retry_share;
         health->tokens_ratio = 1;
+        health->figures.success_permille = -1;
+        pace_init(&health->pace, now_ns);
+}
+
+void health_look(struct health *health, const struct recent *recent, int64_t now_ns) {
+        int64_t every_ns = health->figures_old ? FIGURES_EVERY_NS : PERCENTILES_PART_NS / 4;
+        if (now_ns - health->figures_ns >= every_ns) {
+                recent_read(recent, now_ns, &health->figures);
+                health->figures_ns = now_ns;
+                health->figures_old = false;
+        }
+        pace_look(&health->pace, health->figures.latency_p_ns[PERCENTILES_COUNT - 1], now_ns);
 }
 
 int64_t health_when(struct health *health, int64_t now_ns) {
@@ -135,6 +148,12 @@ void health_started(struct health *health, int64_t now_ns) {
         (void)breaker_when(health, now_ns);
         if (health->state == BREAKER_HALF_OPEN)
                 health->probes_in_flight++;
+        pace_started(&health->pace, now_ns);
+}
+
+void health_ended(struct health *health, int64_t started_ns) {
+        pace_ended(&health->pace, started_ns);
+        health->figures_old = true;
 }
 
 void health_abandoned(struct health *health) {

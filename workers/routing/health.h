@@ -8,6 +8,8 @@
  * it is half-open they cannot be told from probes, and count as such as long as a probe is under way.
  */
 #include "broker/base/prng.h"
+#include "workers/routing/pace.h"
+#include "workers/routing/recent.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,6 +39,11 @@ struct health {
         /* retry budget: +budget per success, -1 per retry */
         double retry_tokens;
         double retry_share;
+        /* the last minutes, as of some moment ago: see health_look() */
+        struct recent_figures figures;
+        int64_t figures_ns;
+        bool figures_old; /* something ended since */
+        struct pace pace;
         /* smoothed */
         double latency_ns;    /* of successes */
         double output_tokens; /* per answer; 0 before the first */
@@ -53,10 +60,17 @@ void health_init(struct health *health, int64_t window_max, double retry_share, 
  * come before.
  */
 int64_t health_when(struct health *health, int64_t now_ns);
+/*
+ * Brings figures and mark of slowness up to date, when it is time. `recent` is of the same endpoint, and the
+ * caller's: it is large.
+ */
+void health_look(struct health *health, const struct recent *recent, int64_t now_ns);
 /* A call starts (counts a probe when half-open). */
 void health_started(struct health *health, int64_t now_ns);
 /* A call that was to start, or started, did not count (cancelled, our own fault). */
 void health_abandoned(struct health *health);
+/* A call that started then is over, in whatever way; what it says of the provider is told apart from that. */
+void health_ended(struct health *health, int64_t started_ns);
 void health_succeeded(struct health *health, int64_t latency_ns, int64_t now_ns);
 /*
  * What an answer told of tokens; -1 where it did not. `estimated` is demand.input_tokens, `reported_input`

@@ -179,7 +179,8 @@ enum exclusion route_check(const struct catalog *catalog, const struct demand *d
 
 struct key {
         uint32_t group; /* model, then place in `order` */
-        bool unknown;   /* what is sorted by */
+        bool slow;
+        bool unknown; /* what is sorted by */
         bool cost_unknown;
         int64_t measure;
         int64_t cost_picousd;
@@ -197,6 +198,8 @@ static bool key_before(const struct key *a, const struct key *b, uint32_t a_endp
                        uint64_t seed) {
         if (a->group != b->group)
                 return a->group < b->group;
+        if (a->slow != b->slow)
+                return b->slow;
         if (a->unknown != b->unknown)
                 return b->unknown;
         if (a->measure != b->measure)
@@ -223,6 +226,7 @@ static struct key key_of(const struct catalog *catalog, const struct demand *dem
         struct key key = {.group = (uint32_t)candidate->model << 8,
                           .cost_unknown = !candidate->cost_known,
                           .cost_picousd = candidate->cost_expected_picousd,
+                          .slow = state->slow,
                           .in_flight = state->in_flight};
         if (prefs->order.count > 0) {
                 const struct endpoint *endpoint = &catalog->endpoints[candidate->endpoint];
@@ -319,6 +323,7 @@ static void candidate_init(const struct ranking *ranking, uint32_t place, bool r
         candidate->model = ranking->set->models[place];
         candidate->place = (uint8_t)place;
         candidate->ready_ns = state->ready_ns;
+        candidate->slow = state->slow;
         const struct endpoint *endpoint = &ranking->catalog->endpoints[candidate->endpoint];
         candidate_cost(ranking, endpoint, state, candidate);
         candidate->excluded_by =

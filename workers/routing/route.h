@@ -4,7 +4,8 @@
  * excluded it. Pure and deterministic: the same arguments give the same answer; ties are broken by `seed`.
  *
  * Filters first (kind, rules, price ceiling), then order: by model preference (a fallback model stands
- * behind all endpoints of the models before it), then the job's `order`, then `sort` (price: expected cost
+ * behind all endpoints of the models before it), then the job's `order`, then those that are not slow, then
+ * `sort` (price: expected cost
  * of this very job; endpoints whose price is unknown come last, in the order of the configuration), then
  * fewer calls in flight, then a hash of `seed` and the endpoint.
  *
@@ -27,10 +28,13 @@ struct route_state {
         double tokens_ratio;                    /* calibration of input_tokens; 1 at the start */
         double latency_ns, output_tokens_per_s; /* 0: not known */
         int64_t in_flight;
-        /* Over the last minutes; 0: not known. Thousandths of a token per second */
+        /*
+         * p50, p75, p90, p99 of the last five minutes; 0: not known. What so many percent of the calls stay
+         * below, resp. reach in thousandths of a token per second.
+         */
         int64_t latency_p_ns[PERCENTILES_COUNT], throughput_p_milli[PERCENTILES_COUNT];
         int32_t success_permille; /* of calls that speak about the provider; -1: not known */
-        bool slow;                /* answers, but far below its own usual, or its peers' */
+        bool slow;                /* answers, but far slower than it used to and than its peers */
 };
 
 /* What a decision stands on besides catalog, job and endpoints. */
@@ -46,6 +50,7 @@ struct candidate {
         uint8_t model; /* index in demand->models */
         uint8_t place; /* in the set: what `states` and `refused` are indexed by */
         bool cost_known;
+        bool slow;          /* stands behind the others for it */
         bool ceiling_known; /* when not, but cost_known: the ceiling is set to what is expected */
         enum exclusion excluded_by;
         int64_t cost_expected_picousd, cost_ceiling_picousd; /* when cost_known, else 0 */
