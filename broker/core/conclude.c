@@ -357,7 +357,8 @@ static void pause_provider(struct engine *engine, struct job *job, const struct 
         int64_t until_ns = engine->time.now_ns + (asked_ns > 0 ? asked_ns : pause_ns);
         uint32_t provider = engine->catalog->endpoints[job->endpoint].provider;
         for (uint32_t i = 0; i < engine->catalog->endpoints_count; i++) {
-                if (engine->catalog->endpoints[i].provider != provider)
+                if (engine->catalog->endpoints[i].provider != provider ||
+                    (answer->endpoint_only && i != job->endpoint))
                         continue;
                 health_pause(&engine->endpoints[i].health, until_ns);
                 engine->endpoints[i].gate.epoch++; /* who waits for it may go elsewhere */

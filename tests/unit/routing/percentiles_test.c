@@ -17,7 +17,7 @@ enum { LOW = 20 * BUCKETS_PER_OCTAVE, SAMPLES = 4000 };
 
 static void assert_near(int64_t value, int64_t exact) {
         int64_t off = value > exact ? value - exact : exact - value;
-        if (off > exact / 1000 * 45 + 1)
+        if ((double)off > 0.045 * (double)exact)
                 fail_msg("%lld is more than 4.5 %% off %lld", (long long)value, (long long)exact);
 }
 
