@@ -450,7 +450,14 @@ static void learn(struct engine *engine, struct job *job, const struct answer *a
                 pace_answered(&state->health.pace, answer->latency_ns, work_of(job, answer), now_ns);
         }
         if (answer->verdict == VERDICT_OK && usage->input_tokens >= 0)
-                health_observe_tokens(&state->health, job_demand(job)->input_tokens, input, output,
+                health_observe_tokens(&state->health,
+                                      &(struct observed_tokens){
+                                              .estimated = job_demand(job)->input_tokens,
+                                              .input = input,
+                                              .cached_input = believed(usage->cached_input_tokens),
+                                              .output = output,
+                                              .output_max = job_demand(job)->output_tokens_max,
+                                      },
                                       answer->latency_ns);
         int64_t more = input + output - job->tokens;
         struct gate *provider = engine_provider(engine, job->endpoint);

@@ -120,8 +120,11 @@ void dispatch_view(struct engine *engine, const struct job *job, uint32_t endpoi
         *out_view = (struct route_state){
                 .ready_ns = now_ns,
                 .waiting = EXCLUSION_NONE,
-                .expected_output_tokens = state->health.output_tokens,
+                .expected_output_tokens =
+                        health_output_tokens(&state->health, job_demand(job)->output_tokens_max),
                 .tokens_ratio = state->health.tokens_ratio,
+                .input_permille = (int32_t)(state->health.tokens_mean * 1000 + 0.5),
+                .cached_permille = (int32_t)(state->health.cached_share * 1000),
                 .latency_ns = state->health.latency_ns,
                 .output_tokens_per_s = state->health.output_tokens_per_s,
                 .in_flight = (int64_t)state->gate.in_flight + state->gate.opened,
@@ -171,6 +174,8 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
         if (candidate->cost_known)
                 job->exposure_picousd =
                         max64(candidate->cost_ceiling_picousd, candidate->cost_expected_picousd);
+        job->outcome.estimate_known = candidate->cost_known;
+        job->outcome.estimate_picousd = candidate->cost_expected_picousd;
         job->tokens = call_tokens(engine, job, candidate->endpoint);
         job->outcome.decision.chosen = true;
         job->outcome.decision.chosen_endpoint = candidate->endpoint;

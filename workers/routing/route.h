@@ -23,9 +23,11 @@ enum { ROUTE_CANDIDATES_MAX = 32 };
 struct route_state {
         /* When it could take this job: <= now means now; INT64_MAX: never (too large for its limit). */
         int64_t ready_ns;
-        enum exclusion waiting;                 /* why not now: PAUSED, BREAKER, AT_LIMIT; NONE when ready */
-        double expected_output_tokens;          /* per answer; 0: not known */
-        double tokens_ratio;                    /* calibration of input_tokens; 1 at the start */
+        enum exclusion waiting;        /* why not now: PAUSED, BREAKER, AT_LIMIT; NONE when ready */
+        double expected_output_tokens; /* per answer; 0: not known */
+        double tokens_ratio;           /* calibration of input_tokens; 1 at the start */
+        /* The same for what is expected, and how much of that is cached input; thousandths; 0: not known */
+        int32_t input_permille, cached_permille;
         double latency_ns, output_tokens_per_s; /* 0: not known */
         int64_t in_flight;
         /*
