@@ -206,8 +206,6 @@ static bool find_box(const struct audio_source *source, const char *name, int64_
                 }
                 if (size == 0 || size > (uint64_t)(*to - at))
                         size = (uint64_t)(*to - at); /* to the end */
-                if (size < (uint64_t)(content - at))
-                        return false;
                 if (is(head + 4, name)) {
                         *from = content;
                         *to = at + (int64_t)size;

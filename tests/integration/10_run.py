@@ -129,8 +129,9 @@ def audio_by_reference():
             "data": data_url("media/tone.wav"), "http": web + "/media/tone.wav",
             "file": "file://" + str(pathlib.Path("media/tone.wav").resolve()),
         }
-        jobs = [job(name, "audio/transcriptions", file_url=url) for name, url in urls.items()]
-        bodies, _ = bodies_of(jobs, "--set", "fetch.allow=http,file", "--set", "fetch.private_addresses=allow", sim=sim)
+        jobs = [job(name, "audio/transcriptions", file_url=url, response_format="text") for name, url in urls.items()]
+        bodies, results = bodies_of(jobs, "--set", "fetch.allow=http,file", "--set", "fetch.private_addresses=allow", sim=sim)
+        assert all(result["receipt"]["usage"]["audio_seconds"] == 2 for result in results.values()), "a text does not say it, the file does"
         assert bodies["data"]["text"] == bodies["file"]["text"] == bodies["http"]["text"], "the same audio, three ways"
 
 

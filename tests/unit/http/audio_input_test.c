@@ -31,6 +31,7 @@ static void data_urls_are_read_in_place(void **state) {
                 {"data:;base64," SOUND "AAA", 90000},
                 {"data:audio/flac," SOUND, -1}, /* text, not base64 */
                 {"data:audio/flac;base64,ZkxhQw%3D%3D", -1},
+                {"data:;base64,ZkxhQwAAACIAAAAAAAAAAAAACsRC8AA8j%gAAAAAAAAAAAAAAAAAAAAA", -1},
                 {"data:audio/flac;base64,ZkxhQwAAACIAAAAAAAAAAAAACsRC8AA8", -1},
                 {"data:audio/flac;base64,", -1},
                 {"data:audio/flac;base64,====", -1},

@@ -192,6 +192,8 @@ static const struct row {
          "{\"code\":\"x\",\"error\":\"Your team has either used all available credits or reached its "
          "monthly spending limit.\"}",
          VERDICT_PAUSE, -1},
+        {"spending limit", 403, "", "{\"error\":\"Your team has reached its monthly spending limit.\"}",
+         VERDICT_PAUSE, -1},
         {"openrouter limit of the key", 403, "",
          "{\"error\":{\"message\":\"Key limit exceeded (monthly limit).\",\"code\":403}}", VERDICT_PAUSE, -1},
         {"jina balance", 403, "",
