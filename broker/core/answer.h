@@ -15,7 +15,7 @@ enum verdict {
         VERDICT_UNUSABLE,    /* 200, but no usable answer; perhaps billed; few retries */
         VERDICT_THROTTLED,   /* 429: later; does not count as an attempt */
         VERDICT_OVERLOADED,  /* later, and with fewer calls at a time; does not count as an attempt */
-        VERDICT_PAUSE,       /* billing or quota gone for long: pause the provider */
+        VERDICT_PAUSE,       /* billing or quota gone for long: pause the provider, or the endpoint alone */
         VERDICT_AUTH,        /* key or configuration wrong: pause the provider, tell somebody */
         VERDICT_NOT_SENT,    /* connect, DNS, TLS: the request never left */
         VERDICT_UNKNOWN,     /* timeout or reset after the request was sent: perhaps executed and billed */
@@ -32,6 +32,7 @@ struct answer {
         int64_t wait_ns;      /* the provider's minimum; -1: it does not say */
         int64_t requests_blocked_ns,
                 tokens_blocked_ns; /* limit used up for that long (headers with remaining 0); 0: no */
+        bool endpoint_only;        /* PAUSE: what is used up is this model's, not all of the provider's */
         bool cost_known;           /* the provider itself said the cost */
         int64_t cost_picousd;
         struct usage usage;

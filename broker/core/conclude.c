@@ -356,7 +356,8 @@ static void pause_provider(struct engine *engine, struct job *job, const struct 
         int64_t until_ns = engine->time.now_ns + (asked_ns > 0 ? asked_ns : pause_ns);
         uint32_t provider = engine->catalog->endpoints[job->endpoint].provider;
         for (uint32_t i = 0; i < engine->catalog->endpoints_count; i++) {
-                if (engine->catalog->endpoints[i].provider != provider)
+                if (engine->catalog->endpoints[i].provider != provider ||
+                    (answer->endpoint_only && i != job->endpoint))
                         continue;
                 health_pause(&engine->endpoints[i].health, until_ns);
                 engine->endpoints[i].gate.epoch++; /* who waits for it may go elsewhere */
@@ -403,8 +404,16 @@ static int64_t believed(int64_t tokens) {
         return min64(max64(tokens, 0), TOKENS_BELIEVED);
 }
 
+/* In the unit that time goes by; 0: nobody can tell. */
+static int64_t work_of(const struct job *job, const struct answer *answer) {
+        if (answer->usage.output_tokens > 0)
+                return believed(answer->usage.output_tokens);
+        return answer->usage.audio_ms > 0 ? answer->usage.audio_ms : job_demand(job)->input_tokens;
+}
+
 static void learn(struct engine *engine, struct job *job, const struct answer *answer) {
         struct endpoint_state *state = &engine->endpoints[job->endpoint];
+        struct recent *recent = &engine->recents[job->endpoint];
         int64_t now_ns = engine->time.now_ns;
         switch (answer->verdict) {
         case VERDICT_OK:
@@ -412,12 +421,14 @@ static void learn(struct engine *engine, struct job *job, const struct answer *a
         case VERDICT_CONTENT_REFUSED:
         case VERDICT_OTHER_MODEL:
                 health_succeeded(&state->health, answer->latency_ns, now_ns);
+                recent_ended(recent, true, now_ns);
                 break;
         case VERDICT_RETRY:
         case VERDICT_UNUSABLE:
         case VERDICT_NOT_SENT:
         case VERDICT_UNKNOWN:
                 health_failed(&state->health, now_ns);
+                recent_ended(recent, false, now_ns);
                 break;
         case VERDICT_THROTTLED:
         case VERDICT_OVERLOADED:
@@ -433,8 +444,19 @@ static void learn(struct engine *engine, struct job *job, const struct answer *a
         int64_t input = believed(usage->input_tokens) + believed(usage->cached_input_tokens) +
                         believed(usage->cache_write_tokens);
         int64_t output = believed(usage->output_tokens);
+        if (answer->verdict == VERDICT_OK) {
+                recent_answered(recent, answer->latency_ns, output, now_ns);
+                pace_answered(&state->health.pace, answer->latency_ns, work_of(job, answer), now_ns);
+        }
         if (answer->verdict == VERDICT_OK && usage->input_tokens >= 0)
-                health_observe_tokens(&state->health, job_demand(job)->input_tokens, input, output,
+                health_observe_tokens(&state->health,
+                                      &(struct observed_tokens){
+                                              .estimated = job_demand(job)->input_tokens,
+                                              .input = input,
+                                              .cached_input = believed(usage->cached_input_tokens),
+                                              .output = output,
+                                              .output_max = job_demand(job)->output_tokens_max,
+                                      },
                                       answer->latency_ns);
         struct amounts more = {{0}};
         more.of[UNIT_TOKENS] = input + output - job->amounts.of[UNIT_TOKENS];
@@ -452,6 +474,7 @@ static void leave_endpoint(struct engine *engine, struct job *job) {
         struct gates gates = engine_gates(engine, job, job->endpoint);
         for (size_t i = 0; i < GATES_A_CALL; i++)
                 gates.items[i]->in_flight--;
+        health_ended(&engine->endpoints[job->endpoint].health, job->admitted_ns + job->outcome.queued_ns);
         engine->in_flight--;
         bump(engine, job);
 }

@@ -118,16 +118,28 @@ void dispatch_view(struct engine *engine, const struct job *job, uint32_t endpoi
                    struct route_state *out_view) {
         struct endpoint_state *state = &engine->endpoints[endpoint];
         int64_t now_ns = engine->time.now_ns;
+        health_look(&state->health, &engine->recents[endpoint], now_ns);
         *out_view = (struct route_state){
                 .ready_ns = now_ns,
                 .waiting = EXCLUSION_NONE,
-                .expected_output_tokens = state->health.output_tokens,
+                .expected_output_tokens =
+                        health_output_tokens(&state->health, job_demand(job)->output_tokens_max),
                 .tokens_ratio = state->health.tokens_ratio,
+                .input_permille = (int32_t)(state->health.tokens_mean * 1000 + 0.5),
+                .cached_permille = (int32_t)(state->health.cached_share * 1000),
                 .latency_ns = state->health.latency_ns,
                 .output_tokens_per_s = state->health.output_tokens_per_s,
                 .in_flight = (int64_t)state->gate.in_flight + state->gate.opened,
-                .success_permille = -1,
+                .success_permille = state->health.figures.success_permille,
+                .slow = pace_avoided(&state->health.pace, now_ns) ||
+                        (state->health.pace.slow && state->gate.opened > 0),
         };
+        if (state->health.pace.slow && !out_view->slow)
+                out_view->in_flight = 0; /* calls that hang there must not keep away the one that finds out */
+        for (int i = 0; i < PERCENTILES_COUNT; i++) {
+                out_view->latency_p_ns[i] = state->health.figures.latency_p_ns[i];
+                out_view->throughput_p_milli[i] = state->health.figures.throughput_p_milli[i];
+        }
         int64_t fit_ns = health_when(&state->health, now_ns);
         if (fit_ns <= now_ns) {
                 view_limits(engine, job, endpoint, out_view);
@@ -166,6 +178,8 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
                 job->exposure_picousd =
                         max64(candidate->cost_ceiling_picousd, candidate->cost_expected_picousd);
         job->amounts = dispatch_amounts(engine, job, candidate->endpoint);
+        job->outcome.estimate_known = candidate->cost_known;
+        job->outcome.estimate_picousd = candidate->cost_expected_picousd;
         job->outcome.decision.chosen = true;
         job->outcome.decision.chosen_endpoint = candidate->endpoint;
         job->outcome.decision.chosen_model = candidate->model;
@@ -221,6 +235,12 @@ static const struct candidate *pick_planned(const struct engine *engine, const s
         return NULL;
 }
 
+/* Behind the best only because it is slow: better than to wait until there is room at a dearer one. */
+static bool only_slower(const struct candidate *best, const struct candidate *candidate) {
+        return (candidate->penalties & PENALTY_SLOW) && !(best->penalties & PENALTY_SLOW) && candidate->model == best->model && candidate->cost_known &&
+               best->cost_known && candidate->cost_expected_picousd <= best->cost_expected_picousd;
+}
+
 /*
  * The first candidate that was not tried just now, may start now and is acceptable; NULL: none, and
  * out_wake_ns says when to look again.
@@ -235,7 +255,8 @@ static const struct candidate *pick(struct engine *engine, const struct job *job
                 const struct candidate *candidate = &route->candidates[i];
                 if (job->tried & (1U << candidate->place))
                         continue;
-                if (best && !same_cost(best, candidate) && !accepts_dearer(engine, job, best))
+                if (best && !same_cost(best, candidate) && !only_slower(best, candidate) &&
+                    !accepts_dearer(engine, job, best))
                         break;
                 if (!best)
                         best = candidate;
@@ -280,6 +301,26 @@ static uint32_t closed_places(const struct job *job, const struct route *route) 
         return closed;
 }
 
+/* Another place for the same model that may take calls and would be quicker. */
+static bool quicker_peer(const struct engine *engine, const struct route_set *set,
+                         const struct route_state *views, uint32_t place) {
+        const struct pace *pace = &engine->endpoints[set->endpoints[place]].health.pace;
+        for (uint32_t i = 0; i < set->count; i++)
+                if (i != place && set->models[i] == set->models[place] && views[i].ready_ns != NEVER_NS &&
+                    (views[i].waiting == EXCLUSION_NONE || views[i].waiting == EXCLUSION_AT_LIMIT) &&
+                    pace_slower(pace, &engine->endpoints[set->endpoints[i]].health.pace, engine->time.now_ns))
+                        return true;
+        return false;
+}
+
+/* Slowness counts only against those who are quicker: the last way is never closed by it. */
+static void compare_paces(const struct engine *engine, const struct route_set *set,
+                          struct route_state *views) {
+        for (uint32_t i = 0; i < set->count; i++)
+                if (views[i].slow)
+                        views[i].slow = quicker_peer(engine, set, views, i);
+}
+
 /* Ranks the places where the job may go; without fallbacks, once it was called, that is one. */
 static void rank(struct engine *engine, struct job *job, const struct job_class *job_class,
                  struct route *out_route) {
@@ -294,6 +335,7 @@ static void rank(struct engine *engine, struct job *job, const struct job_class 
         }
         for (uint32_t i = 0; i < set->count; i++)
                 dispatch_view(engine, job, set->endpoints[i], &views[i]);
+        compare_paces(engine, set, views);
         uint64_t seed = engine->config.seed ^ job->key.lo ^ job->attempts;
         route_rank(engine->catalog, job_demand(job), set, views,
                    &(struct route_moment){.now_unix_ms = engine->time.now_unix_ms,

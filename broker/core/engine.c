@@ -82,8 +82,9 @@ struct engine *engine_new(const struct catalog *catalog, const struct engine_con
         engine->workspaces_count = catalog->workspaces_count > 0 ? catalog->workspaces_count : 1;
         engine->workspaces = calloc(engine->workspaces_count, sizeof(*engine->workspaces));
         engine->limiters = calloc(count_limiters(catalog) + 1, sizeof(*engine->limiters));
+        engine->recents = calloc(catalog->endpoints_count + 1, sizeof(*engine->recents)); /* touched when used */
         if (!engine->jobs || !engine->classes || !engine->pools || !engine->endpoints || !engine->providers ||
-            !engine->workspaces || !engine->limiters || !map_init(&engine->by_key, jobs_max) ||
+            !engine->workspaces || !engine->limiters || !engine->recents || !map_init(&engine->by_key, jobs_max) ||
             !map_init(&engine->by_class, jobs_max) || !heap_init(&engine->timers, jobs_max))
                 return engine_free(engine);
         engine->share_since_ns = now.now_ns;
@@ -105,6 +106,7 @@ struct engine *engine_free(struct engine *engine) {
         free(engine->classes);
         free(engine->pools);
         free(engine->endpoints);
+        free(engine->recents);
         free(engine->providers);
         free(engine->workspaces);
         free(engine->limiters);

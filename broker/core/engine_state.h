@@ -121,6 +121,7 @@ struct engine {
 
         struct limiter *limiters; /* of all gates */
         struct endpoint_state *endpoints;
+        struct recent *recents; /* per endpoint; apart, since only answers and now and then a look touch it */
         struct gate *providers;
         struct list ready_endpoints;
         uint32_t in_flight, opened;

@@ -33,6 +33,8 @@ struct outcome {
         bool cost_known, cost_is_estimate, list_cost_known;
         int64_t cost_picousd;      /* all attempts */
         int64_t list_cost_picousd; /* the same usage at the catalog's price */
+        bool estimate_known;
+        int64_t estimate_picousd; /* what the last call was expected to cost when its endpoint was chosen */
         struct usage usage;
         int64_t queued_ns;   /* from admission to the start of the last call */
         int64_t provider_ns; /* of the last call */

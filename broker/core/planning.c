@@ -135,6 +135,8 @@ static void fill_option(const struct engine *engine, const struct job *job, cons
                         struct plan_option *out_option) {
         const struct endpoint *endpoint = &engine->catalog->endpoints[candidate->endpoint];
         int64_t per_hour = hourly_of_place(engine, job, candidate->endpoint), begin_ns = 0;
+        if (candidate->penalties & (PENALTY_SLOW | PENALTY_FAILING))
+                per_hour = min64(per_hour / 10, PLAN_UNFIT_HOURLY);
         double seen = engine->endpoints[candidate->endpoint].health.output_tokens;
         int64_t output_tokens = seen >= 1 ? (int64_t)seen : OUTPUT_TOKENS_GUESS;
         int64_t ready_ns = candidate->excluded_by == EXCLUSION_AT_LIMIT ? 0 : candidate->ready_ns;

@@ -2,6 +2,7 @@
 
 #include "broker/base/check.h"
 #include "broker/base/time.h"
+#include "workers/http/audio_input.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ struct call {
         struct buffer body; /* of the request, while it is under way */
         struct http_part *parts;
         struct fetched file; /* file_fd -1 when there is none */
+        int64_t audio_ms;    /* of that file; -1: not known */
         struct reply reply;
 };
 
@@ -339,6 +341,15 @@ static void send_call(struct calls *calls, struct call *call) {
         call->step = CALL_SENT;
 }
 
+static bool listens(const struct job_spec *job) {
+        return job->demand.kind == KIND_TRANSCRIPTIONS || job->demand.kind == KIND_TRANSLATIONS;
+}
+
+void calls_measure(struct calls *calls, struct job_spec *job) {
+        if (listens(job) && job->failure == FAILURE_NONE && job->demand.audio_ms < 0)
+                job->demand.audio_ms = fetch_audio_ms(calls->fetch, job->file_url);
+}
+
 static void file_arrived(struct calls *calls, struct call *call) {
         static const enum verdict verdicts[] = {
                 [FETCH_OK] = VERDICT_OK,
@@ -347,6 +358,8 @@ static void file_arrived(struct calls *calls, struct call *call) {
                 [FETCH_TOO_LARGE] = VERDICT_INPUT,
         };
         enum fetch_outcome outcome = call->file.outcome;
+        if (listens(call->job))
+                call->audio_ms = audio_of_fetched_ms(&call->file);
         if (outcome == FETCH_OK)
                 send_call(calls, call);
         else
@@ -374,6 +387,7 @@ void calls_start(struct calls *calls, const struct command *command) {
         call->endpoint = command->endpoint;
         call->model = command->model;
         call->timeout_ns = command->timeout_ns;
+        call->audio_ms = -1;
         call->step = CALL_FETCHING;
         calls->in_flight++;
         if (kind_facts[call->job->demand.kind].request != REQUEST_MULTIPART || call->job->file_url.size == 0)
@@ -440,6 +454,9 @@ static void finish(struct calls *calls, struct http_done *done, struct called *o
                 buffer_deinit(&done->headers);
                 buffer_deinit(&done->body);
         }
+        struct usage *usage = &out_called->answer.usage;
+        if (out_called->answer.verdict == VERDICT_OK && usage->audio_ms < 0 && call->audio_ms >= 0)
+                usage->audio_ms = call->audio_ms; /* what the provider does not say, the file did */
         out_called->answer.latency_ns = done->latency_ns;
         int64_t *latency_ns = &calls->latency_ns[call->endpoint];
         *latency_ns += (done->latency_ns - *latency_ns) / 8;

@@ -32,6 +32,8 @@ struct error *calls_open(const struct calls_options *options, struct calls **out
 /* Ends all calls without reports. NULL gives NULL. */
 struct calls *calls_close(struct calls *calls);
 
+/* Finds out how long the audio of a job plays, where that can be told before it is fetched. */
+void calls_measure(struct calls *calls, struct job_spec *job);
 /* Starts the call of a COMMAND_CALL. What fails at once comes out of calls_poll() like everything else. */
 void calls_start(struct calls *calls, const struct command *command);
 /* Finished calls, at most `max`. The reply stays until calls_take_reply() or the slot's next call. */

@@ -294,6 +294,7 @@ bool shard_has_room(const struct shard *shard) {
 
 void shard_take(struct shard *shard, struct job_spec *job) {
         shard->payload_bytes += job->memory_bytes;
+        calls_measure(shard->calls, job);
         add_event(shard, EVENT_JOB, (struct handle){0})->job = job;
 }
 

@@ -269,6 +269,8 @@ static void append_receipt(struct buffer *out, const struct result_source *sourc
         append_money(out, outcome->cost_known, outcome->cost_picousd);
         APPEND(out, ",\"list_cost_usd\":");
         append_money(out, outcome->list_cost_known, outcome->list_cost_picousd);
+        APPEND(out, ",\"estimated_cost_usd\":");
+        append_money(out, outcome->estimate_known, outcome->estimate_picousd);
         APPEND(out, ",\"cost_is_estimate\":");
         append_bool(out, outcome->cost_is_estimate);
         append_usage(out, &outcome->usage);

@@ -232,6 +232,7 @@ static void read_answer(struct answer *answer, char *const *words, size_t count)
                 answer->failure = FAILURE_PROVIDER_REJECTED;
         answer->status = (int32_t)number(words, count, "status", verdict == VERDICT_OK ? 200 : 0);
         answer->wait_ns = duration(words, count, "wait", -1);
+        answer->endpoint_only = number(words, count, "alone", 0) != 0;
         answer->usage.input_tokens = number(words, count, "in", -1);
         answer->usage.output_tokens = number(words, count, "out", -1);
         answer->latency_ns = duration(words, count, "latency", 100 * NS_PER_MS);

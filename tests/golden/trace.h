@@ -15,8 +15,8 @@
  *   > looked_up NAME nothing | settled [other] | parked [other] | unknown ATTEMPTS [other]
  *   > looked_up NAME answered [attempts=N] [status=N] [failure=N] [cost=PICOUSD] [other]
  *   > opened NAME | settled NAME
- *   > answer|stale_answer NAME VERDICT [status=N] [wait=TIME] [in=N] [out=N] [latency=TIME]; stale: under the
- *   handle
+ *   > answer|stale_answer NAME VERDICT [status=N] [wait=TIME] [alone=1] [in=N] [out=N] [latency=TIME]; stale:
+ *   under the handle
  *                                        of the call before the last one
  *   > drain | hold | go_on
  *   > revoke NAME...                     their partition has gone elsewhere; what is given up is said at once

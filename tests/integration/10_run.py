@@ -72,7 +72,8 @@ def text_jobs():
     assert bodies["responses"]["object"] == "response" and bodies["responses"]["output"][0]["content"][0]["text"]
     assert bodies["completions"]["object"] == "text_completion" and bodies["completions"]["choices"][0]["text"]
     for name in ("chat", "responses", "completions"):
-        usage = results[name]["receipt"]["usage"]
+        receipt, usage = results[name]["receipt"], results[name]["receipt"]["usage"]
+        assert "estimated_cost_usd" in receipt, receipt
         assert usage["output_tokens"] == 7 and usage["input_tokens"] > 0, usage
 
 
@@ -101,7 +102,7 @@ def transcription_formats():
     assert " --> " in bodies["srt"]["text"] and text in bodies["srt"]["text"]
     assert bodies["vtt"]["text"].startswith("WEBVTT") and text in bodies["vtt"]["text"]
     assert bodies["verbose_json"]["duration"] == 2 and bodies["verbose_json"]["segments"][0]["text"] == text
-    assert results["json"]["receipt"]["usage"]["audio_seconds"] == 2
+    assert all(result["receipt"]["usage"]["audio_seconds"] == 2 for result in results.values()), "what is not said stands in the file"
 
 
 class Files:
@@ -128,8 +129,9 @@ def audio_by_reference():
             "data": data_url("media/tone.wav"), "http": web + "/media/tone.wav",
             "file": "file://" + str(pathlib.Path("media/tone.wav").resolve()),
         }
-        jobs = [job(name, "audio/transcriptions", file_url=url) for name, url in urls.items()]
-        bodies, _ = bodies_of(jobs, "--set", "fetch.allow=http,file", "--set", "fetch.private_addresses=allow", sim=sim)
+        jobs = [job(name, "audio/transcriptions", file_url=url, response_format="text") for name, url in urls.items()]
+        bodies, results = bodies_of(jobs, "--set", "fetch.allow=http,file", "--set", "fetch.private_addresses=allow", sim=sim)
+        assert all(result["receipt"]["usage"]["audio_seconds"] == 2 for result in results.values()), "a text does not say it, the file does"
         assert bodies["data"]["text"] == bodies["file"]["text"] == bodies["http"]["text"], "the same audio, three ways"
 
 

@@ -66,7 +66,7 @@ def result(number, batch="b", code=None, key=None):
             "response": None if code else {"status_code": 200, "request_id": None, "body": {"n": number}},
             "error": {"code": code, "message": "no"} if code else None,
             "receipt": {"workspace": "default", "batch": batch, "provider": None, "model": None, "mode": "sync", "attempts": 1, "cost_usd": 0,
-                        "list_cost_usd": 0, "cost_is_estimate": False, "usage": {}, "queued_ms": 0, "provider_ms": 0, "replayed": False,
+                        "list_cost_usd": 0, "estimated_cost_usd": None, "cost_is_estimate": False, "usage": {}, "queued_ms": 0, "provider_ms": 0, "replayed": False,
                         "fingerprint": "0" * 64, "decision": {}}}
 
 

@@ -9,6 +9,7 @@
 #include "broker/base/check.h"
 #include "broker/base/list.h"
 #include "broker/base/time.h"
+#include "workers/http/audio_input.h"
 #include "workers/http/ca_file.h"
 #include "workers/http/file_url.h"
 #include "workers/http/lane.h"
@@ -390,6 +391,20 @@ bool fetch_start(struct fetch *fetch, uint64_t tag, struct bytes url, struct fet
         fetched.tag = tag;
         *out_fetched = fetched;
         return true;
+}
+
+int64_t fetch_audio_ms(struct fetch *fetch, struct bytes url) {
+        size_t scheme = scheme_size(url);
+        if (scheme_is(url, scheme, "data:"))
+                return audio_of_data_url_ms(url);
+        if (url.size == 0 || (scheme > 0 && !scheme_is(url, scheme, "file:")) || fetch_root(fetch) != NULL)
+                return -1;
+        struct fetched fetched;
+        file_url_open(url, fetch->root_fd, fetch->file_root, fetch->options.bytes_max, &fetched);
+        int64_t ms = audio_of_fetched_ms(&fetched);
+        if (fetched.file_fd >= 0)
+                close(fetched.file_fd);
+        return ms;
 }
 
 /* A job that is done already is still forgotten: nobody waits for it. */

@@ -42,6 +42,11 @@ struct fetch *fetch_close(struct fetch *fetch);
  * true: *out_fetched is filled at once (data:, file:, or refused). false: it comes from fetch_poll() later.
  */
 bool fetch_start(struct fetch *fetch, uint64_t tag, struct bytes url, struct fetched *out_fetched);
+/*
+ * How long the input of a data: or file: URL plays, as far as its headers tell, without fetching it; -1: not
+ * known, or it would have to be fetched first.
+ */
+int64_t fetch_audio_ms(struct fetch *fetch, struct bytes url);
 void fetch_cancel(struct fetch *fetch, uint64_t tag);
 int fetch_fd(const struct fetch *fetch);
 int64_t fetch_wake_ns(const struct fetch *fetch);

@@ -55,6 +55,10 @@ static const struct rule words[] = {
         {"payment_required", ANY, VERDICT_PAUSE},
         {"insufficient_balance", ANY, VERDICT_PAUSE},
         {"insufficient_credits", ANY, VERDICT_PAUSE},
+        {"exceeded_current_quota_error", ANY, VERDICT_PAUSE}, /* Moonshot */
+        {"Arrearage", ANY, VERDICT_PAUSE},                    /* DashScope */
+        {"credit_limit", ANY, VERDICT_PAUSE},                 /* Together */
+        {"budget_exceeded", ANY, VERDICT_PAUSE},              /* LiteLLM's proxy */
         {"quota_exceeded", ANY, VERDICT_PAUSE},
         {"quota_per_day", ANY, VERDICT_PAUSE},
 
@@ -160,6 +164,13 @@ static const struct rule sentences[] = {
         {"insufficient credit", 400, 429, VERDICT_PAUSE},
         {"out of credits", 400, 429, VERDICT_PAUSE},
         {"spend limit", 400, 429, VERDICT_PAUSE},
+        {"spending limit", 400, 429, VERDICT_PAUSE},             /* xAI's is a 403 */
+        {"used all available credits", 400, 429, VERDICT_PAUSE}, /* xAI */
+        {"key limit exceeded", 402, 403, VERDICT_PAUSE},         /* OpenRouter's limit of a key is a 403 */
+        {"account balance", 402, 429, VERDICT_PAUSE},            /* Jina */
+        {"out of call volume quota", 403, 429, VERDICT_PAUSE},   /* Azure */
+        {"api calls / month", 429, 429, VERDICT_PAUSE},          /* Cohere's trial keys */
+        {"budget has been exceeded", 400, 429, VERDICT_PAUSE},   /* LiteLLM's proxy */
         {"billing hard limit", 400, 429, VERDICT_PAUSE},
 
         {"maximum context length", 400, 500, VERDICT_OTHER_MODEL}, /* vLLM, OpenAI */
@@ -272,19 +283,27 @@ static bool by_word(int32_t status, const struct refusal *refusal, enum verdict 
         return false;
 }
 
+static bool speaks_of(const struct refusal *refusal, const char *const *parts, size_t count) {
+        struct bytes message = refusal->message;
+
+        if (message.size > MESSAGE_SEARCHED_MAX)
+                message.size = MESSAGE_SEARCHED_MAX;
+        for (size_t i = 0; i < count; i++)
+                if (contains(message, parts[i]))
+                        return true;
+        return false;
+}
+
 /*
  * Too many calls at a time rather than per minute: Moonshot ("max organization concurrency: 3"), Zhipu ("High
  * concurrency usage of this API"), Anthropic ("concurrent connections"). Codes name it too.
  */
 static bool speaks_of_concurrency(const struct refusal *refusal) {
         static const char *const parts[] = {"concurren", "parallel requests", "too many simultaneous"};
-        struct bytes message = refusal->message;
 
-        if (message.size > MESSAGE_SEARCHED_MAX)
-                message.size = MESSAGE_SEARCHED_MAX;
+        if (speaks_of(refusal, parts, sizeof(parts) / sizeof(parts[0])))
+                return true;
         for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-                if (contains(message, parts[i]))
-                        return true;
                 for (uint32_t k = 0; k < refusal->words_count; k++)
                         if (contains(refusal->words[k], parts[i]))
                                 return true;
@@ -334,6 +353,25 @@ enum verdict classify(int32_t status, const struct refusal *refusal, enum retry_
         if (verdict == VERDICT_THROTTLED && effective == 429 && speaks_of_concurrency(refusal))
                 verdict = VERDICT_OVERLOADED; /* waiting alone does not help: fewer calls at a time do */
         return succeeded && verdict == VERDICT_RETRY ? VERDICT_UNUSABLE : verdict;
+}
+
+/*
+ * What is used up until the day is over, and of which day. A sentence that names a minute too speaks of that,
+ * and tells of the day what could be bought (OpenRouter).
+ */
+static const char *const daily_parts[] = {
+        "per day", "per-day", "(rpd)", "(tpd)", "daily limit", "daily quota", "daily free", "calls / day",
+};
+
+enum quota_day classify_day(const struct refusal *refusal) {
+        static const char *const minutes[] = {"per-min", "per min"};
+
+        if (holds_word(refusal, "quota_per_day"))
+                return QUOTA_DAY_PACIFIC;
+        if (speaks_of(refusal, daily_parts, sizeof(daily_parts) / sizeof(daily_parts[0])) &&
+            !speaks_of(refusal, minutes, sizeof(minutes) / sizeof(minutes[0])))
+                return QUOTA_DAY_UTC;
+        return QUOTA_DAY_NONE;
 }
 
 enum failure classify_failure(enum verdict verdict) {

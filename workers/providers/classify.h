@@ -13,5 +13,8 @@
  * because it may have been billed.
  */
 enum verdict classify(int32_t status, const struct refusal *refusal, enum retry_advice advice);
+/* Of which day, if of any, a quota is that is used up. Where a quota of the day ends, it does so there. */
+enum quota_day { QUOTA_DAY_NONE, QUOTA_DAY_UTC, QUOTA_DAY_PACIFIC };
+enum quota_day classify_day(const struct refusal *refusal);
 /* What the job ends as when that was the last answer. */
 enum failure classify_failure(enum verdict verdict);

@@ -164,6 +164,9 @@ static int64_t larger(int64_t a, int64_t b) {
         return a > b ? a : b;
 }
 
+/* Gemini's day begins at midnight in California; in summer an hour earlier, which then costs an hour. */
+enum { PACIFIC_HOURS = 8 };
+
 /*
  * Headers first, then the body, then what the rate limits imply, then the sentence (providers.md 12.3). A
  * refusal that does not say how long waits until the limit is whole again: one more unit is too little for
@@ -176,25 +179,40 @@ static int64_t told_wait(const struct reading *reading, const struct refusal *re
                 return refusal->wait_ns;
         if (reading->facts.reset_ns > 0 && reading->answer->verdict == VERDICT_THROTTLED)
                 return reading->facts.reset_ns;
-        return wait_of_message(refusal->message);
+        int64_t wait_ns = wait_of_message(refusal->message);
+        return wait_ns >= 0 ? wait_ns
+                            : wait_of_date_in_message(refusal->message, reading->response->now_unix_ms);
+}
+
+/* What is used up for the day and does not say until when. */
+static int64_t until_tomorrow(const struct reading *reading, enum quota_day day) {
+        return wait_of_day(day == QUOTA_DAY_PACIFIC ? PACIFIC_HOURS : 0, reading->response->now_unix_ms);
 }
 
 static void set_wait(struct reading *reading, const struct refusal *refusal) {
         struct answer *answer = reading->answer;
         int64_t wait_ns = told_wait(reading, refusal);
+        enum quota_day day = QUOTA_DAY_NONE;
 
+        if (answer->verdict == VERDICT_THROTTLED || answer->verdict == VERDICT_PAUSE)
+                day = classify_day(refusal);
         switch (answer->verdict) {
         case VERDICT_RETRY:
         case VERDICT_UNUSABLE:
         case VERDICT_THROTTLED:
         case VERDICT_OVERLOADED:
-                answer->wait_ns = wait_ns;
-                if (wait_ns > WAIT_HELD_NS)
+                answer->wait_ns =
+                        wait_ns < 0 && day != QUOTA_DAY_NONE ? until_tomorrow(reading, day) : wait_ns;
+                answer->endpoint_only = answer->wait_ns > WAIT_HELD_NS;
+                if (answer->endpoint_only)
                         set_verdict(answer, VERDICT_PAUSE);
                 return;
         case VERDICT_PAUSE:
-                /* money does not come back within minutes, whatever a header says */
+                /* neither money nor a day's quota comes back within minutes, whatever a header says */
                 answer->wait_ns = wait_ns > WAIT_HELD_NS ? wait_ns : -1;
+                answer->endpoint_only = day != QUOTA_DAY_NONE;
+                if (answer->wait_ns < 0 && answer->endpoint_only)
+                        answer->wait_ns = until_tomorrow(reading, day);
                 return;
         case VERDICT_OK:
         case VERDICT_REJECTED:

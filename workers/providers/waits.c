@@ -10,6 +10,8 @@
 #define EPOCH_SECONDS_MIN INT64_C(1000000000)
 #define EPOCH_MS_MIN      INT64_C(1000000000000)
 
+enum { DATE_CHARS = 10 }; /* "2026-12-01" */
+
 static int64_t capped(int64_t wait_ns) {
         return wait_ns > WAIT_MAX_NS ? WAIT_MAX_NS : wait_ns;
 }
@@ -168,6 +170,26 @@ int64_t wait_of_message(struct bytes message) {
                         return wait_ns;
         }
         return -1;
+}
+
+int64_t wait_of_date_in_message(struct bytes message, int64_t now_unix_ms) {
+        static const char lead[] = "regain access on ";
+        const char *found =
+                message.size == 0 ? NULL : memmem(message.data, message.size, lead, sizeof(lead) - 1);
+        char time[] = "0000-00-00T00:00:00Z";
+        int64_t unix_ms;
+
+        if (found == NULL || message.size - (size_t)(found - message.data) < sizeof(lead) - 1 + DATE_CHARS)
+                return -1;
+        memcpy(time, found + sizeof(lead) - 1, DATE_CHARS);
+        return rfc3339_parse(bytes_of(time), &unix_ms) ? until(unix_ms, now_unix_ms) : -1;
+}
+
+int64_t wait_of_day(int64_t hours_behind_utc, int64_t now_unix_ms) {
+        const int64_t hour_ms = INT64_C(3600) * 1000, day_ms = 24 * hour_ms;
+        int64_t into_ms = (now_unix_ms - hours_behind_utc * hour_ms) % day_ms;
+
+        return (day_ms - (into_ms < 0 ? into_ms + day_ms : into_ms)) * NS_PER_MS;
 }
 
 /* ---- headers ---- */

@@ -47,3 +47,7 @@ int64_t wait_of_reset(struct bytes value, int64_t now_unix_ms);
 int64_t wait_of_delay(struct bytes value);
 /* "Please try again in 41.724s", "Please retry after 6 seconds" */
 int64_t wait_of_message(struct bytes message);
+/* "You will regain access on 2026-12-01": until then, UTC. */
+int64_t wait_of_date_in_message(struct bytes message, int64_t now_unix_ms);
+/* Until the day is over that begins so many hours after that of UTC. */
+int64_t wait_of_day(int64_t hours_behind_utc, int64_t now_unix_ms);

@@ -197,11 +197,22 @@ bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *deman
 
 bool cost_expected_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                       int64_t input_tokens, int64_t expected_output_tokens, int64_t *out_picousd) {
+        return cost_expected_cached_at(endpoint, demand, now_unix_ms, input_tokens, 0, expected_output_tokens,
+                                       out_picousd);
+}
+
+bool cost_expected_cached_at(const struct endpoint *endpoint, const struct demand *demand,
+                             int64_t now_unix_ms, int64_t input_tokens, int64_t cached_tokens,
+                             int64_t expected_output_tokens, int64_t *out_picousd) {
         int64_t output_tokens = output_tokens_ceiling(endpoint, demand, input_tokens);
         if (output_tokens < 0 || output_tokens > expected_output_tokens)
                 output_tokens = or_zero(expected_output_tokens);
         int64_t audio_ms = demand->audio_ms < 0 ? AUDIO_GUESS_MS : demand->audio_ms;
         struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, audio_ms);
+        if (usage.input_tokens > 0 && cached_tokens > 0) {
+                usage.cached_input_tokens = cached_tokens < input_tokens ? cached_tokens : input_tokens;
+                usage.input_tokens -= usage.cached_input_tokens;
+        }
         struct price scratch;
         return cost_of_usage(price_at(endpoint, now_unix_ms, input_tokens, &scratch), demand->kind, &usage,
                              out_picousd);

@@ -57,3 +57,10 @@ bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *deman
                      int64_t input_tokens, int64_t *out_picousd);
 bool cost_expected_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                       int64_t input_tokens, int64_t expected_output_tokens, int64_t *out_picousd);
+/*
+ * And when so many of these input tokens, at most all, are expected to be cached: where that has a price. The
+ * ceiling counts on none.
+ */
+bool cost_expected_cached_at(const struct endpoint *endpoint, const struct demand *demand,
+                             int64_t now_unix_ms, int64_t input_tokens, int64_t cached_tokens,
+                             int64_t expected_output_tokens, int64_t *out_picousd);

@@ -121,9 +121,22 @@ void health_init(struct health *health, int64_t window_max, double retry_share, 
         health->window_max = (double)(window_max > 0 ? window_max : WINDOW_MAX_DEFAULT);
         health->window = health->window_max;
         health->decreased_ns = now_ns - BREAKER_FORGET_NS;
+        health->figures_ns = now_ns - PERCENTILES_PART_NS;
         health->retry_tokens = RETRY_TOKENS_START;
         health->retry_share = retry_share;
         health->tokens_ratio = 1;
+        health->figures.success_permille = -1;
+        pace_init(&health->pace, now_ns);
+}
+
+void health_look(struct health *health, const struct recent *recent, int64_t now_ns) {
+        int64_t every_ns = health->figures_old ? FIGURES_EVERY_NS : PERCENTILES_PART_NS / 4;
+        if (now_ns - health->figures_ns >= every_ns) {
+                recent_read(recent, now_ns, &health->figures);
+                health->figures_ns = now_ns;
+                health->figures_old = false;
+        }
+        pace_look(&health->pace, health->figures.latency_p_ns[PERCENTILES_COUNT - 1], now_ns);
 }
 
 int64_t health_when(struct health *health, int64_t now_ns) {
@@ -135,6 +148,12 @@ void health_started(struct health *health, int64_t now_ns) {
         (void)breaker_when(health, now_ns);
         if (health->state == BREAKER_HALF_OPEN)
                 health->probes_in_flight++;
+        pace_started(&health->pace, now_ns);
+}
+
+void health_ended(struct health *health, int64_t started_ns) {
+        pace_ended(&health->pace, started_ns);
+        health->figures_old = true;
 }
 
 void health_abandoned(struct health *health) {
@@ -184,18 +203,40 @@ bool health_take_retry(struct health *health) {
 
 /* Calibration. */
 
-void health_observe_tokens(struct health *health, int64_t estimated, int64_t reported_input,
-                           int64_t reported_output, int64_t latency_ns) {
-        if (estimated > 0 && reported_input > 0) {
-                double ratio =
-                        clamp((double)reported_input / (double)estimated, TOKENS_RATIO_MIN, TOKENS_RATIO_MAX);
-                double alpha = ratio > health->tokens_ratio ? 1 : TOKENS_RATIO_ALPHA;
-                health->tokens_ratio += alpha * (ratio - health->tokens_ratio);
+static uint32_t bound_of(int64_t output_max) {
+        if (output_max < 0)
+                return 0;
+        uint32_t bound = 1;
+        for (int64_t most = 16; output_max > most && bound < OUTPUT_BOUNDS - 1; most *= 4)
+                bound++;
+        return bound;
+}
+
+double health_output_tokens(const struct health *health, int64_t output_max) {
+        double seen = health->outputs[bound_of(output_max)];
+        return seen > 0 ? seen : health->output_tokens;
+}
+
+static void observe_input(struct health *health, const struct observed_tokens *tokens) {
+        double ratio = (double)tokens->input / (double)tokens->estimated;
+        ratio = clamp(ratio, TOKENS_RATIO_MIN, TOKENS_RATIO_MAX);
+        double alpha = ratio > health->tokens_ratio ? 1 : TOKENS_RATIO_ALPHA;
+        health->tokens_ratio += alpha * (ratio - health->tokens_ratio);
+        smooth(&health->tokens_mean, ratio);
+}
+
+void health_observe_tokens(struct health *health, const struct observed_tokens *tokens, int64_t latency_ns) {
+        if (tokens->estimated > 0 && tokens->input > 0)
+                observe_input(health, tokens);
+        if (tokens->input > 0) {
+                double share = clamp((double)tokens->cached_input / (double)tokens->input, 0, 1);
+                health->cached_share += EWMA_ALPHA * (share - health->cached_share);
         }
-        if (reported_output > 0) {
-                smooth(&health->output_tokens, (double)reported_output);
-                if (latency_ns > 0)
-                        smooth(&health->output_tokens_per_s,
-                               (double)reported_output * (double)NS_PER_S / (double)latency_ns);
-        }
+        if (tokens->output <= 0)
+                return;
+        smooth(&health->output_tokens, (double)tokens->output);
+        smooth(&health->outputs[bound_of(tokens->output_max)], (double)tokens->output);
+        if (latency_ns > 0)
+                smooth(&health->output_tokens_per_s,
+                       (double)tokens->output * (double)NS_PER_S / (double)latency_ns);
 }

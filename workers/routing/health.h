@@ -8,11 +8,16 @@
  * it is half-open they cannot be told from probes, and count as such as long as a probe is under way.
  */
 #include "broker/base/prng.h"
+#include "workers/routing/pace.h"
+#include "workers/routing/recent.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN };
+
+/* Requests that do not say how much output they allow; then up to 16, 64, 256, ... tokens, and more. */
+enum { OUTPUT_BOUNDS = 8 };
 
 struct health {
         /*
@@ -37,11 +42,27 @@ struct health {
         /* retry budget: +budget per success, -1 per retry */
         double retry_tokens;
         double retry_share;
+        /* the last minutes, as of some moment ago: see health_look() */
+        struct recent_figures figures;
+        int64_t figures_ns;
+        bool figures_old; /* something ended since */
+        struct pace pace;
         /* smoothed */
         double latency_ns;    /* of successes */
         double output_tokens; /* per answer; 0 before the first */
         double output_tokens_per_s;
         double tokens_ratio; /* reported input tokens over our estimate; rises at once, falls slowly */
+        double tokens_mean;  /* the same, smoothed: what is expected; 0 before the first */
+        double cached_share; /* of reported input tokens; 0 to 1 */
+        /* per answer, by what the request allowed: see health_output_tokens() */
+        double outputs[OUTPUT_BOUNDS];
+};
+
+/* What an answer told of tokens; all of the input with the cached ones. -1 or 0: it did not. */
+struct observed_tokens {
+        int64_t estimated; /* demand.input_tokens */
+        int64_t input, cached_input, output;
+        int64_t output_max; /* demand.output_tokens_max */
 };
 
 /* window_max <= 0: none. The window starts there. */
@@ -53,18 +74,28 @@ void health_init(struct health *health, int64_t window_max, double retry_share, 
  * come before.
  */
 int64_t health_when(struct health *health, int64_t now_ns);
+/*
+ * Brings figures and mark of slowness up to date, when it is time. `recent` is of the same endpoint, and the
+ * caller's: it is large.
+ */
+void health_look(struct health *health, const struct recent *recent, int64_t now_ns);
 /* A call starts (counts a probe when half-open). */
 void health_started(struct health *health, int64_t now_ns);
 /* A call that was to start, or started, did not count (cancelled, our own fault). */
 void health_abandoned(struct health *health);
+/* A call that started then is over, in whatever way; what it says of the provider is told apart from that. */
+void health_ended(struct health *health, int64_t started_ns);
 void health_succeeded(struct health *health, int64_t latency_ns, int64_t now_ns);
 /*
- * What an answer told of tokens; -1 where it did not. `estimated` is demand.input_tokens, `reported_input`
- * all input tokens with the cached ones. Calibrates tokens_ratio (between 0.25 and 4), output_tokens and
+ * Calibrates tokens_ratio and tokens_mean (between 0.25 and 4), cached_share, outputs and
  * output_tokens_per_s.
  */
-void health_observe_tokens(struct health *health, int64_t estimated, int64_t reported_input,
-                           int64_t reported_output, int64_t latency_ns);
+void health_observe_tokens(struct health *health, const struct observed_tokens *tokens, int64_t latency_ns);
+/*
+ * Output tokens to expect of a request that allows so many (-1: it does not say): the mean of those that
+ * allowed about as many (within a factor of four), else of all; 0 before the first answer.
+ */
+double health_output_tokens(const struct health *health, int64_t output_max);
 /* It failed in a way that speaks about the provider (5xx, connect, timeout, rubbish). */
 void health_failed(struct health *health, int64_t now_ns);
 /* 429 and "overloaded": does not count for the breaker; shrinks the window when `reduce`. */

@@ -198,8 +198,13 @@ static void candidate_cost(const struct ranking *ranking, const struct endpoint 
         int64_t input_ceiling = input_tokens > demand->input_tokens ? input_tokens : demand->input_tokens;
         int64_t seen = whole(state->expected_output_tokens + 0.5);
         int64_t output_tokens = seen > 0 ? seen : ranking->output_guess;
-        candidate->cost_known = cost_expected_at(endpoint, demand, ranking->moment->now_unix_ms, input_tokens,
-                                                 output_tokens, &candidate->cost_expected_picousd);
+        int64_t expected = input_tokens;
+        if (state->input_permille > 0)
+                expected = scaled(demand->input_tokens, (double)state->input_permille / 1000);
+        int64_t cached = scaled(expected, (double)state->cached_permille / 1000);
+        candidate->cost_known =
+                cost_expected_cached_at(endpoint, demand, ranking->moment->now_unix_ms, expected, cached,
+                                        output_tokens, &candidate->cost_expected_picousd);
         candidate->ceiling_known =
                 candidate->cost_known && cost_ceiling_at(endpoint, demand, ranking->moment->now_unix_ms,
                                                          input_ceiling, &candidate->cost_ceiling_picousd);

@@ -35,15 +35,20 @@ enum { ROUTE_CANDIDATES_MAX = 32 };
 struct route_state {
         /* When it could take this job: <= now means now; INT64_MAX: never (too large for its limit). */
         int64_t ready_ns;
-        enum exclusion waiting;                 /* why not now: PAUSED, BREAKER, AT_LIMIT; NONE when ready */
-        double expected_output_tokens;          /* per answer; 0: not known */
-        double tokens_ratio;                    /* calibration of input_tokens; 1 at the start */
+        enum exclusion waiting;        /* why not now: PAUSED, BREAKER, AT_LIMIT; NONE when ready */
+        double expected_output_tokens; /* per answer; 0: not known */
+        double tokens_ratio;           /* calibration of input_tokens; 1 at the start */
+        /* The same for what is expected, and how much of that is cached input; thousandths; 0: not known */
+        int32_t input_permille, cached_permille;
         double latency_ns, output_tokens_per_s; /* 0: not known */
         int64_t in_flight;
-        /* Over the last minutes; 0: not known. Thousandths of a token per second */
+        /*
+         * p50, p75, p90, p99 of the last five minutes; 0: not known. What so many percent of the calls stay
+         * below, resp. reach in thousandths of a token per second.
+         */
         int64_t latency_p_ns[PERCENTILES_COUNT], throughput_p_milli[PERCENTILES_COUNT];
         int32_t success_permille; /* of calls that speak about the provider; -1: not known */
-        bool slow;                /* answers, but far below its own usual, or its peers' */
+        bool slow;                /* answers, but far slower than it used to and than its peers */
 };
 
 /* What a decision stands on besides catalog, job and endpoints. */

@@ -155,6 +155,19 @@ static const struct row {
          "{\"error\":{\"code\":\"billing_hard_limit_reached\",\"message\":\"Billing hard limit has been "
          "reached\",\"param\":null,\"type\":\"invalid_request_error\"}}",
          VERDICT_PAUSE, -1},
+        {"openai organization spend", 429, "",
+         "{\"error\":{\"message\":\"x\",\"type\":\"billing\",\"code\":"
+         "\"organization_spend_limit_exceeded\"}}",
+         VERDICT_PAUSE, -1},
+        {"openai organization usage", 429, "",
+         "{\"error\":{\"message\":\"x\",\"type\":\"billing\",\"code\":"
+         "\"organization_usage_limit_exceeded\"}}",
+         VERDICT_PAUSE, -1},
+        {"openai inactive billing", 429, "",
+         "{\"error\":{\"message\":\"Your account is not active\",\"type\":\"billing_not_active\","
+         "\"param\":null,\"code\":\"billing_not_active\"}}",
+         VERDICT_PAUSE, -1},
+
         {"openai flex", 429, "",
          "{\"error\":{\"message\":\"Flex is out of capacity\",\"type\":\"flex_unavailable\",\"code\":null}}",
          VERDICT_RETRY, -1},
@@ -203,6 +216,14 @@ static const struct row {
         {"anthropic spend cap", 400, "",
          "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"You have reached "
          "your specified API usage limits. You will regain access on 2026-12-01.\"}}",
+         VERDICT_PAUSE, 86400 * S},
+        {"anthropic spend cap until tomorrow", 400, "",
+         "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"You have reached "
+         "your specified API usage limits. You will regain access on 2026-11-23 at 00:00 UTC.\"}}",
+         VERDICT_PAUSE, 15 * 3600 * S},
+        {"anthropic spend cap with a broken date", 400, "",
+         "{\"type\":\"error\",\"error\":{\"type\":\"x\",\"message\":\"your specified API usage limits. You "
+         "will regain access on 2026-13\"}}",
          VERDICT_PAUSE, -1},
         {"anthropic credit", 400, "",
          "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"Your credit "
@@ -226,7 +247,7 @@ static const struct row {
         {"gemini day", 429, "",
          "{\"error\":{\"code\":429,\"message\":\"Quota exceeded\",\"status\":\"RESOURCE_EXHAUSTED\","
          "\"details\":[{\"violations\":[{\"quotaId\":\"GenerateRequestsPerDayPerProject\"}]}]}}",
-         VERDICT_PAUSE, -1},
+         VERDICT_PAUSE, 23 * 3600 * S},
         {"gemini no quota at all", 429, "",
          "{\"error\":{\"code\":429,\"message\":\"Quota exceeded for metric: x, limit: 0\",\"status\":"
          "\"RESOURCE_EXHAUSTED\"}}",
@@ -475,26 +496,26 @@ static void check_invariants(const char *name, const struct answer *answer) {
                 fail_msg("%s: the payload is in the message: %s", name, answer->message);
 }
 
-static void answers_are_classified(void **state) {
+static void read_row(const struct row *row) {
         struct job_spec job = job_of(KIND_CHAT, chat_body);
-        const struct dialect *dialect = dialect_find(BYTES("openai"));
+        struct response response = {row->status, bytes_of(row->headers), bytes_of(row->body), NOW_MS};
+        struct answer answer;
 
+        dialect_find(BYTES("openai"))->read(&job, &response, &answer);
+        if (answer.verdict != row->verdict)
+                fail_msg("%s: verdict %d instead of %d (%s)", row->name, (int)answer.verdict,
+                         (int)row->verdict, answer.message);
+        if (answer.wait_ns != row->wait_ns)
+                fail_msg("%s: wait %lld instead of %lld", row->name, (long long)answer.wait_ns,
+                         (long long)row->wait_ns);
+        assert_int_equal(answer.status, row->status);
+        check_invariants(row->name, &answer);
+}
+
+static void answers_are_classified(void **state) {
         (void)state;
-        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-                struct response response = {rows[i].status, bytes_of(rows[i].headers), bytes_of(rows[i].body),
-                                            NOW_MS};
-                struct answer answer;
-
-                dialect->read(&job, &response, &answer);
-                if (answer.verdict != rows[i].verdict)
-                        fail_msg("%s: verdict %d instead of %d (%s)", rows[i].name, (int)answer.verdict,
-                                 (int)rows[i].verdict, answer.message);
-                if (answer.wait_ns != rows[i].wait_ns)
-                        fail_msg("%s: wait %lld instead of %lld", rows[i].name, (long long)answer.wait_ns,
-                                 (long long)rows[i].wait_ns);
-                assert_int_equal(answer.status, rows[i].status);
-                check_invariants(rows[i].name, &answer);
-        }
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+                read_row(&rows[i]);
 }
 
 /* ---- the other kinds ---- */

@@ -263,6 +263,29 @@ static void expected_takes_the_guess_within_the_limit(void **state) {
         assert_int_equal(picousd, 650);
 }
 
+/* Cached input is expected at its own price, at most all of the input; the ceiling counts on none. */
+static void expected_counts_on_cached_input(void **state) {
+        (void)state;
+        static const struct {
+                int64_t cached_price, cached_tokens, picousd;
+        } cases[] = {
+                {1, 0, 10000}, {1, 400, 6400}, {1, 5000, 1000}, {1, -1, 10000}, {PRICE_UNKNOWN, 400, 10000}};
+        struct demand demand;
+        demand_init(&demand, KIND_CHAT);
+        demand.input_tokens = 1000;
+        demand.output_tokens_max = 0;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct endpoint endpoint = endpoint_with(
+                        (struct price){.input = 10, .output = 7, .cached_input = cases[i].cached_price});
+                int64_t picousd = -1, ceiling = -1;
+                assert_true(cost_expected_cached_at(&endpoint, &demand, 0, 1000, cases[i].cached_tokens, 0,
+                                                    &picousd));
+                assert_int_equal(picousd, cases[i].picousd);
+                assert_true(cost_ceiling(&endpoint, &demand, 0, &ceiling));
+                assert_int_equal(ceiling, 10000);
+        }
+}
+
 static void other_kinds_have_bounds_too(void **state) {
         (void)state;
         struct endpoint endpoint = endpoint_with(
@@ -330,6 +353,7 @@ int main(void) {
                 cmocka_unit_test(usage_adds_what_is_said),
                 cmocka_unit_test(ceiling_takes_the_most_output),
                 cmocka_unit_test(expected_takes_the_guess_within_the_limit),
+                cmocka_unit_test(expected_counts_on_cached_input),
                 cmocka_unit_test(other_kinds_have_bounds_too),
                 cmocka_unit_test(usage_within_bounds_stays_under_the_ceiling),
         };

@@ -263,22 +263,29 @@ static void retries_are_a_share_of_successes(void **state) {
         assert_int_equal(taken, 100);
 }
 
+static void observe(struct health *health, int64_t estimated, int64_t input, int64_t output,
+                    int64_t latency_ns) {
+        struct observed_tokens tokens = {
+                .estimated = estimated, .input = input, .output = output, .output_max = -1};
+        health_observe_tokens(health, &tokens, latency_ns);
+}
+
 static void calibration_rises_at_once_and_falls_slowly(void **state) {
         (void)state;
         struct health health = fresh(10);
         assert_true(health.tokens_ratio == 1);
-        health_observe_tokens(&health, 100, 150, -1, NS_PER_S);
+        observe(&health, 100, 150, -1, NS_PER_S);
         assert_true(health.tokens_ratio == 1.5);
-        health_observe_tokens(&health, 100, 50, -1, NS_PER_S);
+        observe(&health, 100, 50, -1, NS_PER_S);
         assert_float_equal(health.tokens_ratio, 1.49, 1e-6);
-        health_observe_tokens(&health, 0, 50, -1, NS_PER_S);
-        health_observe_tokens(&health, 100, -1, -1, NS_PER_S);
-        health_observe_tokens(&health, 100, 0, -1, NS_PER_S);
+        observe(&health, 0, 50, -1, NS_PER_S);
+        observe(&health, 100, -1, -1, NS_PER_S);
+        observe(&health, 100, 0, -1, NS_PER_S);
         assert_float_equal(health.tokens_ratio, 1.49, 1e-6);
-        health_observe_tokens(&health, 1, INT64_MAX, -1, NS_PER_S);
+        observe(&health, 1, INT64_MAX, -1, NS_PER_S);
         assert_true(health.tokens_ratio == 4);
         for (int i = 0; i < 10000; i++)
-                health_observe_tokens(&health, 1000, 1, -1, NS_PER_S);
+                observe(&health, 1000, 1, -1, NS_PER_S);
         assert_float_equal(health.tokens_ratio, 0.25, 1e-6);
 }
 
@@ -289,14 +296,69 @@ static void speed_is_smoothed(void **state) {
         health_succeeded(&health, 100, START_NS);
         health_succeeded(&health, 200, START_NS);
         assert_float_equal(health.latency_ns, 110, 1e-3);
-        health_observe_tokens(&health, 10, 10, 100, 2 * NS_PER_S);
+        observe(&health, 10, 10, 100, 2 * NS_PER_S);
         assert_float_equal(health.output_tokens, 100, 1e-3);
         assert_float_equal(health.output_tokens_per_s, 50, 1e-3);
-        health_observe_tokens(&health, 10, 10, 200, NS_PER_S);
+        observe(&health, 10, 10, 200, NS_PER_S);
         assert_float_equal(health.output_tokens, 110, 1e-3);
         assert_float_equal(health.output_tokens_per_s, 65, 1e-3);
-        health_observe_tokens(&health, 10, 10, 200, 0);
+        observe(&health, 10, 10, 200, 0);
         assert_float_equal(health.output_tokens_per_s, 65, 1e-3);
+}
+
+/* What is expected goes by the mean; what is reserved by the ratio, which stays above it. */
+static void what_is_expected_is_the_mean(void **state) {
+        (void)state;
+        struct health health = fresh(10);
+        assert_true(health.tokens_mean == 0);
+        for (int i = 0; i < 200; i++)
+                observe(&health, 100, i % 2 ? 50 : 150, -1, NS_PER_S);
+        assert_in_range((int)(health.tokens_mean * 100), 90, 110);
+        assert_in_range((int)(health.tokens_ratio * 100), 149, 150);
+        observe(&health, 1, INT64_MAX, -1, NS_PER_S);
+        assert_true(health.tokens_mean < 1.5); /* 4 is the most that one answer can say */
+        for (int i = 0; i < 200; i++)
+                observe(&health, 1000, 1, -1, NS_PER_S);
+        assert_in_range((int)(health.tokens_mean * 100), 25, 26);
+}
+
+static void cached_share_is_learned_within_0_and_1(void **state) {
+        (void)state;
+        struct health health = fresh(10);
+        for (int i = 0; i < 100; i++)
+                health_observe_tokens(&health, &(struct observed_tokens){100, 100, 80, 5, -1}, NS_PER_S);
+        assert_in_range((int)(health.cached_share * 1000), 795, 800);
+        for (int i = 0; i < 100; i++)
+                health_observe_tokens(&health, &(struct observed_tokens){100, 10, INT64_MAX, 5, -1},
+                                      NS_PER_S);
+        assert_true(health.cached_share <= 1);
+        for (int i = 0; i < 100; i++)
+                health_observe_tokens(&health, &(struct observed_tokens){100, 100, -1, 5, -1}, NS_PER_S);
+        assert_true(health.cached_share >= 0 && health.cached_share < 0.01);
+        struct health before = health;
+        health_observe_tokens(&health, &(struct observed_tokens){100, -1, -1, 5, -1}, NS_PER_S);
+        assert_true(health.cached_share == before.cached_share); /* nothing said, nothing learned */
+}
+
+/* Requests that allow 10 tokens and such that allow thousands have histories of their own. */
+static void output_is_expected_by_what_was_allowed(void **state) {
+        (void)state;
+        static const struct {
+                int64_t allowed, seen;
+        } rows[] = {{-1, 500}, {10, 8}, {64, 60}, {65, 100}, {4000, 1500}, {100000, 3000}};
+        struct health health = fresh(10);
+        assert_true(health_output_tokens(&health, 10) == 0);
+        for (int i = 0; i < 50; i++)
+                for (size_t j = 0; j < sizeof rows / sizeof *rows; j++)
+                        health_observe_tokens(&health,
+                                              &(struct observed_tokens){.output = rows[j].seen,
+                                                                        .output_max = rows[j].allowed},
+                                              NS_PER_S);
+        for (size_t j = 0; j < sizeof rows / sizeof *rows; j++)
+                assert_int_equal((int64_t)(health_output_tokens(&health, rows[j].allowed) + 0.5),
+                                 rows[j].seen);
+        assert_int_equal((int64_t)(health_output_tokens(&health, INT64_MAX) + 0.5), 3000);
+        assert_true(health_output_tokens(&health, 1000) == health.output_tokens); /* none like it yet */
 }
 
 int main(void) {
@@ -316,6 +378,9 @@ int main(void) {
                 cmocka_unit_test(window_grows_one_per_window),
                 cmocka_unit_test(retries_are_a_share_of_successes),
                 cmocka_unit_test(calibration_rises_at_once_and_falls_slowly),
+                cmocka_unit_test(what_is_expected_is_the_mean),
+                cmocka_unit_test(cached_share_is_learned_within_0_and_1),
+                cmocka_unit_test(output_is_expected_by_what_was_allowed),
                 cmocka_unit_test(speed_is_smoothed),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

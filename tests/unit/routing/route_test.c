@@ -244,6 +244,31 @@ static void expected_output_decides_the_order(void **state) {
         assert_int_equal(world.route.candidates[1].cost_expected_picousd, MICRO(25));
 }
 
+/* What is expected goes by the mean and the cached share, what is reserved by the upper calibration. */
+static void expected_input_decides_the_order(void **state) {
+        (void)state;
+        struct world world = world_for("maker/small");
+        world.demand.output_tokens_max = 0;
+        assert_string_equal(ranked(&world), "beta/small alpha/small gamma/small delta/all");
+        int64_t ceiling = world.route.candidates[0].cost_ceiling_picousd;
+        world.states[1].input_permille = 4000;
+        assert_string_equal(ranked(&world), "alpha/small gamma/small beta/small delta/all");
+        assert_int_equal(world.route.candidates[2].cost_ceiling_picousd, ceiling);
+        world.states[1].input_permille = 500;
+        world.states[1].tokens_ratio = 2;
+        assert_string_equal(ranked(&world), "beta/small alpha/small gamma/small delta/all");
+        assert_int_equal(world.route.candidates[0].cost_expected_picousd, ceiling / 2);
+        assert_int_equal(world.route.candidates[0].cost_ceiling_picousd, ceiling * 2);
+}
+
+static void slow_ones_stand_behind_their_peers(void **state) {
+        (void)state;
+        struct world world = world_for("small large");
+        world.states[0].slow = true; /* alpha/small */
+        assert_string_equal(ranked(&world), "gamma/small delta/all alpha/small alpha/large delta/large");
+        assert_true(world.route.candidates[2].slow && !world.route.candidates[1].slow);
+}
+
 static void fallback_models_stand_behind(void **state) {
         (void)state;
         struct world world = world_for("small large");
@@ -584,6 +609,8 @@ int main(void) {
                 cmocka_unit_test(closest_matches_stay_when_there_are_too_many),
                 cmocka_unit_test(cheapest_first_unknown_last),
                 cmocka_unit_test(expected_output_decides_the_order),
+                cmocka_unit_test(expected_input_decides_the_order),
+                cmocka_unit_test(slow_ones_stand_behind_their_peers),
                 cmocka_unit_test(fallback_models_stand_behind),
                 cmocka_unit_test(order_names_providers_and_endpoints),
                 cmocka_unit_test(refusals_leave_the_others),

@@ -241,6 +241,8 @@ static void read_outcome(yyjson_val *from, struct outcome *out) {
         out->cost_is_estimate = yyjson_get_bool(yyjson_obj_get(from, "cost_is_estimate"));
         out->list_cost_known = yyjson_obj_get(from, "list_cost_picousd") != NULL;
         out->list_cost_picousd = number_or(from, "list_cost_picousd", 0);
+        out->estimate_known = yyjson_obj_get(from, "estimate_picousd") != NULL;
+        out->estimate_picousd = number_or(from, "estimate_picousd", 0);
         out->queued_ns = number_or(from, "queued_ns", 0);
         out->provider_ns = number_or(from, "provider_ns", 0);
         read_usage(yyjson_obj_get(from, "usage"), &out->usage);
