@@ -6,6 +6,7 @@
 
 #include "broker/base/nearest.h"
 #include "broker/ops/window.h"
+#include "workers/routing/price.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -277,28 +278,11 @@ static void read_windows(struct reader *reader, const struct yaml_node *node, st
         draft->endpoint.windows_count = (uint8_t)index;
 }
 
-static void or_price(int64_t *price, int64_t other) {
-        if (*price == PRICE_UNKNOWN)
-                *price = other;
-}
-
 /* What a tier does not name costs as without it. */
 static void complete_tiers(struct endpoint *endpoint) {
         struct price_tier *tiers = (struct price_tier *)(uintptr_t)endpoint->tiers;
-        const struct price *price = &endpoint->price;
-        for (unsigned i = 0; i < endpoint->tiers_count; i++) {
-                struct price *tier = &tiers[i].price;
-                or_price(&tier->input, price->input);
-                or_price(&tier->cached_input, price->cached_input);
-                or_price(&tier->cache_write, price->cache_write);
-                or_price(&tier->output, price->output);
-                or_price(&tier->audio_minute, price->audio_minute);
-                or_price(&tier->character, price->character);
-                or_price(&tier->image, price->image);
-                or_price(&tier->request, price->request);
-                or_price(&tier->search_unit, price->search_unit);
-                or_price(&tier->reasoning, price->reasoning);
-        }
+        for (unsigned i = 0; i < endpoint->tiers_count; i++)
+                tiers[i].price = price_or(&tiers[i].price, &endpoint->price);
 }
 
 /* ---- one model ---- */

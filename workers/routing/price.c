@@ -73,6 +73,25 @@ struct price price_scaled(const struct price *price, int64_t millionths) {
         };
 }
 
+static int64_t known_or(int64_t price, int64_t other) {
+        return price == PRICE_UNKNOWN ? other : price;
+}
+
+struct price price_or(const struct price *price, const struct price *other) {
+        return (struct price){
+                .input = known_or(price->input, other->input),
+                .cached_input = known_or(price->cached_input, other->cached_input),
+                .cache_write = known_or(price->cache_write, other->cache_write),
+                .output = known_or(price->output, other->output),
+                .audio_minute = known_or(price->audio_minute, other->audio_minute),
+                .character = known_or(price->character, other->character),
+                .image = known_or(price->image, other->image),
+                .request = known_or(price->request, other->request),
+                .search_unit = known_or(price->search_unit, other->search_unit),
+                .reasoning = known_or(price->reasoning, other->reasoning),
+        };
+}
+
 unsigned price_tiers_reached(const struct endpoint *endpoint, int64_t input_tokens) {
         unsigned reached = 0;
         while (reached < endpoint->tiers_count && input_tokens > endpoint->tiers[reached].above_input)

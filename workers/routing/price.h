@@ -24,3 +24,5 @@ const struct price *price_of_tier(const struct endpoint *endpoint, int64_t now_u
 int64_t price_multiply_at(const struct endpoint *endpoint, int64_t now_unix_ms);
 /* Every known part times so many millionths, rounded up; what is unknown stays so. */
 struct price price_scaled(const struct price *price, int64_t millionths);
+/* What the price has, and from the other what it does not have. */
+struct price price_or(const struct price *price, const struct price *other);

@@ -159,6 +159,14 @@ static void scaled_prices_are_rounded_up(void **state) {
         assert_int_equal(price_scaled(&price, 0).input, 0);
 }
 
+static void what_a_price_lacks_comes_from_the_other(void **state) {
+        (void)state;
+        static const struct price a = {1, U, 0, U, 5, U, U, U, U, 9}, b = {2, 3, 4, U, 6, 7, U, 8, U, 1};
+        static const struct price both = {1, 3, 0, U, 5, 7, U, 8, U, 9};
+        struct price price = price_or(&a, &b);
+        assert_memory_equal(&price, &both, sizeof both);
+}
+
 static void price_without_windows_is_the_endpoints_own(void **state) {
         (void)state;
         static const struct price_window night = {&utc, 500000, 0, 360, ALL_DAYS};
@@ -314,6 +322,7 @@ int main(void) {
                 cmocka_unit_test(clocks_go_forward_and_back),
                 cmocka_unit_test(the_last_window_counts),
                 cmocka_unit_test(scaled_prices_are_rounded_up),
+                cmocka_unit_test(what_a_price_lacks_comes_from_the_other),
                 cmocka_unit_test(price_without_windows_is_the_endpoints_own),
                 cmocka_unit_test(input_finds_its_tier),
                 cmocka_unit_test(ceiling_is_the_dearest_tier_within_reach),
