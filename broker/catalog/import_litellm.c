@@ -144,13 +144,15 @@ static bool is_cost(struct bytes key) {
 /* By the order of the table, then what has no place in it. */
 static void take_prices(struct entry *entry) {
         yyjson_val *key, *value;
-        size_t i, count;
         for (size_t part = 0; part < PARTS_COUNT; part++) {
                 value = yyjson_obj_get(entry->fields, parts[part].key);
                 if (value != NULL && has_place(entry, &parts[part]))
                         take_price(entry, &parts[part], value, price_of(&entry->endpoint, &parts[part]));
         }
-        yyjson_obj_foreach(entry->fields, i, count, key, value) {
+        yyjson_obj_iter keys;
+        yyjson_obj_iter_init(entry->fields, &keys);
+        while ((key = yyjson_obj_iter_next(&keys)) != NULL) {
+                value = yyjson_obj_iter_get_val(key);
                 struct bytes name = import_text(key);
                 int64_t above;
                 const struct part *part = find_part(name), *tiered = tiered_part(name, &above);
@@ -164,7 +166,7 @@ static void take_prices(struct entry *entry) {
 /* tiered_pricing: [{range: [0, 256000], input_cost_per_token: ...}, {range: [256000, 1000000], ...}] */
 static void take_ranges(struct entry *entry) {
         yyjson_val *ranges = yyjson_obj_get(entry->fields, "tiered_pricing"), *range, *key, *value;
-        size_t i, count, k, keys;
+        size_t i, count;
         yyjson_arr_foreach(ranges, i, count, range) {
                 yyjson_val *from = yyjson_arr_get_first(yyjson_obj_get(range, "range"));
                 int64_t above = import_count(from);
@@ -173,7 +175,10 @@ static void take_ranges(struct entry *entry) {
                 if (above > 0 ? tier == NULL : i > 0)
                         continue;
                 struct price *price = tier != NULL ? &tier->price : &entry->endpoint.price;
-                yyjson_obj_foreach(range, k, keys, key, value) {
+                yyjson_obj_iter keys;
+                yyjson_obj_iter_init(range, &keys);
+                while ((key = yyjson_obj_iter_next(&keys)) != NULL) {
+                        value = yyjson_obj_iter_get_val(key);
                         const struct part *part = find_part(import_text(key));
                         if (part != NULL && part->tiered)
                                 take_price(entry, part, value, price_in(price, part));
@@ -257,8 +262,10 @@ static void take_modalities(struct entry *entry) {
  */
 static void say_flags(struct entry *entry) {
         yyjson_val *key, *value;
-        size_t i, count;
-        yyjson_obj_foreach(entry->fields, i, count, key, value) {
+        yyjson_obj_iter keys;
+        yyjson_obj_iter_init(entry->fields, &keys);
+        while ((key = yyjson_obj_iter_next(&keys)) != NULL) {
+                value = yyjson_obj_iter_get_val(key);
                 if (bytes_starts_with(import_text(key), "supports_") && yyjson_is_true(value)) {
                         without(entry, "`parameters`: single flags (supports_...) do not make a list",
                                 BYTES(""));
@@ -377,10 +384,12 @@ struct error *import_litellm(struct import *import, const char *name, struct byt
                 return import_syntax_error(name, text, problem.pos, problem.msg);
         yyjson_val *root = yyjson_doc_get_root(document), *key, *fields;
         struct error *error = NULL;
-        size_t i, count;
         if (!yyjson_is_obj(root))
                 error = error_new(ERROR_INPUT, "%s:1:1: not LiteLLM's price map, which is one object", name);
-        yyjson_obj_foreach(root, i, count, key, fields) {
+        yyjson_obj_iter keys;
+        yyjson_obj_iter_init(root, &keys);
+        while ((key = yyjson_obj_iter_next(&keys)) != NULL) {
+                fields = yyjson_obj_iter_get_val(key);
                 import->entries_seen++;
                 if (yyjson_is_obj(fields))
                         read_entry(import, import_text(key), fields);

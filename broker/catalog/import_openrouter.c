@@ -32,8 +32,10 @@ static const struct part *find_part(struct bytes key) {
 static void take_prices(struct import *import, struct bytes entry, yyjson_val *pricing, const char *skip,
                         struct price *price) {
         yyjson_val *key, *value;
-        size_t i, count;
-        yyjson_obj_foreach(pricing, i, count, key, value) {
+        yyjson_obj_iter keys;
+        yyjson_obj_iter_init(pricing, &keys);
+        while ((key = yyjson_obj_iter_next(&keys)) != NULL) {
+                value = yyjson_obj_iter_get_val(key);
                 const struct part *part = find_part(import_text(key));
                 if (part != NULL)
                         *(int64_t *)(void *)((char *)price + part->offset) =
