@@ -30,6 +30,7 @@ struct zone_node {
 struct changes {
         struct zone_change items[ZONE_CHANGES_MAX];
         uint32_t count;
+        int64_t listed_until_s; /* what comes after is the rule's; INT64_MIN: all */
 };
 
 static void add_change(struct changes *changes, int64_t from_unix_s, int32_t offset_s) {
@@ -176,7 +177,7 @@ static int64_t date_second(const struct rule_date *date, int year, int32_t offse
 }
 
 static void add_rule(struct changes *changes, const struct rule *rule) {
-        int64_t last = changes->items[changes->count - 1].from_unix_s;
+        int64_t last = changes->listed_until_s;
         if (!rule->saves && last == INT64_MIN)
                 changes->items[0].offset_s = rule->standard_s;
         for (int year = YEAR_FIRST; year <= YEAR_LAST && rule->saves; year++) {
@@ -254,6 +255,7 @@ static bool add_block(struct changes *changes, const struct block *block) {
                 add_change(changes, time, offset_s);
                 before = time;
         }
+        changes->listed_until_s = before;
         return true;
 }
 

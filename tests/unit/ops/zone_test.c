@@ -164,6 +164,29 @@ static void rules_at_the_end(void **state) {
         }
 }
 
+/* A change of the name alone is listed for 2020; before it the rule does not hold. */
+static void the_rule_begins_where_the_list_ends(void **state) {
+        (void)state;
+        struct buffer file;
+        struct arena arena;
+        struct zone zone = {.name = "made"};
+        bool refused;
+        buffer_init(&file, 4096);
+        put_header(&file, 0, 1);
+        buffer_append(&file, "\0\0\0\0\0\0XXX", 10);
+        put_header(&file, 1, 1);
+        put_u32(&file, 0);
+        put_u32(&file, 1577836800); /* 2020-01-01 */
+        buffer_append(&file, "\0\0\0\0\0\0\0XXX", 11);
+        buffer_append_string(&file, "\nXXX0YYY,M3.5.0,M10.5.0\n");
+        arena_init(&arena, ARENA);
+        assert_true(zone_parse(buffer_view(&file), &arena, &zone, &refused));
+        assert_int_equal(offset_at(&zone, "2019-07-01T00:00:00Z"), 0);
+        assert_int_equal(offset_at(&zone, "2020-07-01T00:00:00Z"), 3600);
+        arena_deinit(&arena);
+        buffer_deinit(&file);
+}
+
 static void files_that_are_none(void **state) {
         (void)state;
         static const char *const footers[] = {"",
@@ -312,6 +335,7 @@ int main(void) {
                 cmocka_unit_test(no_zones),
                 cmocka_unit_test(rules_at_the_end),
                 cmocka_unit_test(files_that_are_none),
+                cmocka_unit_test(the_rule_begins_where_the_list_ends),
                 cmocka_unit_test(times_as_text),
                 cmocka_unit_test(factors_as_text),
                 cmocka_unit_test(prices_by_the_clocks_of_a_place),
