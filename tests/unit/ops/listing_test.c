@@ -141,6 +141,11 @@ static void what_is_said_stays(void **state) {
         assert_int_equal(chatty->limits.images_per_minute, 3);
         config_free(config);
 
+        config = loaded(&files, "models: [{model: chatty, price_tiers: [{above_input: 7, input: 6}]}]");
+        assert_true(config->catalog.endpoints[0].price.input == PRICE_UNKNOWN);
+        assert_int_equal(config->catalog.endpoints[0].tiers[0].above_input, 7);
+        config_free(config);
+
         /* Windows and batch prices of one's own go with the catalogue's prices. */
         config = loaded(&files, "models: [{model: chatty, price: {batch: {output: 7}}, price_windows: []}]");
         chatty = &config->catalog.endpoints[0];
