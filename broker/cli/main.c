@@ -1,4 +1,5 @@
 /* The command line: picks the command; each has a file of its own. */
+#include "broker/cli/cmd_catalog.h"
 #include "broker/cli/cmd_collect.h"
 #include "broker/cli/cmd_config.h"
 #include "broker/cli/cmd_dead_letters.h"
@@ -27,6 +28,7 @@ static const struct command {
          cmd_worker},
         {"state", "look at the durable state: show, stats, verify", cmd_state},
         {"config", "check or print the configuration", cmd_config},
+        {"catalog", "models and prices: import catalogues of others, list, check", cmd_catalog},
         {"sim", "a provider simulator: OpenAI-compatible, with chosen latency, limits, prices and faults",
          cmd_sim},
 };

@@ -60,9 +60,10 @@ static bool usage_believed(const struct engine *engine, const struct job *job, i
 static void total_cost(const struct engine *engine, struct job *job, const struct answer *answer) {
         struct outcome *outcome = &job->outcome;
         struct price scratch;
+        int64_t input_tokens = usage_input_tokens(&answer->usage);
         const struct price *price =
                 price_at(&engine->catalog->endpoints[job->endpoint], engine->time.now_unix_ms,
-                         job_demand(job)->input_tokens, &scratch);
+                         input_tokens < 0 ? job_demand(job)->input_tokens : input_tokens, &scratch);
         int64_t cost = 0, list_cost = 0;
         bool list_known = cost_of_usage(price, job_demand(job)->kind, &answer->usage, &list_cost);
         if (list_known && !usage_believed(engine, job, list_cost)) {

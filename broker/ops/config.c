@@ -18,6 +18,7 @@ enum {
         CONFIG_ARENA_BYTES_MAX = 64 << 20, /* far above what a file of 4 MiB can ask for */
         KAFKA_PROPERTIES_MAX = 512,        /* librdkafka has about 200 */
         SET_BYTES_MAX = 64 << 10,
+        CATALOG_FILES_MAX = 16,
         PATH_BYTES_MAX = 4096,
 };
 
@@ -33,6 +34,10 @@ struct loading {
         const struct config_options *options;
         struct config *config;
         struct config_property *kafka;
+        const struct yaml_node *providers; /* NULL: none; read when the catalogue files are known */
+        const char **catalog_files;
+        unsigned catalog_files_count;
+        struct zones zones;
 };
 
 struct config *config_free(struct config *config) {
@@ -140,6 +145,46 @@ static void read_kafka(struct reader *reader, const struct yaml_node *map, struc
         }
 }
 
+/* ---- catalogue files ---- */
+
+static void add_catalog_file(struct reader *reader, const struct yaml_node *node, struct loading *loading) {
+        struct reader_text text;
+        union field_value value;
+        char problem[FIELD_PROBLEM_MAX];
+        static const struct field path = {
+                .path = "catalog", .type = FIELD_TEXT, .default_text = "", .min = "1", .max = "4000"};
+        if (!reader_text(reader, node, &text))
+                return;
+        if (!field_parse(&path, text.value, &value, problem))
+                reader_find_value(reader, node, &text, problem);
+        else if (loading->catalog_files_count == CATALOG_FILES_MAX)
+                reader_find(reader, node, "must hold at most %d files", CATALOG_FILES_MAX);
+        else
+                loading->catalog_files[loading->catalog_files_count++] = reader_keep(reader, text.value);
+}
+
+/* One, or a list of them; what the command line says takes the place of what the file does. */
+static void read_catalog_files(struct reader *reader, const struct yaml_node *node, struct loading *loading) {
+        uint32_t index = 0;
+        if (loading->catalog_files == NULL)
+                loading->catalog_files =
+                        reader_alloc(reader, CATALOG_FILES_MAX * sizeof *loading->catalog_files);
+        loading->catalog_files_count = 0;
+        if (loading->catalog_files == NULL || node->nothing)
+                return;
+        if (node->kind == YAML_TEXT) {
+                add_catalog_file(reader, node, loading);
+                return;
+        }
+        if (!reader_is_list(reader, node, "of the paths of catalogue files"))
+                return;
+        for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
+                size_t place = reader_enter_item(reader, index++);
+                add_catalog_file(reader, item, loading);
+                reader_leave(reader, place);
+        }
+}
+
 /* ---- workspaces ---- */
 
 struct workspace_draft {
@@ -196,8 +241,10 @@ static void read_section(struct reader *reader, const struct field *field, const
                 rules_read(reader, node, &loading->config->prefs);
         else if (strcmp(field->path, "workspaces") == 0)
                 read_workspaces(reader, node);
-        else if (loading->options->base_url == NULL)
-                providers_read(reader, node, loading->options, loading->config);
+        else if (strcmp(field->path, "catalog") == 0)
+                read_catalog_files(reader, node, loading);
+        else
+                loading->providers = node;
 }
 
 static void read_root(struct reader *reader, const struct yaml_node *root, struct loading *loading) {
@@ -326,9 +373,35 @@ static struct error *join(struct error *file, struct error *command_line) {
         return both;
 }
 
+/* Catalogue files, then the providers that they fill in, then what holds between all. */
+static struct error *read_providers(struct owner *owner, struct reader *reader, const struct yaml_node *root,
+                                    struct loading *loading) {
+        struct catalog *catalogs =
+                reader_alloc(reader, (loading->catalog_files_count + (size_t)1) * sizeof *catalogs);
+        struct error *error = NULL;
+        if (catalogs == NULL)
+                return NULL;
+        owner->config.catalog_files = loading->catalog_files;
+        owner->config.catalog_files_count = loading->catalog_files_count;
+        for (unsigned i = 0; i < loading->catalog_files_count; i++)
+                error = join(error, listing_load(loading->catalog_files[i], &owner->arena, &loading->zones,
+                                                 &catalogs[i]));
+        if (error != NULL)
+                return error;
+        const struct listings listings = {catalogs, loading->catalog_files_count, &loading->zones};
+        if (loading->providers != NULL && loading->options->base_url == NULL) {
+                size_t place = reader_enter(reader, BYTES("providers"));
+                providers_read(reader, loading->providers, loading->options, &listings, &owner->config);
+                reader_leave(reader, place);
+        }
+        check_whole(reader, root, loading);
+        return NULL;
+}
+
 static struct error *read_all(struct owner *owner, const struct config_options *options, const char *name,
                               const struct yaml_node *root) {
-        struct loading loading = {.options = options, .config = &owner->config};
+        struct loading loading = {
+                .options = options, .config = &owner->config, .zones = {.arena = &owner->arena}};
         struct reader file, command_line;
         reader_init(&file, name, &owner->arena);
         reader_init(&command_line, "--set", &owner->arena);
@@ -336,8 +409,8 @@ static struct error *read_all(struct owner *owner, const struct config_options *
         prefs_init(&owner->config.prefs);
         read_root(&file, root, &loading);
         read_command_line(&command_line, &loading);
-        check_whole(&file, root, &loading);
-        struct error *error = join(reader_result(&file), reader_result(&command_line));
+        struct error *listed = read_providers(owner, &file, root, &loading);
+        struct error *error = join(join(reader_result(&file), listed), reader_result(&command_line));
         reader_deinit(&file);
         reader_deinit(&command_line);
         if (error == NULL)

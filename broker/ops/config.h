@@ -37,19 +37,15 @@ struct config_property {
         bool secret;
 };
 
-/* What is said of a model and kept, though nothing decides by it yet. */
-struct model_notes {
-        struct price batch; /* of the provider's own batch API */
-        int64_t quality;    /* 0 to 100; -1 when not said */
-};
-
 struct config {
         struct settings settings;
         struct routing_prefs prefs;                         /* `routing`: defaults for every job */
         bool fetch_https, fetch_http, fetch_file, fetch_s3; /* fetch.allow */
         struct catalog catalog;
-        const char *const *keys;             /* per provider of the catalog; NULL where none is set. Secret */
-        const struct model_notes *notes;     /* per endpoint of the catalog */
+        const char *const *keys; /* per provider of the catalog; NULL where none is set. Secret */
+        const char *const *provider_catalogs; /* per provider: what catalogue files call it; "": its name */
+        const char *const *catalog_files;     /* `catalog`, of which all is in the catalog already */
+        unsigned catalog_files_count;
         const struct config_property *kafka; /* in the order of the file; the values of some are secret */
         size_t kafka_count;
         const char *path; /* of the file; NULL when there was none */

@@ -4,9 +4,11 @@
  */
 #include "broker/ops/print.h"
 
+#include "broker/ops/model.h"
 #include "broker/ops/provider.h"
 #include "broker/ops/rules.h"
 #include "broker/ops/substitute.h"
+#include "broker/ops/window.h"
 
 #include <string.h>
 
@@ -84,34 +86,88 @@ static void make_item(struct buffer *text, size_t start, size_t indent) {
                 text->data[start + indent - INDENT] = '-';
 }
 
-static void print_kinds(uint32_t kinds, size_t indent, struct buffer *out_text) {
-        const char *before = "kinds: [";
-        if (kinds == (1U << KINDS_COUNT) - 1)
-                return;
+static const char *parameter_word(unsigned number) {
+        return parameter_text((enum parameter)number);
+}
+
+static const char *modality_word(unsigned number) {
+        return modality_text((enum modality)number);
+}
+
+static const char *kind_word(unsigned number) {
+        return model_kind_name((enum kind)number);
+}
+
+/* "kinds: [chat, rerank]" */
+static void print_words(const char *name, uint64_t words, const char *(*word)(unsigned), size_t indent,
+                        struct buffer *out_text) {
+        const char *before = "";
         append_indent(out_text, indent);
-        for (unsigned i = 0; i < KINDS_COUNT; i++)
-                if ((kinds >> i & 1) != 0) {
-                        buffer_printf(out_text, "%s%s", before, provider_kind_name((enum kind)i));
+        buffer_printf(out_text, "%s: [", name);
+        for (unsigned i = 0; i < 64; i++)
+                if ((words >> i & 1) != 0) {
+                        buffer_printf(out_text, "%s%s", before, word(i));
                         before = ", ";
                 }
         buffer_append_string(out_text, "]\n");
 }
 
-/* What was not said is left out. */
-static void print_model(const struct config *config, uint32_t i, struct buffer *out_text) {
-        struct model_draft draft = {.endpoint = config->catalog.endpoints[i], .notes = config->notes[i]};
-        const size_t indent = 4 * INDENT, start = out_text->size;
+static void print_sets(const struct endpoint *endpoint, size_t indent, struct buffer *out_text) {
+        if (endpoint->kinds != (1U << KINDS_COUNT) - 1)
+                print_words("kinds", endpoint->kinds, kind_word, indent, out_text);
+        if (endpoint->parameters_known)
+                print_words("parameters", endpoint->parameters, parameter_word, indent, out_text);
+        if (endpoint->input_modalities != 0)
+                print_words("input_modalities", endpoint->input_modalities, modality_word, indent, out_text);
+        if (endpoint->output_modalities != 0)
+                print_words("output_modalities", endpoint->output_modalities, modality_word, indent,
+                            out_text);
+}
+
+static void print_tiers(const struct endpoint *endpoint, size_t indent, struct buffer *out_text) {
+        if (endpoint->tiers_count > 0) {
+                append_indent(out_text, indent);
+                buffer_append_string(out_text, "price_tiers:\n");
+        }
+        for (unsigned i = 0; i < endpoint->tiers_count; i++) {
+                size_t start = out_text->size;
+                print_fields(&tier_table, &endpoint->tiers[i], indent + 2 * INDENT, NULL, out_text);
+                make_item(out_text, start, indent + 2 * INDENT);
+        }
+}
+
+static void print_windows(const struct endpoint *endpoint, size_t indent, struct buffer *out_text) {
+        if (endpoint->windows_count > 0) {
+                append_indent(out_text, indent);
+                buffer_append_string(out_text, "price_windows:\n");
+        }
+        for (unsigned i = 0; i < endpoint->windows_count; i++) {
+                append_indent(out_text, indent + INDENT);
+                buffer_append_string(out_text, "- {when: \"");
+                window_append(out_text, &endpoint->windows[i]);
+                buffer_append_string(out_text, "\", multiply: ");
+                multiply_append(out_text, endpoint->windows[i].multiply_millionths);
+                buffer_append_string(out_text, "}\n");
+        }
+}
+
+void print_model(const struct endpoint *endpoint, size_t indent, struct buffer *out_text) {
+        struct model_draft draft = {.endpoint = *endpoint};
+        const size_t start = out_text->size;
         if (strcmp(draft.endpoint.upstream, draft.endpoint.model) == 0)
                 draft.endpoint.upstream = "";
         if (strcmp(draft.endpoint.quantization, "unknown") == 0)
                 draft.endpoint.quantization = "";
         print_fields(&model_table, &draft, indent, NULL, out_text);
-        print_kinds(draft.endpoint.kinds, indent, out_text);
+        print_tiers(endpoint, indent, out_text);
+        print_windows(endpoint, indent, out_text);
+        print_sets(endpoint, indent, out_text);
         make_item(out_text, start, indent);
 }
 
 static void print_provider(const struct config *config, uint32_t i, struct buffer *out_text) {
-        const struct provider_draft draft = {.provider = config->catalog.providers[i]};
+        const struct provider_draft draft = {.provider = config->catalog.providers[i],
+                                             .catalog = config->provider_catalogs[i]};
         const size_t indent = 2 * INDENT, start = out_text->size;
         print_fields(&provider_table, &draft, indent,
                      draft.provider.data_policy_known ? NULL : "data_policy.", out_text);
@@ -121,7 +177,7 @@ static void print_provider(const struct config *config, uint32_t i, struct buffe
         buffer_append_string(out_text, "    models:\n");
         for (uint32_t k = 0; k < config->catalog.endpoints_count; k++)
                 if (config->catalog.endpoints[k].provider == i)
-                        print_model(config, k, out_text);
+                        print_model(&config->catalog.endpoints[k], 4 * INDENT, out_text);
 }
 
 void config_print(const struct config *config, struct buffer *out_text) {
@@ -138,6 +194,8 @@ void config_print(const struct config *config, struct buffer *out_text) {
         }
         buffer_append_string(out_text, "routing:\n");
         rules_print(&config->prefs, out_text);
+        for (unsigned i = 0; i < config->catalog_files_count; i++)
+                buffer_printf(out_text, "# catalog %s: filled in below\n", config->catalog_files[i]);
         if (config->catalog.providers_count > 0)
                 buffer_append_string(out_text, "providers:\n");
         for (uint32_t i = 0; i < config->catalog.providers_count; i++)
@@ -185,4 +243,9 @@ void config_reference(struct buffer *out_text) {
         append_table(&provider_table, out_text);
         buffer_append_string(out_text, "\n## Models\n\nEach item of a provider's `models`:\n\n");
         append_table(&model_table, out_text);
+        buffer_append_string(out_text, "\nEach item of a model's `price_tiers`:\n\n");
+        append_table(&tier_table, out_text);
+        buffer_append_string(out_text,
+                             "\nEach item of a model's `price_windows`; the last that holds counts:\n\n");
+        append_table(&window_table, out_text);
 }

@@ -6,13 +6,12 @@
 
 #include "broker/base/nearest.h"
 #include "broker/ops/log.h"
+#include "broker/ops/model.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { KEY_BYTES_MAX = 16 << 10 };
-
-#define ALL_KINDS ((1U << KINDS_COUNT) - 1)
 
 enum provider_field {
 #define PROVIDER_FIELD(id, path, type, member, default_text, min, max, help) PROVIDER_FIELD_##id,
@@ -27,162 +26,12 @@ static const struct field provider_fields[] = {
 #undef PROVIDER_FIELD
 };
 
-enum model_field {
-#define MODEL_FIELD(id, path, type, member, default_text, min, max, help) MODEL_FIELD_##id,
-#include "schemas/provider_fields.def"
-#undef MODEL_FIELD
-};
-
-static const struct field model_fields[] = {
-#define MODEL_FIELD(id, path, type, member, default_text, min, max, help)                                    \
-        {path, FIELD_##type, offsetof(struct model_draft, member), default_text, min, max, help},
-#include "schemas/provider_fields.def"
-#undef MODEL_FIELD
-};
-
 const struct field_table provider_table = {provider_fields, sizeof provider_fields / sizeof *provider_fields};
-const struct field_table model_table = {model_fields, sizeof model_fields / sizeof *model_fields};
 
 _Static_assert(sizeof provider_fields / sizeof *provider_fields <= FIELDS_MAX, "a bit each");
-_Static_assert(sizeof model_fields / sizeof *model_fields <= FIELDS_MAX, "a bit each");
-
-static const char *const kind_names[KINDS_COUNT] = {
-        [KIND_CHAT] = "chat",
-        [KIND_RESPONSES] = "responses",
-        [KIND_COMPLETIONS] = "completions",
-        [KIND_EMBEDDINGS] = "embeddings",
-        [KIND_TRANSCRIPTIONS] = "transcriptions",
-        [KIND_TRANSLATIONS] = "translations",
-        [KIND_SPEECH] = "speech",
-        [KIND_IMAGES] = "images",
-        [KIND_IMAGE_EDITS] = "image_edits",
-        [KIND_RERANK] = "rerank",
-        [KIND_MODERATIONS] = "moderations",
-};
-
-const char *provider_kind_name(enum kind kind) {
-        return kind_names[kind];
-}
 
 static bool said_it(uint64_t said, unsigned field) {
         return (said >> field & 1) != 0;
-}
-
-/* ---- one model ---- */
-
-static const struct price price_unknown = {PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN};
-
-static void draft_model(struct model_draft *draft) {
-        *draft = (struct model_draft){.endpoint = {.price = price_unknown, .kinds = ALL_KINDS},
-                                      .notes = {.batch = price_unknown, .quality = -1}};
-        fields_default(&model_table, draft);
-}
-
-/* "embeddings" or "/v1/embeddings" */
-static bool find_kind(struct bytes text, enum kind *out_kind) {
-        for (unsigned i = 0; i < KINDS_COUNT; i++)
-                if (bytes_equal_string(text, kind_names[i])) {
-                        *out_kind = (enum kind)i;
-                        return true;
-                }
-        return kind_from_url(text, out_kind);
-}
-
-static void read_kind(struct reader *reader, const struct yaml_node *node, uint32_t *kinds) {
-        struct reader_text text;
-        struct nearest nearest;
-        enum kind kind;
-        if (!reader_text(reader, node, &text))
-                return;
-        if (find_kind(text.value, &kind)) {
-                *kinds |= 1U << kind;
-                return;
-        }
-        nearest_init(&nearest, text.written);
-        for (unsigned i = 0; i < KINDS_COUNT; i++) {
-                nearest_offer(&nearest, bytes_of(kind_names[i]));
-                nearest_offer(&nearest, bytes_of(kind_facts[i].url));
-        }
-        if (nearest.best.size > 0)
-                reader_find(reader, node, "unknown kind; did you mean \"%.*s\"?", (int)nearest.best.size,
-                            nearest.best.data);
-        else
-                reader_find(reader, node,
-                            "unknown kind; there are chat, embeddings, rerank, ... as in the url of a job");
-}
-
-static void read_kinds(struct reader *reader, const struct yaml_node *node, struct endpoint *endpoint) {
-        uint32_t kinds = 0, index = 0;
-        if (!reader_is_list(reader, node, "such as [chat, embeddings]"))
-                return;
-        for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
-                size_t place = reader_enter_item(reader, index++);
-                read_kind(reader, item, &kinds);
-                reader_leave(reader, place);
-        }
-        if (index == 0)
-                reader_find(reader, node, "must not be empty; without it the model serves all kinds");
-        endpoint->kinds = kinds;
-}
-
-static void read_other_of_model(struct reader *reader, const struct field *field,
-                                const struct yaml_node *node, void *base) {
-        struct model_draft *draft = base;
-        if (field - model_fields == MODEL_FIELD_KINDS)
-                read_kinds(reader, node, &draft->endpoint);
-        else if (!node->nothing && (node->kind != YAML_LIST || node->count > 0))
-                reader_find_name(
-                        reader, node,
-                        "prices by time are not applied by this version yet: remove \"price_windows\"");
-}
-
-/* Something is wrong with the value of that name. */
-static void find_in(struct reader *reader, const struct yaml_node *map, const char *name,
-                    const char *sentence) {
-        const struct yaml_node *node = yaml_child(map, bytes_of(name));
-        size_t place = reader_enter(reader, bytes_of(name));
-        reader_find(reader, node != NULL ? node : map, "%s", sentence);
-        reader_leave(reader, place);
-}
-
-static bool is_model_name(const char *name) {
-        for (; *name != '\0'; name++)
-                if (*name == ' ')
-                        return false;
-        return true;
-}
-
-/* What the table cannot say. */
-static void check_model(struct reader *reader, const struct yaml_node *map, uint64_t said,
-                        struct model_draft *draft) {
-        struct endpoint *endpoint = &draft->endpoint;
-        bool any = strcmp(endpoint->model, "*") == 0;
-        if (!said_it(said, MODEL_FIELD_MODEL)) {
-                reader_find(reader, map, "model is missing: the name that jobs use");
-                return;
-        }
-        if (!is_model_name(endpoint->model))
-                find_in(reader, map, "model", "must not hold blanks");
-        if (any && said_it(said, MODEL_FIELD_UPSTREAM))
-                find_in(reader, map, "upstream",
-                        "model \"*\" sends the name that the job has: remove \"upstream\"");
-        if (endpoint->context > 0 && endpoint->output_max > endpoint->context)
-                find_in(reader, map, "output_max", "must not be above context");
-        if (!said_it(said, MODEL_FIELD_UPSTREAM))
-                endpoint->upstream = endpoint->model;
-}
-
-static const char *endpoint_name(struct reader *reader, const char *provider, const char *model) {
-        size_t before = strlen(provider), behind = strlen(model);
-        char *name = reader_alloc(reader, before + behind + 2);
-        if (name == NULL)
-                return "";
-        memcpy(name, provider, before);
-        name[before] = '/';
-        memcpy(name + before + 1, model, behind);
-        return name;
 }
 
 /* ---- building ---- */
@@ -191,55 +40,94 @@ static const char *endpoint_name(struct reader *reader, const char *provider, co
 struct building {
         struct provider_draft draft; /* the provider that is read; first, so that fields are read into it */
         const struct config_options *options;
+        const struct listings *listings;
         struct provider *providers;
-        struct endpoint *endpoints;
-        struct model_notes *notes;
+        struct model_draft *models; /* the endpoints, with what was said of them */
+        const char **catalogs;      /* per provider */
         char **keys;
-        uint32_t providers_count, endpoints_count;
+        uint32_t providers_count, models_count, models_capacity;
+        bool takes_all; /* the provider that is read has all that catalogue files have of it */
 };
 
-static bool building_init(struct reader *reader, struct building *building, uint32_t providers,
-                          uint32_t endpoints) {
+static bool building_init(struct reader *reader, struct building *building, uint32_t providers) {
         building->providers = reader_alloc(reader, providers * sizeof *building->providers);
+        building->catalogs = reader_alloc(reader, providers * sizeof *building->catalogs);
         building->keys = reader_alloc(reader, providers * sizeof *building->keys);
-        building->endpoints = reader_alloc(reader, endpoints * sizeof *building->endpoints);
-        building->notes = reader_alloc(reader, endpoints * sizeof *building->notes);
         return !reader->memory_refused;
 }
 
-static void building_done(const struct building *building, struct config *config) {
+static void building_deinit(struct building *building) {
+        free(building->models);
+}
+
+/* false, once with a finding, when there are too many. */
+static bool add_draft(struct reader *reader, const struct yaml_node *node, struct building *building,
+                      const struct model_draft *draft) {
+        if (building->models_count == CATALOG_ENDPOINTS_MAX) {
+                reader_find(reader, node, "is one too many: there may be %d models in all",
+                            CATALOG_ENDPOINTS_MAX);
+                return false;
+        }
+        if (building->models_count == building->models_capacity) {
+                uint32_t capacity = building->models_capacity == 0 ? 64 : 2 * building->models_capacity;
+                struct model_draft *models = realloc(building->models, capacity * sizeof *models);
+                reader->memory_refused = reader->memory_refused || models == NULL;
+                if (models == NULL)
+                        return false;
+                building->models = models;
+                building->models_capacity = capacity;
+        }
+        building->models[building->models_count++] = *draft;
+        return true;
+}
+
+static void building_done(struct reader *reader, const struct building *building, struct config *config) {
+        struct endpoint *endpoints =
+                reader_alloc(reader, (building->models_count + (size_t)1) * sizeof *endpoints);
         config->catalog.providers = building->providers;
         config->catalog.providers_count = building->providers_count;
-        config->catalog.endpoints = building->endpoints;
-        config->catalog.endpoints_count = building->endpoints_count;
+        config->provider_catalogs = building->catalogs;
         config->keys = (const char *const *)building->keys;
-        config->notes = building->notes;
+        if (endpoints == NULL)
+                return;
+        for (uint32_t i = 0; i < building->models_count; i++)
+                endpoints[i] = building->models[i].endpoint;
+        config->catalog.endpoints = endpoints;
+        config->catalog.endpoints_count = building->models_count;
+}
+
+static bool has_model(const struct building *building, const char *model) {
+        for (uint32_t i = building->models_count; i-- > 0;) {
+                const struct endpoint *other = &building->models[i].endpoint;
+                if (other->provider != building->providers_count)
+                        return false;
+                if (strcmp(other->model, model) == 0)
+                        return true;
+        }
+        return false;
 }
 
 static void add_model(struct reader *reader, const struct yaml_node *node, struct building *building) {
         struct model_draft draft;
-        uint64_t said = 0;
-        draft_model(&draft);
-        if (node->kind != YAML_MAP) {
-                reader_find(reader, node, "must be a group of names, such as {model: NAME}");
+        model_draft_init(&draft, building->listings->zones);
+        if (!model_read(reader, node, &draft))
                 return;
-        }
-        reader_fields(reader, &model_table, node, &draft, read_other_of_model, &said);
-        check_model(reader, node, said, &draft);
         draft.endpoint.provider = building->providers_count;
-        for (uint32_t i = building->endpoints_count; i-- > 0 && draft.endpoint.model[0] != '\0';) {
-                const struct endpoint *other = &building->endpoints[i];
-                if (other->provider != building->providers_count)
-                        break;
-                if (strcmp(other->model, draft.endpoint.model) == 0)
-                        find_in(reader, node, "model", "this provider has a model of this name already");
-        }
-        building->notes[building->endpoints_count] = draft.notes;
-        building->endpoints[building->endpoints_count++] = draft.endpoint;
+        if (draft.endpoint.model[0] != '\0' && has_model(building, draft.endpoint.model))
+                model_find_in(reader, node, "model", "this provider has a model of this name already");
+        add_draft(reader, node, building, &draft);
+}
+
+static bool is_catalog_word(const struct yaml_node *node) {
+        return node->kind == YAML_TEXT && bytes_equal_string(node->text, "catalog");
 }
 
 static void read_models(struct reader *reader, const struct yaml_node *node, struct building *building) {
         uint32_t index = 0;
+        if (is_catalog_word(node)) {
+                building->takes_all = true;
+                return;
+        }
         if (!reader_is_list(reader, node, "of which each item is a group of names, such as {model: NAME}") &&
             !node->nothing)
                 return;
@@ -248,8 +136,47 @@ static void read_models(struct reader *reader, const struct yaml_node *node, str
                             "must not be empty; {model: \"*\"} serves every model that jobs name");
         for (const struct yaml_node *item = node->first; item != NULL; item = item->next) {
                 size_t place = reader_enter_item(reader, index++);
-                add_model(reader, item, building);
+                if (is_catalog_word(item))
+                        building->takes_all = true;
+                else
+                        add_model(reader, item, building);
                 reader_leave(reader, place);
+        }
+}
+
+/* ---- from catalogue files ---- */
+
+/* Models that the configuration does not name itself; false when no file has any model of the provider. */
+static bool take_all(struct reader *reader, const struct yaml_node *node, struct building *building,
+                     const char *catalog) {
+        bool any = false;
+        for (unsigned i = 0; i < building->listings->count; i++) {
+                const struct catalog *listing = &building->listings->items[i];
+                uint32_t provider = listing_provider(listing, catalog);
+                for (uint32_t k = 0; k < listing->endpoints_count; k++) {
+                        struct model_draft draft;
+                        if (listing->endpoints[k].provider != provider)
+                                continue;
+                        any = true;
+                        if (has_model(building, listing->endpoints[k].model))
+                                continue;
+                        model_draft_init(&draft, building->listings->zones);
+                        draft.endpoint.model = draft.endpoint.upstream = listing->endpoints[k].model;
+                        draft.endpoint.provider = building->providers_count;
+                        if (!add_draft(reader, node, building, &draft))
+                                return true;
+                }
+        }
+        return any;
+}
+
+/* Every file in its order; what stands in an earlier one stays. */
+static void fill_from_listings(struct building *building, struct model_draft *model, const char *catalog) {
+        for (unsigned i = 0; i < building->listings->count; i++) {
+                const struct endpoint *known =
+                        listing_find(&building->listings->items[i], catalog, &model->endpoint);
+                if (known != NULL)
+                        model_fill(model, known);
         }
 }
 
@@ -349,7 +276,7 @@ static void check_dialect(struct reader *reader, const struct yaml_node *map,
                 before = ", ";
         }
         buffer_append_char(&text, '\0');
-        find_in(reader, map, "kind", text.failed ? "unknown kind of provider" : text.data);
+        model_find_in(reader, map, "kind", text.failed ? "unknown kind of provider" : text.data);
         buffer_deinit(&text);
 }
 
@@ -361,15 +288,15 @@ static void check_policy(struct reader *reader, const struct yaml_node *map, uin
         if (provider->data_policy_known && !training)
                 provider->training = !provider->zdr;
         if (provider->zdr && (provider->training || provider->retention_days > 0))
-                find_in(reader, map, "data_policy",
-                        "zdr keeps nothing, so training must be false and retention_days 0");
+                model_find_in(reader, map, "data_policy",
+                              "zdr keeps nothing, so training must be false and retention_days 0");
 }
 
 static void check_url(struct reader *reader, const struct yaml_node *map, struct provider *provider) {
         struct bytes url = bytes_of(provider->base_url);
         const char *problem = url_problem(url, strcmp(provider->dialect, "azure") == 0);
         if (problem != NULL)
-                find_in(reader, map, "base_url", problem);
+                model_find_in(reader, map, "base_url", problem);
         provider->base_url = reader_keep(reader, without_slashes(url));
 }
 
@@ -381,9 +308,9 @@ static void check_name(struct reader *reader, const struct yaml_node *map, const
         for (uint32_t i = 0; i < building->providers_count; i++)
                 twice = twice || (name[0] != '\0' && strcmp(building->providers[i].name, name) == 0);
         if (upper)
-                find_in(reader, map, "name", "must be in lower case");
+                model_find_in(reader, map, "name", "must be in lower case");
         if (twice)
-                find_in(reader, map, "name", "there is a provider of this name already");
+                model_find_in(reader, map, "name", "there is a provider of this name already");
 }
 
 static void check_provider(struct reader *reader, const struct yaml_node *map, uint64_t said,
@@ -411,48 +338,66 @@ static void draft_provider(struct provider_draft *draft) {
         fields_default(&provider_table, draft);
 }
 
-/* Its models were added before it is, so they get their names last. */
+/* Its models were added before it is, so they get what its name decides last. */
+static void finish_models(struct reader *reader, const struct yaml_node *map, struct building *building,
+                          uint32_t first) {
+        const struct provider_draft *draft = &building->draft;
+        const char *catalog = draft->catalog[0] != '\0' ? draft->catalog : draft->provider.name;
+        if (building->takes_all && !take_all(reader, map, building, catalog))
+                model_find_in(
+                        reader, map, "models",
+                        "no catalogue file has models of this provider; \"catalog: NAME\" beside it says "
+                        "what they call it, and \"catalog: [FILE]\" at the top which files there are");
+        for (uint32_t i = first; i < building->models_count; i++) {
+                struct model_draft *model = &building->models[i];
+                fill_from_listings(building, model, catalog);
+                model->endpoint.name =
+                        model_endpoint_name(reader, draft->provider.name, model->endpoint.model);
+        }
+}
+
 static void add_provider(struct reader *reader, const struct yaml_node *map, struct building *building) {
-        uint32_t first = building->endpoints_count;
+        uint32_t first = building->models_count;
         uint64_t said = 0;
         draft_provider(&building->draft);
+        building->takes_all = false;
         if (map->kind != YAML_MAP) {
                 reader_find(reader, map, "must be a group of names: name, kind, base_url, models, ...");
                 return;
         }
         reader_fields(reader, &provider_table, map, building, read_other_of_provider, &said);
         check_provider(reader, map, said, building);
-        for (uint32_t i = first; i < building->endpoints_count; i++)
-                building->endpoints[i].name =
-                        endpoint_name(reader, building->draft.provider.name, building->endpoints[i].model);
+        finish_models(reader, map, building, first);
         building->keys[building->providers_count] = building->draft.key;
+        building->catalogs[building->providers_count] = building->draft.catalog;
         building->providers[building->providers_count++] = building->draft.provider;
 }
 
 void providers_read(struct reader *reader, const struct yaml_node *list, const struct config_options *options,
-                    struct config *config) {
-        struct building building = {.options = options};
-        uint32_t endpoints = 0, index = 0;
+                    const struct listings *listings, struct config *config) {
+        struct building building = {.options = options, .listings = listings};
+        uint32_t models = 0, index = 0;
         if (!reader_is_list(reader, list,
                             "of which each item is a group of names: name, kind, base_url, models, ..."))
                 return;
         for (const struct yaml_node *item = list->first; item != NULL; item = item->next) {
-                const struct yaml_node *models = yaml_child(item, BYTES("models"));
-                endpoints += models != NULL && models->kind == YAML_LIST ? models->count : 0;
+                const struct yaml_node *node = yaml_child(item, BYTES("models"));
+                models += node != NULL && node->kind == YAML_LIST ? node->count : 0;
         }
-        if (list->count > CATALOG_PROVIDERS_MAX || endpoints > CATALOG_ENDPOINTS_MAX) {
+        if (list->count > CATALOG_PROVIDERS_MAX || models > CATALOG_ENDPOINTS_MAX) {
                 reader_find(reader, list, "must hold at most %d providers and %d models",
                             CATALOG_PROVIDERS_MAX, CATALOG_ENDPOINTS_MAX);
                 return;
         }
-        if (!building_init(reader, &building, list->count, endpoints))
+        if (!building_init(reader, &building, list->count))
                 return;
         for (const struct yaml_node *item = list->first; item != NULL; item = item->next) {
                 size_t place = reader_enter_item(reader, index++);
                 add_provider(reader, item, &building);
                 reader_leave(reader, place);
         }
-        building_done(&building, config);
+        building_done(reader, &building, config);
+        building_deinit(&building);
 }
 
 /* A node without a place, for what came from the command line. */
@@ -464,25 +409,25 @@ void providers_default(struct reader *reader, struct bytes base_url, char *key, 
         const char *problem = url_problem(base_url, false);
         if (problem != NULL)
                 reader_find(reader, &nowhere, "%s", problem);
-        if (!building_init(reader, &building, 1, 1)) {
-                if (key != NULL)
-                        explicit_bzero(key, strlen(key));
-                free(key);
-                return;
-        }
         draft_provider(&building.draft);
         building.draft.provider.name = "default";
         building.draft.provider.dialect = "openai";
         building.draft.provider.base_url = reader_keep(reader, without_slashes(base_url));
-        draft_model(&model);
+        model_draft_init(&model, NULL);
         model.endpoint.name = "default/*";
         model.endpoint.model = model.endpoint.upstream = "*";
+        if (!building_init(reader, &building, 1) || !add_draft(reader, &nowhere, &building, &model)) {
+                if (key != NULL)
+                        explicit_bzero(key, strlen(key));
+                free(key);
+                building_deinit(&building);
+                return;
+        }
         building.providers[building.providers_count++] = building.draft.provider;
+        building.catalogs[0] = "";
         building.keys[0] = key;
-        building.endpoints[0] = model.endpoint;
-        building.notes[0] = model.notes;
-        building.endpoints_count = 1;
-        building_done(&building, config);
+        building_done(reader, &building, config);
+        building_deinit(&building);
 }
 
 const char *providers_key_problem(struct bytes key) {
@@ -515,6 +460,17 @@ static void hash_limits(uint64_t *state, const struct limits_spec *limits) {
         hash_number(state, limits->requests_per_minute);
         hash_number(state, limits->tokens_per_minute);
         hash_number(state, limits->concurrency);
+        hash_number(state, limits->requests_per_day);
+        hash_number(state, limits->tokens_per_day);
+        hash_number(state, limits->audio_seconds_per_hour);
+        hash_number(state, limits->audio_seconds_per_day);
+        hash_number(state, limits->images_per_minute);
+}
+
+static void hash_budget(uint64_t *state, const struct budget_spec *budget) {
+        hash_number(state, budget->daily);
+        hash_number(state, budget->monthly);
+        hash_number(state, budget->lifetime);
 }
 
 static void hash_provider(uint64_t *state, const struct provider *provider) {
@@ -527,17 +483,48 @@ static void hash_provider(uint64_t *state, const struct provider *provider) {
         hash_number(state, provider->data_policy_known);
         hash_number(state, provider->retention_days);
         hash_limits(state, &provider->limits);
+        hash_budget(state, &provider->budget);
+}
+
+static void hash_price(uint64_t *state, const struct price *price) {
+        const int64_t prices[] = {price->input,    price->cached_input, price->cache_write,
+                                  price->output,   price->audio_minute, price->character,
+                                  price->image,    price->request,      price->search_unit,
+                                  price->reasoning};
+        for (size_t i = 0; i < sizeof prices / sizeof *prices; i++)
+                hash_number(state, prices[i]);
+}
+
+/* With what the system says of its zone: other changes are other prices. */
+static void hash_window(uint64_t *state, const struct price_window *window) {
+        hash_number(state, window->multiply_millionths);
+        hash_number(state, window->from_minutes);
+        hash_number(state, window->to_minutes);
+        hash_number(state, window->days);
+        hash_number(state, window->zone->changes_count);
+        for (uint32_t i = 0; i < window->zone->changes_count; i++) {
+                hash_number(state, window->zone->changes[i].from_unix_s);
+                hash_number(state, window->zone->changes[i].offset_s);
+        }
+}
+
+static void hash_prices(uint64_t *state, const struct endpoint *endpoint) {
+        hash_price(state, &endpoint->price);
+        hash_price(state, &endpoint->batch);
+        hash_number(state, endpoint->tiers_count);
+        for (unsigned i = 0; i < endpoint->tiers_count; i++) {
+                hash_number(state, endpoint->tiers[i].above_input);
+                hash_price(state, &endpoint->tiers[i].price);
+        }
+        hash_number(state, endpoint->windows_count);
+        for (unsigned i = 0; i < endpoint->windows_count; i++)
+                hash_window(state, &endpoint->windows[i]);
 }
 
 static void hash_endpoint(uint64_t *state, const struct endpoint *endpoint) {
-        const struct price *price = &endpoint->price;
-        const int64_t prices[] = {price->input,  price->cached_input, price->cache_write,
-                                  price->output, price->audio_minute, price->character,
-                                  price->image,  price->request,      price->search_unit};
         hash_text(state, bytes_of(endpoint->name));
         hash_text(state, bytes_of(endpoint->upstream));
-        for (size_t i = 0; i < sizeof prices / sizeof *prices; i++)
-                hash_number(state, prices[i]);
+        hash_prices(state, endpoint);
         hash_number(state, endpoint->provider);
         hash_number(state, endpoint->context);
         hash_number(state, endpoint->output_max);
@@ -545,6 +532,12 @@ static void hash_endpoint(uint64_t *state, const struct endpoint *endpoint) {
         hash_text(state, bytes_of(endpoint->quantization));
         hash_limits(state, &endpoint->limits);
         hash_number(state, endpoint->kinds);
+        hash_number(state, endpoint->quality);
+        hash_text(state, bytes_of(endpoint->region));
+        hash_number(state, endpoint->parameters_known);
+        hash_number(state, (int64_t)endpoint->parameters);
+        hash_number(state, endpoint->input_modalities);
+        hash_number(state, endpoint->output_modalities);
 }
 
 static void hash_names(uint64_t *state, const struct names *names) {

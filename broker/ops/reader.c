@@ -174,6 +174,10 @@ bool reader_text(struct reader *reader, const struct yaml_node *node, struct rea
         if (reader->memory_refused)
                 return false;
         buffer_clear(&reader->text);
+        if (reader->takes_no_variables && substitute_is_any(node->text)) {
+                reader_find(reader, node, "takes no variables here; a literal \"${\" is written \"$${\"");
+                return false;
+        }
         switch (substitute(node->text, &reader->text, &any, problem)) {
         case SUBSTITUTION_DONE:
                 *out_text = (struct reader_text){buffer_view(&reader->text), node->text};

@@ -17,10 +17,11 @@ struct finding {
 };
 
 struct reader {
-        const char *file;    /* what messages begin with */
-        bool command_line;   /* nodes come from --set: no places, and lists may be "a,b" */
-        struct arena *arena; /* what is kept goes there */
-        struct buffer text;  /* of the value that is read; may hold a secret */
+        const char *file;        /* what messages begin with */
+        bool command_line;       /* nodes come from --set: no places, and lists may be "a,b" */
+        bool takes_no_variables; /* ${...} is a finding: the file is somebody else's */
+        struct arena *arena;     /* what is kept goes there */
+        struct buffer text;      /* of the value that is read; may hold a secret */
         char path[READER_PATH_MAX];
         size_t path_size;
         struct finding findings[READER_FINDINGS_MAX];

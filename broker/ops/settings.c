@@ -22,6 +22,8 @@ static const struct field settings_fields[] = {
         {"kafka", FIELD_OTHER, 0, "", "", "",
          "properties of librdkafka, as they are: bootstrap.servers, ..."},
         {"routing", FIELD_OTHER, 0, "", "", "", "defaults for the `routing` of every job"},
+        {"catalog", FIELD_OTHER, 0, "", "", "",
+         "catalogue files, one or a list: prices and facts that models of providers do not say themselves"},
         {"providers", FIELD_OTHER, 0, "", "", "", "a list, see below"},
         {"workspaces", FIELD_OTHER, 0, "", "", "",
          "a list of names; their rules are refused, this version does not enforce them"},

@@ -163,6 +163,16 @@ enum substitution substitute(struct bytes text, struct buffer *out_text, bool *o
         return SUBSTITUTION_DONE;
 }
 
+bool substitute_is_any(struct bytes text) {
+        for (size_t at = 0; at < text.size; at++) {
+                if (has(text, at, "$${"))
+                        at += 2;
+                else if (has(text, at, "${"))
+                        return true;
+        }
+        return false;
+}
+
 void substitute_quote(struct bytes text, struct buffer *out_text) {
         for (size_t i = 0; i < text.size; i++) {
                 if (has(text, i, "${"))

@@ -25,5 +25,7 @@ enum substitution {
  */
 enum substitution substitute(struct bytes text, struct buffer *out_text, bool *out_any,
                              char out_problem[SUBSTITUTE_PROBLEM_MAX]);
+/* Whether something would be put in, before it is. */
+bool substitute_is_any(struct bytes text);
 /* Writes a text so that substitute() gives it back. */
 void substitute_quote(struct bytes text, struct buffer *out_text);

@@ -192,6 +192,7 @@ static void append_usage(struct buffer *out, const struct usage *usage) {
                 {BYTES("\"output_tokens\":"), usage->output_tokens},
                 {BYTES("\"cached_input_tokens\":"), usage->cached_input_tokens},
                 {BYTES("\"cache_write_tokens\":"), usage->cache_write_tokens},
+                {BYTES("\"reasoning_tokens\":"), usage->reasoning_tokens},
                 {BYTES("\"characters\":"), usage->characters},
                 {BYTES("\"images\":"), usage->images},
                 {BYTES("\"search_units\":"), usage->search_units},

@@ -48,6 +48,15 @@ static yyjson_val *input_details(yyjson_val *usage) {
         return details == NULL ? yyjson_obj_get(usage, "input_token_details") : details;
 }
 
+/* Part of the output, never more than it: chat's name for the details, and that of responses. */
+static int64_t reasoning_of(yyjson_val *usage, int64_t output) {
+        yyjson_val *details = yyjson_obj_get(usage, "completion_tokens_details");
+        if (details == NULL)
+                details = yyjson_obj_get(usage, "output_tokens_details");
+        int64_t reasoning = first_of(details, "reasoning_tokens", NULL, 1);
+        return output >= 0 && reasoning > output ? output : reasoning;
+}
+
 static void read_tokens(yyjson_val *usage, struct usage *out_usage) {
         yyjson_val *details = input_details(usage);
         int64_t input = first_of(usage, "prompt_tokens", "input_tokens", 1);
@@ -70,6 +79,7 @@ static void read_tokens(yyjson_val *usage, struct usage *out_usage) {
         put(&out_usage->cached_input_tokens, cached);
         put(&out_usage->cache_write_tokens, written);
         put(&out_usage->output_tokens, output);
+        put(&out_usage->reasoning_tokens, reasoning_of(usage, output));
 }
 
 /*

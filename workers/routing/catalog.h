@@ -6,7 +6,13 @@
  */
 #include "workers/routing/demand.h"
 
-enum { CATALOG_PROVIDERS_MAX = 256, CATALOG_ENDPOINTS_MAX = 4096, CATALOG_WORKSPACES_MAX = 1024 };
+enum {
+        CATALOG_PROVIDERS_MAX = 256,
+        CATALOG_ENDPOINTS_MAX = 4096,
+        CATALOG_WORKSPACES_MAX = 1024,
+        PRICE_TIERS_MAX = 8, /* of one endpoint; real catalogues have up to 3 */
+        PRICE_WINDOWS_MAX = 32,
+};
 
 #define PRICE_UNKNOWN INT64_C(-1)
 
@@ -19,6 +25,39 @@ struct price {
         int64_t request;
         int64_t search_unit;
         int64_t reasoning; /* output tokens spent on reasoning; unknown: those cost as other output */
+};
+
+/*
+ * The price of a request whose input is longer than so many tokens, all of it: what a tier does not name is
+ * filled in from the endpoint's price before.
+ */
+struct price_tier {
+        int64_t above_input;
+        struct price price;
+};
+
+/* From then on, clocks of a zone are so far ahead of UTC. */
+struct zone_change {
+        int64_t from_unix_s;
+        int32_t offset_s;
+};
+
+/* Clocks of one place: the changes in ascending order, the first from INT64_MIN on. At least one. */
+struct zone {
+        const char *name; /* "UTC", "+08:00", "Europe/Berlin" */
+        const struct zone_change *changes;
+        uint32_t changes_count;
+};
+
+/*
+ * A time of the week, by the clocks of a zone, at which prices are multiplied. On each of its days it begins
+ * at `from`; when `to` is not later than that, it ends on the day after.
+ */
+struct price_window {
+        const struct zone *zone;
+        uint32_t multiply_millionths;
+        uint16_t from_minutes, to_minutes; /* since midnight; 0 to 1439, and 1 to 1440 */
+        uint8_t days;                      /* bit set, Monday is bit 0 */
 };
 
 /* 0: no limit. In any window of that length, resp. at any moment. */
@@ -52,6 +91,10 @@ struct endpoint {
         const char *model;    /* the name that jobs use; "*" serves every model */
         const char *upstream; /* the provider's own name; for "*" the job's name is sent */
         struct price price;
+        const struct price_tier *tiers; /* in ascending order */
+        /* in the order of the configuration: the last that holds counts */
+        const struct price_window *windows;
+        uint8_t tiers_count, windows_count;
         int64_t context;          /* tokens; 0 when not said */
         int64_t output_max;       /* tokens; 0 when not said */
         int64_t dimensions;       /* 0 when not said */

@@ -58,9 +58,20 @@ static void bill_add_input(struct bill *bill, const struct price *price, const s
                          usage->cache_write_tokens);
 }
 
+static void bill_add_output(struct bill *bill, const struct price *price, const struct usage *usage) {
+        int64_t reasoning = price->reasoning < 0 ? 0 : or_zero(usage->reasoning_tokens);
+        if (reasoning == 0 || usage->output_tokens < 0) {
+                bill_add(bill, price->output, usage->output_tokens);
+                return;
+        }
+        reasoning = reasoning < usage->output_tokens ? reasoning : usage->output_tokens;
+        bill_add(bill, price->reasoning, reasoning);
+        bill_add(bill, price->output, usage->output_tokens - reasoning);
+}
+
 static void bill_add_tokens(struct bill *bill, const struct price *price, const struct usage *usage) {
         bill_add_input(bill, price, usage);
-        bill_add(bill, price->output, usage->output_tokens);
+        bill_add_output(bill, price, usage);
 }
 
 /* Endpoints without output: billed by input, by search units, or by the request alone. */
@@ -115,6 +126,15 @@ void usage_add(struct usage *total, const struct usage *usage) {
         add_said(&total->characters, usage->characters);
         add_said(&total->images, usage->images);
         add_said(&total->search_units, usage->search_units);
+        add_said(&total->reasoning_tokens, usage->reasoning_tokens);
+}
+
+int64_t usage_input_tokens(const struct usage *usage) {
+        int64_t total = -1;
+        add_said(&total, usage->input_tokens);
+        add_said(&total, usage->cached_input_tokens);
+        add_said(&total, usage->cache_write_tokens);
+        return total;
 }
 
 bool cost_of_usage(const struct price *price, enum kind kind, const struct usage *usage,
@@ -180,19 +200,22 @@ static int64_t output_tokens_ceiling(const struct endpoint *endpoint, const stru
         return -1;
 }
 
-const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_ms, int64_t input_tokens,
-                             struct price *scratch) {
-        (void)now_unix_ms, (void)input_tokens, (void)scratch;
-        return &endpoint->price;
-}
-
 bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                      int64_t input_tokens, int64_t *out_picousd) {
         int64_t output_tokens = output_tokens_ceiling(endpoint, demand, input_tokens);
         struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, demand->audio_ms);
-        struct price scratch;
-        return cost_of_usage(price_at(endpoint, now_unix_ms, input_tokens, &scratch), demand->kind, &usage,
-                             out_picousd);
+        int64_t dearest = 0, cost = 0;
+        /* The input is a bound, so a shorter one may find itself in any tier below. */
+        for (unsigned tiers = 0; tiers <= price_tiers_reached(endpoint, input_tokens); tiers++) {
+                struct price scratch;
+                const struct price *price = price_of_tier(endpoint, now_unix_ms, tiers, &scratch);
+                usage.reasoning_tokens = price->reasoning > price->output ? usage.output_tokens : -1;
+                if (!cost_of_usage(price, demand->kind, &usage, &cost))
+                        return false;
+                dearest = cost > dearest ? cost : dearest;
+        }
+        *out_picousd = dearest;
+        return true;
 }
 
 bool cost_expected_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,

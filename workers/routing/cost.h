@@ -2,6 +2,7 @@
 /* From tokens, minutes, characters and images to picodollars. */
 #include "workers/routing/catalog.h"
 #include "workers/routing/demand.h"
+#include "workers/routing/price.h"
 
 /*
  * What was used, as providers report it, normalised (reference: providers.md 13.2): input tokens without
@@ -13,21 +14,16 @@ struct usage {
         int64_t reasoning_tokens; /* part of output_tokens */
 };
 
-/*
- * What that endpoint asks at this time of a request with so many input tokens: its own price, or one that is
- * made in `scratch`.
- */
-const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_ms, int64_t input_tokens,
-                             struct price *scratch);
-
 void usage_init(struct usage *usage); /* all -1 */
+/* All of the input, cached or not; -1 when none of it is said. */
+int64_t usage_input_tokens(const struct usage *usage);
 /* Sums what is known; -1 plus n is n. */
 void usage_add(struct usage *total, const struct usage *usage);
 
 /*
  * What each kind is billed by (each part rounded up by itself; a known `request` price comes on top):
  *   chat, responses, completions    input and output; cached input and cache write at the input price
- *                                   where they have none of their own
+ *                                   where they have none of their own, and so reasoning at the output price
  *   embeddings, moderations         input; one with only a `request` price costs that
  *   rerank                          search units and input, whichever has a price; or `request` alone
  *   transcriptions, translations    tokens where usage and prices have both, else audio minutes
@@ -40,7 +36,8 @@ void usage_add(struct usage *total, const struct usage *usage);
 bool cost_of_usage(const struct price *price, enum kind kind, const struct usage *usage,
                    int64_t *out_picousd);
 /*
- * The most that one call of this job can cost there (maximum output, no cache). When the demand does not
+ * The most that one call of this job can cost there (maximum output, no cache, all of it reasoning where that
+ * is dearer, the dearest price that so much input or less can have). When the demand does not
  * say how much output it allows: the endpoint's output_max, else its context less the input, else unknown:
  * false.
  */

@@ -18,6 +18,9 @@
 #define A_PROVIDER                                                                                           \
         "providers:\n  - name: a\n    kind: openai\n    base_url: http://h/v1\n    models: [{model: m}]\n"
 
+/* Four, to which a line of models is added. */
+#define PROVIDER "providers:\n  - name: a\n    kind: openai\n    base_url: http://h/v1\n"
+
 static const char *const dialects[] = {"openai", "azure", NULL};
 
 static const struct {
@@ -68,7 +71,7 @@ static const struct {
         {"colour: red\n",
          "f:1:1: colour: unknown setting; known here: state, shards, limits, topics, commit, worker, "
          "results, idempotency, retry, timeouts, fetch, http, listen, log, kafka, routing, "
-         "providers, workspaces"},
+         "catalog, providers, workspaces"},
         {"topics: {jobs: \"a b\"}\n",
          "f:1:16: topics.jobs: must be 1 to 249 letters, digits, \"_\", \".\" and \"-\", is \"a b\""},
         {"fetch: {allow: [https, ftp]}\n",
@@ -298,7 +301,8 @@ static const struct {
          "is 0"},
         {A_PROVIDER "    limits: {rpm: 5}\n",
          "f:6:14: providers[0].limits.rpm: unknown setting; known here: requests_per_minute, "
-         "tokens_per_minute, concurrency"},
+         "tokens_per_minute, concurrency, requests_per_day, tokens_per_day, audio_seconds_per_hour, "
+         "audio_seconds_per_day, images_per_minute"},
         {A_PROVIDER "    data_policy: {zdr: true, training: true}\n",
          "f:6:18: providers[0].data_policy: zdr keeps nothing, so training must be false and "
          "retention_days 0"},
@@ -402,8 +406,50 @@ static const struct {
          "    kind: openai\n"
          "    base_url: http://h/v1\n"
          "    models: [{model: m, price_windows: [{when: x, multiply: 1}]}]\n",
-         "f:5:25: providers[0].models[0].price_windows: prices by time are not applied by this "
-         "version yet: remove \"price_windows\""},
+         "f:5:48: providers[0].models[0].price_windows[0].when: the zone is none of UTC, an offset like "
+         "+08:00, and a name of the system's zoneinfo like Europe/Berlin"},
+        {PROVIDER
+         "    models: [{model: m, price_windows: [{when: Mon-Fri 1:00-2:00, multiply: 0.1234567}]}]\n",
+         "f:5:48: providers[0].models[0].price_windows[0].when: hours must be like 16:30-00:30 or "
+         "00:00-24:00, in \"Mon-Fri 16:30-00:30 UTC\"\n"
+         "f:5:77: providers[0].models[0].price_windows[0].multiply: must be a number like 0.5, from 0 to "
+         "1000, with at most 6 decimal places"},
+        {PROVIDER "    models: [{model: m, price_windows: [{when: UTC}]}]\n",
+         "f:5:41: providers[0].models[0].price_windows[0]: multiply is missing"},
+        {PROVIDER "    models: [{model: m, price_windows: x}]\n",
+         "f:5:40: providers[0].models[0].price_windows: must be a list, such as [{when: \"Mon-Fri "
+         "16:30-00:30 UTC\", multiply: 0.5}]"},
+        {PROVIDER "    models: [{model: m, price_tiers: [{above_input: 5}, {above_input: 5, output: 1}, "
+                  "{input: 1}]}]\n",
+         "f:5:39: providers[0].models[0].price_tiers[0]: names no price: input, output, ...\n"
+         "f:5:57: providers[0].models[0].price_tiers[1]: must stand in ascending order of above_input\n"
+         "f:5:86: providers[0].models[0].price_tiers[2]: above_input is missing: the longest input that "
+         "still "
+         "costs less\n"
+         "f:5:86: providers[0].models[0].price_tiers[2]: must stand in ascending order of above_input"},
+        {PROVIDER "    models: [{model: m, parameters: [tool, colour], input_modalities: [], "
+                  "output_modalities: [txt]}]\n",
+         "f:5:38: providers[0].models[0].parameters[0]: unknown parameter; did you mean \"tools\"?\n"
+         "f:5:44: providers[0].models[0].parameters[1]: unknown parameter; there are tools, response_format, "
+         "seed, ...\n"
+         "f:5:71: providers[0].models[0].input_modalities: must not be empty; leave it out when it is not "
+         "known\n"
+         "f:5:95: providers[0].models[0].output_modalities[0]: unknown modality; did you mean \"text\"?"},
+        {PROVIDER "    models: [{model: m, price: {audio_minute: 1, audio_second: 0.01}}]\n",
+         "f:5:32: providers[0].models[0].price: names audio_minute and audio_second: remove one of them"},
+        {PROVIDER "    models: [{model: m, price: {audio_second: 8}}]\n",
+         "f:5:47: providers[0].models[0].price.audio_second: must be below 0.15"},
+        {PROVIDER "    models: [{model: m}]\n    budget: {daily: 0}\n",
+         "f:6:21: providers[0].budget.daily: must be between 0.000001 and 9000000, is 0"},
+        {PROVIDER "    models: catalog\n",
+         "f:5:13: providers[0].models: no catalogue file has models of this provider; \"catalog: NAME\" "
+         "beside "
+         "it says what they call it, and \"catalog: [FILE]\" at the top which files there are"},
+        {"catalog: {}\n", "f:1:10: catalog: must be a list, of the paths of catalogue files"},
+        {"catalog: /nowhere/c.yaml\n", "cannot read /nowhere/c.yaml: No such file or directory"},
+        {"catalog: [/dev/zero, /tmp]\n",
+         "cannot read /dev/zero: it is no regular file\ncannot read /tmp: it is "
+         "no regular file"},
         {"providers:\n"
          "  - name: a\n"
          "    kind: openai\n"
@@ -456,7 +502,7 @@ static const struct {
         {"\303\251: 1\n",
          "f:1:1: \303\251: unknown setting; known here: state, shards, limits, topics, commit, worker, "
          "results, idempotency, retry, timeouts, fetch, http, listen, log, kafka, routing, "
-         "providers, workspaces"},
+         "catalog, providers, workspaces"},
         {A_PROVIDER "    api_key:\n",
          "f:6:13: providers[0].api_key: has no value; remove it, or write \"\" for an empty text"},
         {A_PROVIDER "    base_url: http://h\n",
@@ -594,7 +640,8 @@ static void command_line(void **state) {
                 {"a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t=1",
                  "--set: a: unknown setting; known here: state, shards, limits, topics, commit, worker, "
                  "results, "
-                 "idempotency, retry, timeouts, fetch, http, listen, log, kafka, routing, providers, "
+                 "idempotency, retry, timeouts, fetch, http, listen, log, kafka, routing, catalog, "
+                 "providers, "
                  "workspaces"},
         };
         (void)state;

@@ -191,16 +191,23 @@ static void contract(void **state) {
         assert_int_equal(small->dimensions, 1536);
         assert_true(small->price.input == 20000 * MICRO);
         assert_true(small->price.output == PRICE_UNKNOWN);
-        assert_true(config->notes[0].batch.input == 10000 * MICRO);
+        assert_true(small->batch.input == 10000 * MICRO);
         assert_true(mini->price.cached_input == 75000 * MICRO);
         assert_int_equal(mini->context, 128000);
         assert_int_equal(mini->limits.requests_per_minute, 5000);
-        assert_int_equal(config->notes[1].quality, 62);
+        assert_int_equal(mini->quality, 62);
         assert_string_equal(mini->upstream, "gpt-4o-mini");
         assert_string_equal(mini->quantization, "unknown");
         assert_int_equal(mini->kinds, ALL_KINDS);
         assert_true(whisper->price.audio_minute == 6000 * MICRO * 1000000);
-        assert_int_equal(catalog->endpoints[3].provider, 1);
+        const struct endpoint *flash = &catalog->endpoints[3];
+        assert_int_equal(flash->provider, 1);
+        assert_int_equal(flash->windows_count, 1);
+        assert_int_equal(flash->windows[0].multiply_millionths, 500000);
+        assert_int_equal(flash->windows[0].from_minutes, 16 * 60 + 30);
+        assert_int_equal(flash->windows[0].to_minutes, 30);
+        assert_int_equal(flash->windows[0].days, 0x1f);
+        assert_string_equal(flash->windows[0].zone->name, "UTC");
         config_free(config);
 }
 
@@ -273,7 +280,52 @@ static void azure_may_have_a_version(void **state) {
         config_free(config);
 }
 
-/* The id follows what decisions depend on, and neither keys nor notes. */
+/* The id follows what decisions depend on, and not keys. */
+/* What each of these changes in a model, in its provider, must change the id. */
+static void catalog_id_of_models(void **state) {
+        static const char *const models[] = {
+                "m}]",
+                "m, region: eu}]",
+                "m, parameters: []}]",
+                "m, parameters: [seed]}]",
+                "m, input_modalities: [text]}]",
+                "m, output_modalities: [text]}]",
+                "m, price: {reasoning: 1}}]",
+                "m, price: {batch: {input: 1}}}]",
+                "m, limits: {requests_per_day: 1}}]",
+                "m, limits: {tokens_per_day: 1}}]",
+                "m, limits: {audio_seconds_per_hour: 1}}]",
+                "m, limits: {audio_seconds_per_day: 1}}]",
+                "m, limits: {images_per_minute: 1}}]",
+                "m, price_tiers: [{above_input: 1, input: 1}]}]",
+                "m, price_tiers: [{above_input: 2, input: 1}]}]",
+                "m, price_tiers: [{above_input: 1, input: 2}]}]",
+                "m, price_windows: [{when: 'Mon UTC', multiply: 2}]}]",
+                "m, price_windows: [{when: 'Tue UTC', multiply: 2}]}]",
+                "m, price_windows: [{when: 'Mon UTC', multiply: 3}]}]",
+                "m, price_windows: [{when: 'Mon +01:00', multiply: 2}]}]",
+                "m, price_windows: [{when: 'Mon 01:00-24:00 UTC', multiply: 2}]}]",
+                "m, price_windows: [{when: 'Mon 00:00-23:00 UTC', multiply: 2}]}]",
+                "m}], budget: {daily: 1}",
+                "m}], budget: {monthly: 1}",
+                "m}], budget: {lifetime: 1}",
+        };
+        char ids[sizeof models / sizeof *models][17];
+        (void)state;
+        for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+                char text[512];
+                snprintf(text, sizeof text,
+                         "providers: [{name: a, kind: k, base_url: 'http://h', models: [{model: %s}]\n",
+                         models[i]);
+                struct config *config = loaded(&no_options, text);
+                memcpy(ids[i], config->catalog.id, sizeof ids[i]);
+                for (size_t k = 0; k < i; k++)
+                        if (strcmp(ids[i], ids[k]) == 0)
+                                fail_msg("%s and %s have one id", models[i], models[k]);
+                config_free(config);
+        }
+}
+
 static void catalog_id(void **state) {
         static const char format[] =
                 "providers: [{name: %s, kind: k, base_url: 'http://h', api_key: %s, models: "
@@ -285,8 +337,9 @@ static void catalog_id(void **state) {
                 bool same;
         } cases[] = {
                 {"a", "key1", 1, "1", "price", true},    {"a", "key2", 1, "1", "price", true},
-                {"a", "key1", 2, "1.0", "price", true},  {"b", "key1", 1, "1", "price", false},
+                {"a", "key1", 1, "1.0", "price", true},  {"b", "key1", 1, "1", "price", false},
                 {"a", "key1", 1, "1.1", "price", false}, {"a", "key1", 1, "1", "latency", false},
+                {"a", "key1", 2, "1", "price", false},
         };
         char first[17] = "";
         (void)state;
@@ -328,7 +381,24 @@ static void round_trip(void **state) {
                        "               price: {character: 15, search_unit: 0, audio_minute: 0.000001, batch: "
                        "{output: 1}},\n"
                        "               quality: 0}]}\n"
-                       "  - {name: b, kind: azure, base_url: 'https://h', models: [{model: 'null'}]}\n");
+                       "  - {name: b, kind: azure, base_url: 'https://h', models: [{model: 'null'}]}\n"
+                       "  - name: c\n    kind: openai\n    base_url: 'https://h'\n    catalog: other\n"
+                       "    budget: {daily: 0.5, lifetime: 9000000}\n"
+                       "    limits: {requests_per_day: 1, tokens_per_day: 2, audio_seconds_per_hour: 3,\n"
+                       "             audio_seconds_per_day: 4, images_per_minute: 5}\n"
+                       "    models:\n"
+                       "      - model: m\n        region: eu\n        quality: 71\n        parameters: "
+                       "[seed, tools]\n"
+                       "        input_modalities: [text, video]\n        output_modalities: [audio]\n"
+                       "        limits: {requests_per_day: 6, tokens_per_day: 7, audio_seconds_per_hour: 8,\n"
+                       "                 audio_seconds_per_day: 9, images_per_minute: 10}\n"
+                       "        price: {input: 1, output: 3, reasoning: 4, audio_second: 0.0001, batch: "
+                       "{reasoning: 2}}\n"
+                       "        price_tiers: [{above_input: 5, input: 2}, {above_input: 6, output: 9, "
+                       "reasoning: 1}]\n"
+                       "        price_windows: [{when: 'Sat,Sun +08:00', multiply: 0.123456},\n"
+                       "                        {when: '22:00-06:00 Europe/Berlin', multiply: 2}]\n"
+                       "      - {model: n, parameters: []}\n");
         char *print = printed(config);
         (void)state;
         assert_round_trip(config, print);
@@ -338,6 +408,26 @@ static void round_trip(void **state) {
         assert_int_equal(config->catalog.endpoints[0].kinds, 1 << KIND_CHAT | 1 << KIND_RERANK);
         assert_string_equal(config->kafka[config->kafka_count - 1].value, "a: [1, *x]\n# no");
 
+        const struct provider *c = &config->catalog.providers[2];
+        const struct endpoint *m = &config->catalog.endpoints[3], *n = &config->catalog.endpoints[4];
+        assert_true(c->budget.daily == PICOUSD_PER_USD / 2 && c->budget.monthly == 0);
+        assert_true(c->budget.lifetime == 9000000 * PICOUSD_PER_USD);
+        assert_int_equal(c->limits.audio_seconds_per_day, 4);
+        assert_int_equal(m->limits.images_per_minute, 10);
+        assert_string_equal(m->region, "eu");
+        assert_int_equal(m->quality, 71);
+        assert_true(m->parameters_known && m->parameters == (1 << PARAMETER_SEED | 1 << PARAMETER_TOOLS));
+        assert_int_equal(m->input_modalities, 1 << MODALITY_TEXT | 1 << MODALITY_VIDEO);
+        assert_true(m->price.audio_minute == 6000 * MICRO * 1000000);
+        assert_int_equal(m->tiers_count, 2);
+        assert_true(m->tiers[0].price.input == 2 * PICOUSD_PER_USD);
+        assert_true(m->tiers[1].price.input == PICOUSD_PER_USD); /* of the model, not of the tier before */
+        assert_true(m->tiers[1].price.audio_minute == m->price.audio_minute);
+        assert_int_equal(m->windows_count, 2);
+        assert_true(n->parameters_known && n->parameters == 0);
+        assert_false(config->catalog.endpoints[2].parameters_known);
+        assert_int_equal(config->catalog.endpoints[2].quality, -1);
+
         struct config *again = loaded(&no_options, print);
         assert_string_equal(again->settings.state, config->settings.state);
         assert_string_equal(again->settings.ca_file, config->settings.ca_file);
@@ -346,7 +436,7 @@ static void round_trip(void **state) {
                 assert_string_equal(again->kafka[i].value, config->kafka[i].value);
         assert_memory_equal(&again->catalog.endpoints[1].price, &config->catalog.endpoints[1].price,
                             sizeof(struct price));
-        assert_true(again->notes[1].batch.output == PICOUSD_PER_USD);
+        assert_true(again->catalog.endpoints[1].batch.output == PICOUSD_PER_USD);
         assert_true(again->settings.retry_budget == config->settings.retry_budget);
         config_free(again);
         free(print);
@@ -543,6 +633,7 @@ int main(void) {
                 cmocka_unit_test(default_provider),
                 cmocka_unit_test(azure_may_have_a_version),
                 cmocka_unit_test(catalog_id),
+                cmocka_unit_test(catalog_id_of_models),
                 cmocka_unit_test(round_trip),
                 cmocka_unit_test(shows_no_secret),
                 cmocka_unit_test(messages_hold_no_secret),

@@ -98,6 +98,31 @@ static void usage_is_normalised(void **state) {
         }
 }
 
+/* Part of the output, by the names of chat and of responses. */
+static void reasoning_is_read(void **state) {
+        static const struct {
+                const char *tail;
+                int64_t reasoning;
+        } cases[] = {
+                {"\"usage\":{\"completion_tokens\":7,\"completion_tokens_details\":{\"reasoning_tokens\":3}}",
+                 3},
+                {"\"usage\":{\"output_tokens\":7,\"output_tokens_details\":{\"reasoning_tokens\":5}}", 5},
+                {"\"usage\":{\"output_tokens\":7,\"output_tokens_details\":{\"reasoning_tokens\":0}}", 0},
+                {"\"usage\":{\"completion_tokens\":7,\"completion_tokens_details\":{\"reasoning_tokens\":9}}",
+                 7},
+                {"\"usage\":{\"completion_tokens\":7,\"completion_tokens_details\":{\"reasoning_tokens\":-1}"
+                 "}",
+                 NONE},
+                {"\"usage\":{\"completion_tokens\":7,\"completion_tokens_details\":null}", NONE},
+                {"\"usage\":{\"completion_tokens\":7,\"reasoning_tokens\":3}", NONE},
+        };
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                struct answer answer = read_chat(cases[i].tail);
+                check(cases[i].tail, "reasoning", answer.usage.reasoning_tokens, cases[i].reasoning);
+        }
+}
+
 static const struct {
         const char *tail;
         bool known;
@@ -151,6 +176,7 @@ static void the_job_says_what_the_provider_does_not(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(usage_is_normalised),
+                cmocka_unit_test(reasoning_is_read),
                 cmocka_unit_test(cost_is_exact),
                 cmocka_unit_test(the_job_says_what_the_provider_does_not),
         };

@@ -226,6 +226,7 @@ static void read_usage(yyjson_val *from, struct usage *out) {
         out->characters = number_or(from, "characters", -1);
         out->images = number_or(from, "images", -1);
         out->search_units = number_or(from, "search_units", -1);
+        out->reasoning_tokens = number_or(from, "reasoning_tokens", -1);
 }
 
 static void read_outcome(yyjson_val *from, struct outcome *out) {

@@ -1,0 +1,28 @@
+#pragma once
+/*
+ * What an endpoint asks at a time: its price, that of the tier which the length of the input falls into, and
+ * what a window of the week makes of it. Times come in as wall time; nothing here reads a clock, and zones
+ * were read when the catalog was made, so the same catalog gives the same price everywhere.
+ */
+#include "workers/routing/catalog.h"
+
+#define PRICE_MULTIPLY_ONE INT64_C(1000000)
+
+/*
+ * What that endpoint asks at this time of a request with so many input tokens: its own price, or one that is
+ * made in `scratch`.
+ */
+const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_ms, int64_t input_tokens,
+                             struct price *scratch);
+
+/* How many of its tiers begin below so many input tokens; 0: its own price. */
+unsigned price_tiers_reached(const struct endpoint *endpoint, int64_t input_tokens);
+/* The price of its n-th tier, from 1 on; 0: its own. */
+const struct price *price_of_tier(const struct endpoint *endpoint, int64_t now_unix_ms, unsigned tier,
+                                  struct price *scratch);
+/* By how much prices are multiplied, in millionths. */
+int64_t price_multiply_at(const struct endpoint *endpoint, int64_t now_unix_ms);
+/* Every known part times so many millionths, rounded up; what is unknown stays so. */
+struct price price_scaled(const struct price *price, int64_t millionths);
+/* What the price has, and from the other what it does not have. */
+struct price price_or(const struct price *price, const struct price *other);
