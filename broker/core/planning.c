@@ -74,7 +74,7 @@ static struct plan_pool *pool_of(struct engine *engine, const struct job *job) {
 }
 
 /* A deadline beyond the ring counts as its end. */
-static uint32_t bucket_of(const struct engine *engine, const struct job *job) {
+static uint32_t due_bucket_of(const struct engine *engine, const struct job *job) {
         int64_t now = engine->time.now_ns / PLAN_BUCKET_NS;
         int64_t bucket = min64(job->deadline_ns / PLAN_BUCKET_NS, now + PLAN_BUCKETS - 1);
         return (uint32_t)(bucket % PLAN_BUCKETS);
@@ -84,7 +84,7 @@ void planning_waits(struct engine *engine, struct job *job) {
         struct plan_pool *pool = pool_of(engine, job);
         if (!pool)
                 return;
-        uint32_t bucket = bucket_of(engine, job);
+        uint32_t bucket = due_bucket_of(engine, job);
         pool->due[bucket]++;
         pool->waiting++;
         job->due_bucket = bucket + 1;

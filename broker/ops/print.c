@@ -7,6 +7,7 @@
 #include "broker/ops/provider.h"
 #include "broker/ops/rules.h"
 #include "broker/ops/substitute.h"
+#include "broker/ops/workspaces.h"
 
 #include <string.h>
 
@@ -78,8 +79,7 @@ void print_fields(const struct field_table *table, const void *base, size_t inde
 
 /* ---- providers ---- */
 
-/* Puts the dash of a list before the first line of an item that was printed with its indent. */
-static void make_item(struct buffer *text, size_t start, size_t indent) {
+void print_make_item(struct buffer *text, size_t start, size_t indent) {
         if (!text->failed && text->size > start + indent)
                 text->data[start + indent - INDENT] = '-';
 }
@@ -107,7 +107,7 @@ static void print_model(const struct config *config, uint32_t i, struct buffer *
                 draft.endpoint.quantization = "";
         print_fields(&model_table, &draft, indent, NULL, out_text);
         print_kinds(draft.endpoint.kinds, indent, out_text);
-        make_item(out_text, start, indent);
+        print_make_item(out_text, start, indent);
 }
 
 static void print_provider(const struct config *config, uint32_t i, struct buffer *out_text) {
@@ -115,7 +115,7 @@ static void print_provider(const struct config *config, uint32_t i, struct buffe
         const size_t indent = 2 * INDENT, start = out_text->size;
         print_fields(&provider_table, &draft, indent,
                      draft.provider.data_policy_known ? NULL : "data_policy.", out_text);
-        make_item(out_text, start, indent);
+        print_make_item(out_text, start, indent);
         if (config->keys[i] != NULL)
                 buffer_append_string(out_text, "    api_key: \"***\"\n");
         buffer_append_string(out_text, "    models:\n");
@@ -138,6 +138,9 @@ void config_print(const struct config *config, struct buffer *out_text) {
         }
         buffer_append_string(out_text, "routing:\n");
         rules_print(&config->prefs, out_text);
+        if (config->catalog.workspaces_count > 0)
+                buffer_append_string(out_text, "workspaces:\n");
+        workspaces_print(&config->catalog, out_text);
         if (config->catalog.providers_count > 0)
                 buffer_append_string(out_text, "providers:\n");
         for (uint32_t i = 0; i < config->catalog.providers_count; i++)
@@ -185,4 +188,6 @@ void config_reference(struct buffer *out_text) {
         append_table(&provider_table, out_text);
         buffer_append_string(out_text, "\n## Models\n\nEach item of a provider's `models`:\n\n");
         append_table(&model_table, out_text);
+        buffer_append_string(out_text, "\n## Workspaces\n\nEach item of `workspaces`:\n\n");
+        append_table(&workspace_table, out_text);
 }

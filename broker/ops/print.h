@@ -8,3 +8,5 @@
  */
 void print_fields(const struct field_table *table, const void *base, size_t indent, const char *skip,
                   struct buffer *out_text);
+/* Puts the dash of a list before the first line of an item that was printed with its indent. */
+void print_make_item(struct buffer *text, size_t start, size_t indent);

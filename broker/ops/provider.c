@@ -517,6 +517,12 @@ static void hash_limits(uint64_t *state, const struct limits_spec *limits) {
         hash_number(state, limits->concurrency);
 }
 
+static void hash_budget(uint64_t *state, const struct budget_spec *budget) {
+        hash_number(state, budget->daily);
+        hash_number(state, budget->monthly);
+        hash_number(state, budget->lifetime);
+}
+
 static void hash_provider(uint64_t *state, const struct provider *provider) {
         hash_text(state, bytes_of(provider->name));
         hash_text(state, bytes_of(provider->dialect));
@@ -527,6 +533,7 @@ static void hash_provider(uint64_t *state, const struct provider *provider) {
         hash_number(state, provider->data_policy_known);
         hash_number(state, provider->retention_days);
         hash_limits(state, &provider->limits);
+        hash_budget(state, &provider->budget);
 }
 
 static void hash_endpoint(uint64_t *state, const struct endpoint *endpoint) {
@@ -578,6 +585,22 @@ static void hash_prefs(uint64_t *state, const struct routing_prefs *prefs) {
         }
 }
 
+static void hash_workspace(uint64_t *state, const struct workspace *workspace) {
+        const struct limits_spec *limits = &workspace->limits;
+        hash_text(state, bytes_of(workspace->name));
+        hash_number(state, workspace->weight);
+        hash_budget(state, &workspace->budget);
+        hash_number(state, workspace->over_budget);
+        hash_number(state, workspace->release_unknown_ns);
+        hash_limits(state, limits);
+        hash_number(state, limits->requests_per_day);
+        hash_number(state, limits->tokens_per_day);
+        hash_number(state, limits->audio_seconds_per_hour);
+        hash_number(state, limits->audio_seconds_per_day);
+        hash_number(state, limits->images_per_minute);
+        hash_prefs(state, &workspace->prefs);
+}
+
 void providers_seal(struct config *config) {
         static const char digits[] = "0123456789abcdef";
         struct catalog *catalog = &config->catalog;
@@ -589,6 +612,9 @@ void providers_seal(struct config *config) {
         for (uint32_t i = 0; i < catalog->endpoints_count; i++)
                 hash_endpoint(&state, &catalog->endpoints[i]);
         hash_prefs(&state, &config->prefs);
+        hash_number(&state, catalog->workspaces_count);
+        for (uint32_t i = 0; i < catalog->workspaces_count; i++)
+                hash_workspace(&state, &catalog->workspaces[i]);
         for (unsigned i = 0; i < 16; i++)
                 catalog->id[i] = digits[state >> (60 - 4 * i) & 15];
         catalog->id[16] = '\0';

@@ -24,7 +24,7 @@ static const struct field settings_fields[] = {
         {"routing", FIELD_OTHER, 0, "", "", "", "defaults for the `routing` of every job"},
         {"providers", FIELD_OTHER, 0, "", "", "", "a list, see below"},
         {"workspaces", FIELD_OTHER, 0, "", "", "",
-         "a list of names; their rules are refused, this version does not enforce them"},
+         "a list, see below: budgets, limits and rules of those who pay"},
 };
 
 const struct field_table settings_table = {settings_fields, sizeof settings_fields / sizeof *settings_fields};
