@@ -203,9 +203,29 @@ static void on_interrupts(struct run *run, struct progress *progress, uint64_t b
                 shard_stop(run->shard);
 }
 
+/* Nothing moves, and will not for longer than a minute: said once. */
+static void tell_budget(const struct run *run, struct progress *progress, const struct shard_progress *now,
+                        bool *told) {
+        int64_t wait_ns = now->stats.budget_until_ns - clock_now_ns();
+        struct buffer until;
+        if (*told || now->stats.in_flight > 0 || now->stats.waiting == 0 || wait_ns < 60 * NS_PER_S)
+                return;
+        *told = true;
+        buffer_init(&until, 64);
+        rfc3339_append(&until, clock_now_unix_ms() + wait_ns / NS_PER_MS);
+        progress_clear(progress);
+        say(LOG_LEVEL_INFO,
+            "a budget is used up: %u jobs of %s wait, until %.*s at least (`batchferry workspaces` tells "
+            "more; "
+            "Ctrl-C keeps everything)",
+            now->stats.waiting, run->input, (int)until.size, until.data);
+        buffer_deinit(&until);
+}
+
 /* Shows progress and takes signals until the shard has ended. */
 static void attend(struct run *run, struct progress *progress) {
         uint64_t interrupts = 0, more;
+        bool told = false;
         struct shard_progress now;
         while (!atomic_load(&run->ended)) {
                 int wait_ms = progress->started_ns + NS_PER_S > clock_now_ns() ? SHOW_MS / 10 : SHOW_MS;
@@ -215,6 +235,7 @@ static void attend(struct run *run, struct progress *progress) {
                 }
                 shard_get_progress(run->shard, &now);
                 progress_show(progress, &now);
+                tell_budget(run, progress, &now, &told);
         }
 }
 
@@ -228,6 +249,19 @@ static struct error *open_intake(struct run *run) {
         return job_decoder_new(&options, &run->intake.decoder);
 }
 
+/* What was spent before counts. */
+static void load_spend(struct run *run) {
+        const struct catalog *catalog = &run->config->catalog;
+        uint32_t subjects = budget_subjects(catalog);
+        for (uint32_t i = 0; i < subjects; i++) {
+                enum spend_kind kind;
+                struct bytes name = spend_subject_name(catalog, i, &kind);
+                const struct budget_spend *spend = spend_book_find(&run->files.book, kind, name);
+                if (spend && budget_is_counted(catalog, i))
+                        shard_spend_load(run->shard, i, spend);
+        }
+}
+
 static struct error *run_jobs(struct run *run, struct progress *progress) {
         struct shard_options options = shard_options(run);
         struct error *error = open_intake(run);
@@ -235,6 +269,7 @@ static struct error *run_jobs(struct run *run, struct progress *progress) {
                 error = shard_new(&options, &run->shard);
         if (error)
                 return error;
+        load_spend(run);
         pthread_t thread;
         interrupts_attend();
         int code = pthread_create(&thread, NULL, run_shard, run);
@@ -332,7 +367,8 @@ static int run_with_config(struct run *run) {
                                             .input = run->input,
                                             .output = run->output,
                                             .errors = run->errors,
-                                            .line_max = (size_t)run->config->settings.job_bytes};
+                                            .line_max = (size_t)run->config->settings.job_bytes,
+                                            .catalog = &run->config->catalog};
         error = run_files_open(&options, &run->files);
         if (error)
                 return options_fail(error);

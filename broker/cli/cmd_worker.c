@@ -8,6 +8,7 @@
 #include "broker/cli/say.h"
 #include "broker/cli/worker_cluster.h"
 #include "broker/cli/worker_metrics.h"
+#include "broker/loop/spend_book.h"
 #include "broker/ops/listener.h"
 
 #include <argp.h>
@@ -93,6 +94,23 @@ static const struct argp argp = {
         NULL,
         NULL};
 
+/* A budget that is not kept is worse than one that is refused. */
+static struct error *check_budgets(const struct catalog *catalog) {
+        for (uint32_t i = 0; i < budget_subjects(catalog); i++) {
+                struct ledger ledger;
+                enum spend_kind kind;
+                struct bytes name = spend_subject_name(catalog, i, &kind);
+                budget_subject_ledger(catalog, i, &ledger);
+                if (ledger_bounded(&ledger))
+                        return error_new(ERROR_USAGE,
+                                         "%s %.*s has a budget, which worker does not keep in this version "
+                                         "(run does): remove it",
+                                         kind == SPEND_WORKSPACE ? "workspace" : "provider", (int)name.size,
+                                         name.data);
+        }
+        return NULL;
+}
+
 static struct error *check_supported(const struct config *config) {
         if (strcmp(config->settings.on_duplicate, "drop") != 0)
                 return error_new(ERROR_USAGE,
@@ -154,6 +172,7 @@ static struct error *open_loop(struct worker *worker, uint32_t index) {
                 .msgpack = strcmp(settings->results_encoding, "msgpack") == 0,
         };
         options.shard.engine.seed += index;
+        options.shard.engine.uncounted = true; /* check_budgets() */
         struct error *error = member_open(&options, &loop->member);
         loop->metrics.member = loop->member;
         return error;
@@ -362,6 +381,8 @@ int cmd_worker(int argc, char **argv) {
         struct error *error = options_load(&worker->options, &worker->config);
         if (!error)
                 error = check_supported(worker->config);
+        if (!error)
+                error = check_budgets(&worker->config->catalog);
         if (!error)
                 error = assemble(worker->config, &worker->assembly);
         worker->shards = error ? 0 : count_shards(worker->config);

@@ -9,6 +9,7 @@
 #include "broker/cli/cmd_submit.h"
 #include "broker/cli/cmd_topics.h"
 #include "broker/cli/cmd_worker.h"
+#include "broker/cli/cmd_workspaces.h"
 #include "broker/cli/options.h"
 
 #include <signal.h>
@@ -27,6 +28,7 @@ static const struct command {
         {"worker", "take jobs from Kafka and publish results, exactly once; any number share the work",
          cmd_worker},
         {"state", "look at the durable state: show, stats, verify", cmd_state},
+        {"workspaces", "what workspaces and providers have spent, and what is left", cmd_workspaces},
         {"config", "check or print the configuration", cmd_config},
         {"catalog", "models and prices: import catalogues of others, list, check", cmd_catalog},
         {"sim", "a provider simulator: OpenAI-compatible, with chosen latency, limits, prices and faults",

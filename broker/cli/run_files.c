@@ -50,6 +50,11 @@ static bool adopt(void *userdata, struct bytes line, uint64_t offset) {
         };
         memcpy(settled.fingerprint, head.fingerprint, sizeof(settled.fingerprint));
         struct begun_id begun = record.found == STORE_UNKNOWN ? record.begun_id : (struct begun_id){0};
+        if (record.found == STORE_UNKNOWN)
+                adoption->error = spend_book_settle(&adoption->files->book, &record.begun, head.cost_known,
+                                                    head.cost_picousd);
+        if (adoption->error)
+                return false;
         store_batch_settle(adoption->batch, head.key, &settled, begun);
         adoption->files->adopted++;
         return true;
@@ -155,11 +160,12 @@ static bool writes_pipe(const struct run_files *files) {
         return false;
 }
 
-static struct error *recover(struct run_files *files) {
+static struct error *recover(struct run_files *files, const struct run_files_options *options) {
         struct store_batch *batch = store_batch_new(files->store);
         if (!batch)
                 return error_new(ERROR_MEMORY, "no memory to recover");
-        struct error *error = NULL;
+        struct error *error =
+                spend_book_load(&files->book, files->store, options->catalog, clock_now_unix_ms());
         for (uint32_t i = 0; i < SINKS_COUNT && !error; i++)
                 if (files->sinks[i])
                         error = recover_sink(files, i, batch);
@@ -172,6 +178,7 @@ static struct error *recover(struct run_files *files) {
                 struct source_state state = files->state;
                 state.finished = false; /* from here on there may be lines to give out again */
                 store_batch_source(batch, files->source_name, &state);
+                spend_book_write(&files->book, batch);
                 error = store_write(files->store, batch);
         }
         store_batch_free(batch);
@@ -261,7 +268,7 @@ struct error *run_files_open(const struct run_files_options *options, struct run
         if (!error)
                 error = skip(files);
         if (!error)
-                error = recover(files);
+                error = recover(files, options);
         if (error)
                 run_files_close(files);
         return error;
@@ -272,4 +279,5 @@ void run_files_close(struct run_files *files) {
         for (uint32_t i = 0; i < SINKS_COUNT; i++)
                 files->sinks[i] = sink_close(files->sinks[i]);
         files->store = store_close(files->store);
+        spend_book_deinit(&files->book);
 }

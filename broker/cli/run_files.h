@@ -7,11 +7,13 @@
 #include "broker/files/sink.h"
 #include "broker/files/source.h"
 #include "broker/loop/committer.h"
+#include "broker/loop/spend_book.h"
 #include "broker/store/store.h"
 
 struct run_files_options {
         const char *state, *input, *output, *errors; /* errors may be NULL */
         size_t line_max;
+        const struct catalog *catalog; /* for its workspaces; NULL: none */
         /*
          * For tests, else NULL: of the store (see store_options) and of the outputs (see sink_set_fault()).
          */
@@ -29,6 +31,7 @@ struct run_files {
         /* the part of the input that was settled has been changed since: every line is looked up */
         bool changed;
         uint64_t adopted;
+        struct spend_book book; /* what was spent before */
 };
 
 struct error *run_files_open(const struct run_files_options *options, struct run_files *out_files) MUST_USE;

@@ -42,7 +42,7 @@ static void forget(struct engine *engine, struct job *job, struct job_spec *twin
 
 static void look_up(struct engine *engine, struct job *job) {
         engine_move(engine, job, JOB_SEEKING);
-        engine_command(engine, job, COMMAND_LOOK_UP, true)->key = job->key;
+        engine_command(engine, job, COMMAND_LOOK_UP, true);
 }
 
 /*

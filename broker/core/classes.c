@@ -3,6 +3,7 @@
 #include "broker/base/check.h"
 #include "broker/core/order.h"
 #include "broker/core/planning.h"
+#include "broker/core/spend.h"
 
 /* Earliest deadline first; those without one last. */
 static bool job_before(const struct job *a, const struct job *b) {
@@ -142,7 +143,8 @@ struct job *classes_first(const struct job_class *job_class) {
 }
 
 uint64_t classes_epoch(const struct engine *engine, const struct job_class *job_class) {
-        uint64_t sum = engine->epoch + engine->workspaces[job_class->workspace].gate.epoch;
+        uint64_t sum = engine->epoch + engine->workspaces[job_class->workspace].gate.epoch +
+                       spend_epoch(engine, job_class->workspace);
         for (uint32_t i = 0; i < job_class->set.count; i++) {
                 uint32_t endpoint = job_class->set.endpoints[i];
                 sum += engine->endpoints[endpoint].gate.epoch + engine_provider(engine, endpoint)->epoch;

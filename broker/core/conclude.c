@@ -4,6 +4,7 @@
 #include "broker/base/money.h"
 #include "broker/core/classes.h"
 #include "broker/core/order.h"
+#include "broker/core/spend.h"
 
 static int64_t max64(int64_t a, int64_t b) {
         return a > b ? a : b;
@@ -21,10 +22,17 @@ static void copy_message(char *out, const char *text) {
         out[size] = '\0';
 }
 
+void conclude_say(struct job *job, const char *sentence) {
+        copy_message(job->outcome.message, sentence);
+}
+
 static const char *explain(enum failure failure) {
         static const char *const texts[FAILURES_COUNT] = {
                 [FAILURE_NO_PROVIDER] = "no configured provider serves this model at this url",
                 [FAILURE_EXCLUDED_BY_POLICY] = "the rules exclude every provider; see receipt.decision",
+                [FAILURE_BUDGET_EXCEEDED] =
+                        "no budget of its workspace, or of a provider, covers the most that "
+                        "it may cost",
                 [FAILURE_MAX_COST_EXCEEDED] = "no provider can do it within max_cost_usd or max_price",
                 [FAILURE_DEADLINE_EXCEEDED] = "the deadline passed before it could be finished",
                 [FAILURE_ATTEMPTS_EXHAUSTED] = "every attempt failed",
@@ -57,7 +65,7 @@ static bool usage_believed(const struct engine *engine, const struct job *job, i
 }
 
 /* Parses nothing, computes the sum: what this job has cost so far. */
-static void total_cost(const struct engine *engine, struct job *job, const struct answer *answer) {
+static void total_cost(struct engine *engine, struct job *job, const struct answer *answer) {
         struct outcome *outcome = &job->outcome;
         struct price scratch;
         int64_t input_tokens = usage_input_tokens(&answer->usage);
@@ -82,6 +90,7 @@ static void total_cost(const struct engine *engine, struct job *job, const struc
                 cost = known ? job->exposure_picousd : 0;
                 outcome->cost_is_estimate = known;
         }
+        spend_settle(engine, job, cost);
         outcome->cost_known = known && !job->spent_unknown;
         outcome->cost_picousd = money_add(cost, job->spent_picousd);
 }
@@ -102,12 +111,13 @@ static void count_answer(struct engine *engine, const struct job *job, const str
 }
 
 static void settle(struct engine *engine, struct job *job, enum failure failure) {
+        spend_release(engine, job); /* if nothing was said of it: it cost nothing */
+        job->reserved.journaled = false;
         engine_move(engine, job, JOB_SETTLING);
         engine_arm(engine, job);
         job->outcome.failure = failure;
         job->outcome.attempts = job->attempts;
         struct command *command = engine_command(engine, job, COMMAND_SETTLE, true);
-        command->key = job->key;
         command->outcome = &job->outcome;
 }
 
@@ -136,16 +146,31 @@ void conclude_without_answer(struct engine *engine, struct job *job, enum failur
 }
 
 /*
+ * The attempt has ended and what it cost is in the ledgers: what stands in the journal of it must no longer
+ * count there, should the process die.
+ */
+static void note_attempt(struct engine *engine, struct job *job) {
+        struct command *command = engine_command(engine, job, COMMAND_NOTE, false);
+        command->endpoint = job->endpoint;
+        command->attempt = job->attempts > 0 ? job->attempts : 1;
+        command->exposure_picousd = job->spent_unknown ? SPEND_UNKNOWN : job->spent_picousd;
+}
+
+/*
  * The attempt ended without a result. What later attempts must know of it, that it was made and what it may
  * have cost, would be forgotten by a crash if it ended in the journal too: there it stays open until the next
  * one takes its place, or the job settles. (A drain is no crash: what cost nothing ends then.) Not for jobs
  * that must not be repeated: a known failure must not come back as an unknown outcome.
  */
 static void end_attempt(struct engine *engine, struct job *job) {
+        spend_release(engine, job);
         bool counts =
                 job->spent_picousd > 0 || job->spent_unknown || (job->attempts > 0 && !engine->draining);
         if (job->spec->unknown == UNKNOWN_FAIL || !counts)
                 engine_command(engine, job, COMMAND_END, false);
+        else if (job->reserved.journaled)
+                note_attempt(engine, job);
+        job->reserved.journaled = false;
 }
 
 static void wait_again(struct engine *engine, struct job *job) {
@@ -186,6 +211,7 @@ void conclude_revoked(struct engine *engine, struct job *job) {
         bool free_of_cost = job->attempts > 0 && job->spent_picousd == 0 && !job->spent_unknown;
         bool open = job->spec->unknown == UNKNOWN_RETRY && !engine->draining; /* see end_attempt() */
         if (job->state == JOB_READY) {
+                spend_release(engine, job);
                 give_back(engine, job);
                 list_unlink(&job->link);
         } else if (job->state == JOB_WAITING) {
@@ -251,11 +277,13 @@ static bool another_place(const struct engine *engine, const struct job *job, bo
 }
 
 /* A call that may have been executed: its exposure counts as spent, marked as an estimate. */
-static void count_as_spent(struct job *job, const struct answer *answer) {
+static void count_as_spent(struct engine *engine, struct job *job, const struct answer *answer) {
         if (answer->cost_known) {
+                spend_settle(engine, job, answer->cost_picousd);
                 job->spent_picousd = money_add(job->spent_picousd, answer->cost_picousd);
                 return;
         }
+        spend_hold(engine, job);
         job->outcome.cost_is_estimate = true;
         if (job->exposure_picousd == SPEND_UNKNOWN)
                 job->spent_unknown = true;
@@ -376,7 +404,7 @@ static void other_model(struct engine *engine, struct job *job, const struct ans
 }
 
 static void unusable(struct engine *engine, struct job *job, const struct answer *answer) {
-        count_as_spent(job, answer);
+        count_as_spent(engine, job, answer);
         if (++job->unusables > UNUSABLES_MAX)
                 finish(engine, job, answer, FAILURE_PROVIDER_ERROR);
         else
@@ -384,7 +412,7 @@ static void unusable(struct engine *engine, struct job *job, const struct answer
 }
 
 static void unknown(struct engine *engine, struct job *job, const struct answer *answer) {
-        count_as_spent(job, answer);
+        count_as_spent(engine, job, answer);
         if (job->spec->unknown == UNKNOWN_FAIL)
                 finish(engine, job, answer, FAILURE_UNKNOWN_OUTCOME);
         else

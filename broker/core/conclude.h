@@ -7,6 +7,8 @@
 void conclude_answer(struct engine *engine, struct job *job, const struct answer *answer);
 /* Ends a job for which no call is under way. */
 void conclude_without_answer(struct engine *engine, struct job *job, enum failure failure);
+/* The sentence for the failure that follows, in place of the usual one. */
+void conclude_say(struct job *job, const char *sentence);
 /* Ends the unsent attempt of a READY job, which then waits (or ends, by what the caller does next). */
 void conclude_unsent(struct engine *engine, struct job *job);
 /* Settles a job whose result stands in the store already. */

@@ -6,6 +6,7 @@
 #include "broker/core/conclude.h"
 #include "broker/core/order.h"
 #include "broker/core/planning.h"
+#include "broker/core/spend.h"
 #include "workers/routing/limits.h"
 
 static int64_t max64(int64_t a, int64_t b) {
@@ -140,6 +141,7 @@ void dispatch_view(struct engine *engine, const struct job *job, uint32_t endpoi
                 out_view->latency_p_ns[i] = state->health.figures.latency_p_ns[i];
                 out_view->throughput_p_milli[i] = state->health.figures.throughput_p_milli[i];
         }
+        spend_view(engine, job, endpoint, out_view);
         int64_t fit_ns = health_when(&state->health, now_ns);
         if (fit_ns <= now_ns) {
                 view_limits(engine, job, endpoint, out_view);
@@ -180,6 +182,7 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
         job->amounts = dispatch_amounts(engine, job, candidate->endpoint);
         job->outcome.estimate_known = candidate->cost_known;
         job->outcome.estimate_picousd = candidate->cost_expected_picousd;
+        spend_reserve(engine, job);
         job->outcome.decision.chosen = true;
         job->outcome.decision.chosen_endpoint = candidate->endpoint;
         job->outcome.decision.chosen_model = candidate->model;
@@ -188,8 +191,8 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
                 gate_open(gates.items[i], &job->amounts);
         engine->opened++;
         struct command *command = engine_command(engine, job, COMMAND_OPEN, true);
-        command->key = job->key;
         command->endpoint = candidate->endpoint;
+        command->hold = (struct command_hold){job->reserved.open, job->reserved.day, job->reserved.picousd};
         command->attempt = job->attempts + 1;
         if (job->exposure_picousd != SPEND_UNKNOWN && !job->spent_unknown)
                 command->exposure_picousd = money_add(job->spent_picousd, job->exposure_picousd);
@@ -204,7 +207,9 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
  */
 static bool accepts_dearer(const struct engine *engine, const struct job *job, const struct candidate *best) {
         int64_t now_ns = engine->time.now_ns;
-        if (job_demand(job)->prefs.sort != SORT_PRICE || best->excluded_by != EXCLUSION_AT_LIMIT)
+        bool brief =
+                best->excluded_by == EXCLUSION_AT_LIMIT || best->excluded_by == EXCLUSION_BUDGET_EXCEEDED;
+        if (job_demand(job)->prefs.sort != SORT_PRICE || !brief)
                 return true;
         if (engine_pressed(engine, job))
                 return true;
@@ -237,8 +242,9 @@ static const struct candidate *pick_planned(const struct engine *engine, const s
 
 /* Behind the best only because it is slow: better than to wait until there is room at a dearer one. */
 static bool only_slower(const struct candidate *best, const struct candidate *candidate) {
-        return (candidate->penalties & PENALTY_SLOW) && !(best->penalties & PENALTY_SLOW) && candidate->model == best->model && candidate->cost_known &&
-               best->cost_known && candidate->cost_expected_picousd <= best->cost_expected_picousd;
+        return (candidate->penalties & PENALTY_SLOW) && !(best->penalties & PENALTY_SLOW) &&
+               candidate->model == best->model && candidate->cost_known && best->cost_known &&
+               candidate->cost_expected_picousd <= best->cost_expected_picousd;
 }
 
 /*
@@ -269,16 +275,24 @@ static const struct candidate *pick(struct engine *engine, const struct job *job
 
 /* No endpoint can take this job at all: the code tells what stopped it where it came farthest. */
 static void refuse(struct engine *engine, struct job *job, const struct route *route) {
-        bool refused = false, large = false, cost = false;
+        bool refused = false, large = false, cost = false, budget = false, unbounded = false;
         for (uint32_t i = 0; i < route->count; i++) {
                 enum exclusion why = route->candidates[i].excluded_by;
                 refused = refused || why == EXCLUSION_REFUSED;
                 large = large || why == EXCLUSION_CONTEXT_LENGTH || why == EXCLUSION_AT_LIMIT;
                 cost = cost || why == EXCLUSION_MAX_COST || why == EXCLUSION_MAX_PRICE;
+                budget = budget || why == EXCLUSION_BUDGET_EXCEEDED;
+                unbounded = unbounded || why == EXCLUSION_BUDGET_PRICE_UNKNOWN;
         }
         enum failure failure = FAILURE_EXCLUDED_BY_POLICY;
         if (refused)
                 failure = FAILURE_ATTEMPTS_EXHAUSTED;
+        else if (budget)
+                failure = FAILURE_BUDGET_EXCEEDED;
+        else if (unbounded)
+                conclude_say(job,
+                             "a budget bounds what it may cost, and the most that it can cost is not known: "
+                             "give the model its prices, and the job max_tokens or the model output_max");
         else if (large)
                 failure = FAILURE_INPUT_TOO_LARGE;
         else if (cost)
@@ -295,7 +309,8 @@ static uint32_t closed_places(const struct job *job, const struct route *route) 
         for (uint32_t i = route->usable; i < route->count; i++) {
                 enum exclusion why = route->candidates[i].excluded_by;
                 if (why == EXCLUSION_CONTEXT_LENGTH || why == EXCLUSION_MAX_COST ||
-                    why == EXCLUSION_REFUSED || why == EXCLUSION_AT_LIMIT)
+                    why == EXCLUSION_REFUSED || why == EXCLUSION_AT_LIMIT ||
+                    why == EXCLUSION_BUDGET_EXCEEDED || why == EXCLUSION_BUDGET_PRICE_UNKNOWN)
                         closed |= 1U << route->candidates[i].place;
         }
         return closed;
@@ -339,6 +354,7 @@ static void rank(struct engine *engine, struct job *job, const struct job_class 
         uint64_t seed = engine->config.seed ^ job->key.lo ^ job->attempts;
         route_rank(engine->catalog, job_demand(job), set, views,
                    &(struct route_moment){.now_unix_ms = engine->time.now_unix_ms,
+                                          .now_ns = engine->time.now_ns,
                                           .refused = refused,
                                           .spent_picousd = job->spent_picousd,
                                           .seed = seed},
@@ -370,6 +386,8 @@ static void open_first(struct engine *engine, const struct turn *turn) {
         } else if (closed != job_class->closed) { /* what holds it need not hold the others */
                 classes_move(engine, job, closed);
         } else {
+                if (route.candidates[0].excluded_by == EXCLUSION_BUDGET_EXCEEDED)
+                        engine->stats.budget_until_ns = wake_ns;
                 order_block(engine, job_class, wake_ns);
         }
 }
@@ -426,7 +444,7 @@ static bool call_ready(struct engine *engine, struct job *job, bool *out_passed)
         const struct gate *workspace = gates.items[GATES_A_CALL - 1];
         struct amounts amounts = dispatch_amounts(engine, job, job->endpoint);
         int64_t permit_ns = permit_when(&gates, &amounts, false, now_ns);
-        if (permit_ns > now_ns + READY_PATIENCE_NS ||
+        if (permit_ns > now_ns + READY_PATIENCE_NS || !spend_covers(engine, job) ||
             route_check(engine->catalog, job_demand(job), job->endpoint, engine->time.now_unix_ms) !=
                     EXCLUSION_NONE) {
                 conclude_unsent(engine, job);

@@ -8,6 +8,7 @@
 #include "broker/core/dispatch.h"
 #include "broker/core/engine_state.h"
 #include "broker/core/order.h"
+#include "broker/core/spend.h"
 
 #include <stdlib.h>
 
@@ -82,10 +83,12 @@ struct engine *engine_new(const struct catalog *catalog, const struct engine_con
         engine->workspaces_count = catalog->workspaces_count > 0 ? catalog->workspaces_count : 1;
         engine->workspaces = calloc(engine->workspaces_count, sizeof(*engine->workspaces));
         engine->limiters = calloc(count_limiters(catalog) + 1, sizeof(*engine->limiters));
-        engine->recents = calloc(catalog->endpoints_count + 1, sizeof(*engine->recents)); /* touched when used */
+        /* touched when used */
+        engine->recents = calloc(catalog->endpoints_count + 1, sizeof(*engine->recents));
         if (!engine->jobs || !engine->classes || !engine->pools || !engine->endpoints || !engine->providers ||
-            !engine->workspaces || !engine->limiters || !engine->recents || !map_init(&engine->by_key, jobs_max) ||
-            !map_init(&engine->by_class, jobs_max) || !heap_init(&engine->timers, jobs_max))
+            !engine->workspaces || !engine->limiters || !engine->recents ||
+            !map_init(&engine->by_key, jobs_max) || !map_init(&engine->by_class, jobs_max) ||
+            !heap_init(&engine->timers, jobs_max) || !spend_init(engine))
                 return engine_free(engine);
         engine->share_since_ns = now.now_ns;
         init_lists(engine);
@@ -110,6 +113,7 @@ struct engine *engine_free(struct engine *engine) {
         free(engine->providers);
         free(engine->workspaces);
         free(engine->limiters);
+        spend_deinit(engine);
         free(engine);
         return NULL;
 }
@@ -140,6 +144,7 @@ struct command *engine_command(struct engine *engine, struct job *job, enum comm
                 .kind = kind,
                 .handle = {engine_slot(engine, job), job->generation},
                 .job = job->spec,
+                .key = job->key,
         };
         return command;
 }
@@ -244,6 +249,7 @@ static void run_timers(struct engine *engine) {
  */
 static void clock_was_set(struct engine *engine) {
         engine->wall_ahead_ms = wall_ahead_ms(engine->time);
+        engine->epoch++; /* who waits for a period to end */
         for (uint32_t i = 0; i < engine->config.jobs_max; i++) {
                 struct job *job = &engine->jobs[i];
                 if (job->state == JOB_FREE)

@@ -12,6 +12,7 @@
  */
 #include "broker/core/job_spec.h"
 #include "broker/core/outcome.h"
+#include "workers/routing/budget.h"
 #include "workers/routing/route.h"
 
 struct engine;
@@ -34,6 +35,7 @@ struct engine_config {
         int64_t backoff_base_ns, backoff_cap_ns;
         double retry_share; /* retries as a share of successes, per endpoint */
         int64_t call_timeout_ns;
+        bool uncounted; /* budgets are somebody else's matter: nothing is reserved, nothing counted */
         uint64_t seed;
 };
 
@@ -73,21 +75,30 @@ enum command_kind {
         COMMAND_OPEN,    /* journal that `attempt` on `endpoint` may be sent; answer OPENED when durable */
         COMMAND_CALL,    /* send it; answer ANSWER */
         COMMAND_END,     /* the open attempt ended without a result, or was never sent; no answer */
-        COMMAND_SETTLE,  /* write result line and settled row under `key`; answer SETTLED when durable */
+        /* what the open attempt has cost is known: journal it anew, without a hold; no answer */
+        COMMAND_NOTE,
+        COMMAND_SETTLE, /* write result line and settled row under `key`; answer SETTLED when durable */
         /* done with `job`: settled, known already (duplicate), or given up (revoked). The handle is dead */
         COMMAND_FORGET,
+};
+
+/* What an attempt has reserved with the budgets of its job's workspace and of its endpoint's provider. */
+struct command_hold {
+        bool any;
+        int64_t day, picousd;
 };
 
 struct command {
         enum command_kind kind;
         struct handle handle;
         struct job_spec *job;
-        struct key128 key; /* LOOK_UP, OPEN, SETTLE */
-        uint32_t endpoint; /* OPEN, CALL */
+        struct key128 key; /* all but CALL and FORGET */
+        uint32_t endpoint; /* OPEN, NOTE, CALL */
         uint8_t model;     /* CALL: index in demand.models */
-        uint32_t attempt;  /* OPEN: 1-based */
-        /* OPEN: ceiling of what the job may have cost with this call; SPEND_UNKNOWN */
+        uint32_t attempt;  /* OPEN, NOTE: 1-based */
+        /* OPEN: ceiling of what the job may have cost with this call; NOTE: so far; SPEND_UNKNOWN */
         int64_t exposure_picousd;
+        struct command_hold hold;      /* OPEN */
         int64_t timeout_ns;            /* CALL */
         const struct outcome *outcome; /* SETTLE; valid until SETTLED is given */
         bool duplicate, revoked;       /* FORGET */
@@ -152,6 +163,20 @@ struct limit_part {
 void engine_share(struct engine *engine, struct engine_time now, const struct limit_part *parts, size_t count,
                   uint32_t whole);
 /*
+ * Budgets. Subjects are those of budget.h; there are none when the catalog has neither workspaces nor
+ * budgets. Before the first job: what a subject has spent and has at risk (else nothing).
+ */
+void engine_spend_load(struct engine *engine, uint32_t subject, const struct budget_spend *spend);
+/*
+ * Gives what has changed since the last call. With the commands given until then it is one whole: it must
+ * become durable together with their END, NOTE and SETTLE.
+ */
+void engine_spend_take(struct engine *engine,
+                       void (*each)(void *userdata, uint32_t subject, const struct budget_spend *spend),
+                       void *userdata);
+/* How a subject stands now. */
+const struct ledger *engine_ledger(struct engine *engine, struct engine_time now, uint32_t subject);
+/*
  * Nothing is on the way: no look-up, journal write, call or settlement. With engine_drain(): the shard may
  * stop.
  */
@@ -184,6 +209,7 @@ struct engine_stats {
         bool cost_unknown; /* some calls have no known price */
         uint64_t input_tokens, output_tokens, cached_tokens;
         uint32_t in_flight, inside, waiting;
+        int64_t budget_until_ns; /* jobs that were looked at last wait for a budget until then; 0: none did */
 };
 const struct engine_stats *engine_stats(const struct engine *engine);
 const struct endpoint_stats *engine_endpoint_stats(const struct engine *engine, uint32_t endpoint);

@@ -7,6 +7,7 @@
 #include "broker/core/gate.h"
 #include "broker/core/job.h"
 #include "broker/core/limits.h"
+#include "workers/routing/budget.h"
 #include "workers/routing/health.h"
 
 #define NEVER_NS INT64_MAX
@@ -84,6 +85,13 @@ struct plan_pool {
         int64_t worth[ROUTE_CANDIDATES_MAX]; /* jobs that a place should still take now */
 };
 
+/* A workspace or a provider: what it has spent, may spend and has reserved. */
+struct spend_subject {
+        struct ledger ledger;
+        uint64_t epoch; /* changes when room may have come up */
+        bool dirty;     /* what it has spent has changed since engine_spend_take() */
+};
+
 struct trace_entry {
         int64_t now_ns;
         uint32_t slot, generation;
@@ -124,6 +132,8 @@ struct engine {
         struct recent *recents; /* per endpoint; apart, since only answers and now and then a look touch it */
         struct gate *providers;
         struct list ready_endpoints;
+        struct spend_subject *subjects; /* budget_subjects() of the catalog; NULL: nothing is counted */
+        uint32_t subjects_count, subjects_dirty;
         uint32_t in_flight, opened;
         uint64_t epoch;                 /* changes when there is room again under in_flight_max */
         int64_t pace_since_ns;          /* start of the current window of PACE_NS */

@@ -18,6 +18,14 @@ enum job_state {
         JOB_STATES_COUNT,
 };
 
+/* What is reserved with the budgets for the attempt that is opened, from OPENING to the end of the call. */
+struct spend_reservation {
+        bool open;
+        bool journaled;       /* the journal's row of the attempt says so, and has not been told its end */
+        uint32_t subjects[2]; /* UINT32_MAX: none */
+        int64_t day, picousd;
+};
+
 struct job {
         /* WAITING: in one of the two queues of its class. READY: in its endpoint's. FREE: in the free list */
         struct list link;
@@ -48,6 +56,7 @@ struct job {
         uint8_t model;
         struct amounts amounts;   /* that this call takes, or took, from the limits */
         int64_t exposure_picousd; /* of this call */
+        struct spend_reservation reserved;
         struct outcome outcome;
 };
 

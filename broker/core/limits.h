@@ -46,7 +46,9 @@ enum {
          */
         PLAN_POOLS_MAX = 64,
         PLAN_BUCKETS = 1936, /* of PLAN_BUCKET_NS: what a plan looks ahead, and a little more */
-        /* Of an endpoint that is slow or failing a plan counts on a trickle, by which it is seen to recover. */
+        /*
+         * Of an endpoint that is slow or failing a plan counts on a trickle, by which it is seen to recover.
+         */
         PLAN_UNFIT_HOURLY = 60,
         /* State changes remembered for a failed CHECK(). */
         TRACE_MAX = 256,

@@ -5,6 +5,7 @@
 #include "broker/loop/dead_letter.h"
 #include "broker/loop/publisher.h"
 #include "broker/loop/reply.h"
+#include "broker/loop/spend_book.h"
 #include "broker/wire/result.h"
 #include "workers/providers/dialect.h"
 
@@ -25,6 +26,20 @@ struct intents {
         size_t count, capacity;
 };
 
+/* The latest of each subject that has changed. */
+struct spends {
+        struct budget_spend *rows; /* by subject */
+        uint32_t *changed;         /* subjects */
+        bool *is_changed;          /* by subject */
+        uint32_t count;
+};
+
+/* An attempt that was journaled anew: nobody but the committer knows its name. */
+struct noted {
+        struct key128 key;
+        struct begun_id begun;
+};
+
 struct committer {
         struct committer_options options;
         pthread_t thread;
@@ -32,6 +47,7 @@ struct committer {
         pthread_cond_t cond;
         /* under the mutex */
         struct intents pending;
+        struct spends spends;
         struct source_state state;
         bool state_pending, stopping, busy;
         bool pipe_gone; /* the thread's own: lines for pipes stay in the store */
@@ -45,6 +61,9 @@ struct committer {
         /* the thread's own */
         struct intents working;
         struct store_batch *batch;
+        struct spends spending;
+        struct noted *noted; /* by slot of the handle */
+        size_t noted_capacity;
         struct buffer lines[SINKS_COUNT], scratch;
         struct key128 *published; /* bodies that a pipe has taken; dropped with the next batch */
         size_t published_count, published_capacity;
@@ -52,6 +71,7 @@ struct committer {
         struct publication *outgoing;
         size_t outgoing_count, outgoing_capacity;
         int64_t started_ns;
+        struct spends told; /* the submitter's own: not yet submitted */
 };
 
 static bool grow(void **items, size_t *capacity, size_t wanted, size_t item_size) {
@@ -212,15 +232,42 @@ static struct error *stage_publication(struct committer *committer, struct inten
         return error;
 }
 
+/* Ends what was noted for this job, whose slot may have been another's before. */
+static void end_noted(struct committer *committer, const struct intent *intent) {
+        uint32_t slot = intent->handle.slot;
+        if (slot >= committer->noted_capacity || committer->noted[slot].begun.block == 0)
+                return;
+        if (key128_equal(committer->noted[slot].key, intent->key))
+                store_batch_end(committer->batch, committer->noted[slot].begun);
+        committer->noted[slot].begun = (struct begun_id){0};
+}
+
+static struct error *stage_note(struct committer *committer, const struct intent *intent) {
+        size_t before = committer->noted_capacity, slot = intent->handle.slot;
+        if (!grow((void **)&committer->noted, &committer->noted_capacity, slot + 1, sizeof(struct noted)))
+                return error_new(ERROR_MEMORY, "no memory for the attempts of a batch");
+        memset(committer->noted + before, 0, (committer->noted_capacity - before) * sizeof(struct noted));
+        end_noted(committer, intent);
+        store_batch_end(committer->batch, intent->begun);
+        committer->noted[slot] =
+                (struct noted){intent->key, store_batch_begin(committer->batch, &intent->open)};
+        return NULL;
+}
+
 static struct error *stage_one(struct committer *committer, struct intent *intent) {
         switch (intent->kind) {
         case INTENT_OPEN:
+                end_noted(committer, intent);
                 intent->begun = store_batch_begin(committer->batch, &intent->open);
                 return NULL;
         case INTENT_END:
+                end_noted(committer, intent);
                 store_batch_end(committer->batch, intent->begun);
                 return NULL;
+        case INTENT_NOTE:
+                return stage_note(committer, intent);
         case INTENT_SETTLE:
+                end_noted(committer, intent);
                 if (committer->publisher)
                         return stage_publication(committer, intent);
                 stage_settle(committer, intent);
@@ -229,6 +276,18 @@ static struct error *stage_one(struct committer *committer, struct intent *inten
                 return stage_publication(committer, intent);
         }
         CHECK(false);
+}
+
+static void stage_spends(struct committer *committer) {
+        struct spends *spends = &committer->spending;
+        for (uint32_t i = 0; i < spends->count; i++) {
+                enum spend_kind kind;
+                uint32_t subject = spends->changed[i];
+                struct bytes name = spend_subject_name(committer->options.catalog, subject, &kind);
+                store_batch_spend(committer->batch, kind, name, &spends->rows[subject]);
+                spends->is_changed[subject] = false;
+        }
+        spends->count = 0;
 }
 
 static struct error *stage(struct committer *committer) {
@@ -241,6 +300,8 @@ static struct error *stage(struct committer *committer) {
                 buffer_clear(&committer->lines[i]);
         for (size_t i = 0; i < committer->working.count && !error; i++)
                 error = stage_one(committer, &committer->working.items[i]);
+        if (committer->spending.count > 0)
+                stage_spends(committer);
         return error;
 }
 
@@ -416,6 +477,11 @@ static bool work(struct committer *committer) {
         struct source_state state = committer->state;
         bool with_state = committer->state_pending;
         committer->state_pending = false;
+        if (committer->spends.count > 0) {
+                struct spends spends = committer->spends;
+                committer->spends = committer->spending;
+                committer->spending = spends;
+        }
         committer->busy = true;
         pthread_mutex_unlock(&committer->mutex);
         committer->started_ns = clock_now_ns();
@@ -503,6 +569,13 @@ struct error *committer_new(const struct committer_options *options, struct comm
         return NULL;
 }
 
+static void free_spends(struct spends *spends) {
+        free(spends->rows);
+        free(spends->changed);
+        free(spends->is_changed);
+        *spends = (struct spends){0};
+}
+
 struct committer *committer_free(struct committer *committer) {
         if (!committer)
                 return NULL;
@@ -533,10 +606,37 @@ struct committer *committer_free(struct committer *committer) {
                 reply_deinit(&committer->completions[i].reply);
         free(committer->completions);
         free(committer->published);
+        free(committer->noted);
+        free_spends(&committer->told);
+        free_spends(&committer->spends);
+        free_spends(&committer->spending);
         pthread_cond_destroy(&committer->cond);
         pthread_mutex_destroy(&committer->mutex);
         free(committer);
         return NULL;
+}
+
+/* Room for all subjects in each of the three places, from the first time that one is told. */
+static bool make_spends(struct committer *committer) {
+        size_t subjects = budget_subjects(committer->options.catalog);
+        struct spends made[3] = {{0}};
+        bool well = true;
+        for (size_t i = 0; i < 3; i++) {
+                made[i].rows = calloc(subjects, sizeof(*made[i].rows));
+                made[i].changed = calloc(subjects, sizeof(*made[i].changed));
+                made[i].is_changed = calloc(subjects, sizeof(*made[i].is_changed));
+                well = well && made[i].rows && made[i].changed && made[i].is_changed;
+        }
+        for (size_t i = 0; i < 3 && !well; i++)
+                free_spends(&made[i]);
+        if (!well)
+                return false;
+        committer->told = made[0];
+        pthread_mutex_lock(&committer->mutex);
+        committer->spends = made[1];
+        committer->spending = made[2]; /* the thread's own, which has none to take yet */
+        pthread_mutex_unlock(&committer->mutex);
+        return true;
 }
 
 static size_t count_promised(const struct intent *intents, size_t count) {
@@ -544,6 +644,29 @@ static size_t count_promised(const struct intent *intents, size_t count) {
         for (size_t i = 0; i < count; i++)
                 promised += intents[i].kind == INTENT_OPEN || intents[i].kind == INTENT_SETTLE;
         return promised;
+}
+
+static void put_spend(struct spends *spends, uint32_t subject, const struct budget_spend *spend) {
+        spends->rows[subject] = *spend;
+        if (!spends->is_changed[subject])
+                spends->changed[spends->count++] = subject;
+        spends->is_changed[subject] = true;
+}
+
+static void merge_spends(struct spends *into, struct spends *from) {
+        for (uint32_t i = 0; i < from->count; i++) {
+                uint32_t subject = from->changed[i];
+                put_spend(into, subject, &from->rows[subject]);
+                from->is_changed[subject] = false;
+        }
+        from->count = 0;
+}
+
+bool committer_spend(struct committer *committer, uint32_t subject, const struct budget_spend *spend) {
+        if (!committer->told.rows && !make_spends(committer))
+                return false;
+        put_spend(&committer->told, subject, spend);
+        return true;
 }
 
 bool committer_submit(struct committer *committer, const struct intent *intents, size_t count,
@@ -565,6 +688,7 @@ bool committer_submit(struct committer *committer, const struct intent *intents,
                         committer->state = *state;
                         committer->state_pending = true;
                 }
+                merge_spends(&committer->spends, &committer->told);
         }
         bool wake = room && committer->waiting;
         pthread_mutex_unlock(&committer->mutex);

@@ -41,6 +41,7 @@ struct committer_options {
 enum intent_kind {
         INTENT_OPEN,
         INTENT_END,
+        INTENT_NOTE, /* the attempt is journaled anew as `open` says; no completion */
         INTENT_SETTLE,
         INTENT_PUBLISH, /* `publication` goes on behind what came before it; no completion */
 };
@@ -48,8 +49,8 @@ enum intent_kind {
 struct intent {
         enum intent_kind kind;
         struct handle handle;
-        struct begun_id begun;         /* END, SETTLE: the attempt */
-        struct begun open;             /* OPEN */
+        struct begun_id begun;         /* END, NOTE, SETTLE: the attempt */
+        struct begun open;             /* OPEN, NOTE */
         const struct job_spec *job;    /* SETTLE; read until the completion is taken */
         const struct outcome *outcome; /* the same */
         struct key128 key;
@@ -83,6 +84,11 @@ void committer_fail(void *userdata, const char *message);
  */
 bool committer_submit(struct committer *committer, const struct intent *intents, size_t count,
                       const struct source_state *state);
+/*
+ * Before committer_submit(), by the same thread: what a subject of the catalog has spent, as of the intents
+ * that are submitted then. Becomes durable with them. false: memory was refused.
+ */
+bool committer_spend(struct committer *committer, uint32_t subject, const struct budget_spend *spend);
 /* Moves at most `max` completions out. */
 size_t committer_take(struct committer *committer, struct completion *out_completions, size_t max);
 /* Everything that was handed over is durable and every completion was taken. */

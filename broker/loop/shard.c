@@ -3,6 +3,7 @@
 #include "broker/base/check.h"
 #include "broker/base/time.h"
 #include "broker/loop/publisher.h"
+#include "broker/loop/spend_book.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -327,18 +328,39 @@ static struct intent *add_intent(struct shard *shard, enum intent_kind kind, con
         return intent;
 }
 
+/* The row of the attempt that the command opens or notes. */
+static void describe(const struct shard *shard, const struct command *command, struct begun *out_begun) {
+        const struct catalog *catalog = shard->options.catalog;
+        const struct endpoint *endpoint = &catalog->endpoints[command->endpoint];
+        *out_begun = (struct begun){.key = command->key,
+                                    .partition = partition_of(command->job),
+                                    .attempt = command->attempt,
+                                    .exposure_picousd = command->exposure_picousd,
+                                    .holds = command->hold.any || command->kind == COMMAND_NOTE,
+                                    .hold_day = command->hold.day,
+                                    .hold_picousd = command->hold.picousd};
+        memcpy(out_begun->fingerprint, command->job->fingerprint, sizeof(out_begun->fingerprint));
+        snprintf(out_begun->endpoint, sizeof(out_begun->endpoint), "%s", endpoint->name);
+        uint32_t provider = catalog->workspaces_count + endpoint->provider;
+        if (!command->hold.any)
+                return;
+        if (catalog->workspaces_count > 0)
+                out_begun->workspace = bytes_of(catalog->workspaces[command->job->demand.workspace].name);
+        if (budget_is_counted(catalog, provider))
+                out_begun->provider = bytes_of(catalog->providers[endpoint->provider].name);
+}
+
+static void note_attempt(struct shard *shard, const struct command *command) {
+        struct intent *intent = add_intent(shard, INTENT_NOTE, command);
+        describe(shard, command, &intent->open);
+}
+
 static void open_attempt(struct shard *shard, const struct command *command) {
         /* the attempt of unknown outcome that this one follows ends with it */
         if (shard->slots[command->handle.slot].begun.block)
                 add_intent(shard, INTENT_END, command);
         struct intent *intent = add_intent(shard, INTENT_OPEN, command);
-        intent->open = (struct begun){.key = command->key,
-                                      .partition = partition_of(command->job),
-                                      .attempt = command->attempt,
-                                      .exposure_picousd = command->exposure_picousd};
-        memcpy(intent->open.fingerprint, command->job->fingerprint, sizeof(intent->open.fingerprint));
-        snprintf(intent->open.endpoint, sizeof(intent->open.endpoint), "%s",
-                 shard->options.catalog->endpoints[command->endpoint].name);
+        describe(shard, command, &intent->open);
 }
 
 static void settle(struct shard *shard, const struct command *command) {
@@ -371,6 +393,9 @@ static void carry_out(struct shard *shard, const struct command *command) {
         case COMMAND_END:
                 add_intent(shard, INTENT_END, command);
                 return;
+        case COMMAND_NOTE:
+                note_attempt(shard, command);
+                return;
         case COMMAND_SETTLE:
                 settle(shard, command);
                 return;
@@ -381,10 +406,17 @@ static void carry_out(struct shard *shard, const struct command *command) {
         CHECK(false);
 }
 
+static void keep_spend(void *userdata, uint32_t subject, const struct budget_spend *spend) {
+        struct shard *shard = userdata;
+        if (!committer_spend(shard->committer, subject, spend) && !shard->error)
+                shard->error = error_new(ERROR_MEMORY, "no memory for what was spent");
+}
+
 static struct error *hand_over(struct shard *shard) {
         const struct source_state *state = shard->options.intake_ops->moved(shard->options.intake, shard);
         if (shard->intents_count == 0)
                 return NULL;
+        engine_spend_take(shard->engine, keep_spend, shard);
         if (!committer_submit(shard->committer, shard->intents, shard->intents_count, state))
                 return error_new(ERROR_MEMORY, "no memory to make %zu results durable", shard->intents_count);
         shard->intents_count = 0;
@@ -413,6 +445,10 @@ void shard_hold(struct shard *shard, bool held) {
 
 void shard_share(struct shard *shard, const struct limit_part *parts, size_t count, uint32_t whole) {
         engine_share(shard->engine, read_clock(), parts, count, whole);
+}
+
+void shard_spend_load(struct shard *shard, uint32_t subject, const struct budget_spend *spend) {
+        engine_spend_load(shard->engine, subject, spend);
 }
 
 /* Why nothing has succeeded yet, as far as a provider said. */

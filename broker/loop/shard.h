@@ -48,6 +48,8 @@ struct shard_progress {
 struct error *shard_new(const struct shard_options *options, struct shard **out_shard) MUST_USE;
 struct shard *shard_free(struct shard *shard); /* NULL gives NULL */
 
+/* Before the run: engine_spend_load(). */
+void shard_spend_load(struct shard *shard, uint32_t subject, const struct budget_spend *spend);
 /* Runs until the end; on the calling thread. out_error: for SHARD_FAILED. */
 enum shard_end shard_run(struct shard *shard, struct error **out_error);
 /* From any thread or signal handler: once, finish what is under way; twice, stop at once. */

@@ -8,6 +8,7 @@
 #include "broker/ops/log.h"
 #include "broker/ops/provider.h"
 #include "broker/ops/rules.h"
+#include "broker/ops/workspaces.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -185,51 +186,6 @@ static void read_catalog_files(struct reader *reader, const struct yaml_node *no
         }
 }
 
-/* ---- workspaces ---- */
-
-struct workspace_draft {
-        const char *name;
-        int64_t weight;
-};
-
-static const struct field workspace_fields[] = {
-        {"name", FIELD_NAME, offsetof(struct workspace_draft, name), "", "1", "64", ""},
-        {"weight", FIELD_COUNT, offsetof(struct workspace_draft, weight), "1", "1", "1000", ""},
-        {"budget", FIELD_OTHER, 0, "", "", "", ""},
-        {"limits", FIELD_OTHER, 0, "", "", "", ""},
-        {"routing", FIELD_OTHER, 0, "", "", "", ""},
-};
-
-static const struct field_table workspace_table = {workspace_fields,
-                                                   sizeof workspace_fields / sizeof *workspace_fields};
-
-/* A rule that is not kept is worse than one that is refused. */
-static void refuse_rule(struct reader *reader, const struct field *field, const struct yaml_node *node,
-                        void *base) {
-        (void)base;
-        if (!node->nothing && (node->kind == YAML_TEXT || node->count > 0))
-                reader_find_name(reader, node,
-                                 "workspaces are not enforced by this version yet: remove \"%s\"",
-                                 field->path);
-}
-
-static void read_workspaces(struct reader *reader, const struct yaml_node *list) {
-        uint32_t index = 0;
-        if (!reader_is_list(reader, list, "of which each item is a group of names, such as {name: research}"))
-                return;
-        for (const struct yaml_node *item = list->first; item != NULL; item = item->next) {
-                struct workspace_draft workspace;
-                uint64_t said = 0;
-                size_t place = reader_enter_item(reader, index++);
-                fields_default(&workspace_table, &workspace);
-                if (reader_is_map(reader, item, "such as {name: research}"))
-                        reader_fields(reader, &workspace_table, item, &workspace, refuse_rule, &said);
-                if ((said & 1) == 0 && item->kind == YAML_MAP)
-                        reader_find(reader, item, "name is missing");
-                reader_leave(reader, place);
-        }
-}
-
 /* ---- the whole ---- */
 
 static void read_section(struct reader *reader, const struct field *field, const struct yaml_node *node,
@@ -240,7 +196,7 @@ static void read_section(struct reader *reader, const struct field *field, const
         else if (strcmp(field->path, "routing") == 0)
                 rules_read(reader, node, &loading->config->prefs);
         else if (strcmp(field->path, "workspaces") == 0)
-                read_workspaces(reader, node);
+                workspaces_read(reader, node, &loading->config->catalog);
         else if (strcmp(field->path, "catalog") == 0)
                 read_catalog_files(reader, node, loading);
         else
@@ -265,6 +221,9 @@ static void check_whole(struct reader *reader, const struct yaml_node *root, con
         }
         size_t place = reader_enter(reader, BYTES("routing"));
         rules_check(reader, rules, &loading->config->catalog);
+        reader_leave(reader, place);
+        place = reader_enter(reader, BYTES("workspaces"));
+        workspaces_check(reader, yaml_find(root, "workspaces"), &loading->config->catalog);
         reader_leave(reader, place);
 }
 

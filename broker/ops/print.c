@@ -9,6 +9,7 @@
 #include "broker/ops/rules.h"
 #include "broker/ops/substitute.h"
 #include "broker/ops/window.h"
+#include "broker/ops/workspaces.h"
 
 #include <string.h>
 
@@ -80,8 +81,7 @@ void print_fields(const struct field_table *table, const void *base, size_t inde
 
 /* ---- providers ---- */
 
-/* Puts the dash of a list before the first line of an item that was printed with its indent. */
-static void make_item(struct buffer *text, size_t start, size_t indent) {
+void print_make_item(struct buffer *text, size_t start, size_t indent) {
         if (!text->failed && text->size > start + indent)
                 text->data[start + indent - INDENT] = '-';
 }
@@ -132,7 +132,7 @@ static void print_tiers(const struct endpoint *endpoint, size_t indent, struct b
         for (unsigned i = 0; i < endpoint->tiers_count; i++) {
                 size_t start = out_text->size;
                 print_fields(&tier_table, &endpoint->tiers[i], indent + 2 * INDENT, NULL, out_text);
-                make_item(out_text, start, indent + 2 * INDENT);
+                print_make_item(out_text, start, indent + 2 * INDENT);
         }
 }
 
@@ -162,7 +162,7 @@ void print_model(const struct endpoint *endpoint, size_t indent, struct buffer *
         print_tiers(endpoint, indent, out_text);
         print_windows(endpoint, indent, out_text);
         print_sets(endpoint, indent, out_text);
-        make_item(out_text, start, indent);
+        print_make_item(out_text, start, indent);
 }
 
 static void print_provider(const struct config *config, uint32_t i, struct buffer *out_text) {
@@ -171,7 +171,7 @@ static void print_provider(const struct config *config, uint32_t i, struct buffe
         const size_t indent = 2 * INDENT, start = out_text->size;
         print_fields(&provider_table, &draft, indent,
                      draft.provider.data_policy_known ? NULL : "data_policy.", out_text);
-        make_item(out_text, start, indent);
+        print_make_item(out_text, start, indent);
         if (config->keys[i] != NULL)
                 buffer_append_string(out_text, "    api_key: \"***\"\n");
         buffer_append_string(out_text, "    models:\n");
@@ -196,6 +196,9 @@ void config_print(const struct config *config, struct buffer *out_text) {
         rules_print(&config->prefs, out_text);
         for (unsigned i = 0; i < config->catalog_files_count; i++)
                 buffer_printf(out_text, "# catalog %s: filled in below\n", config->catalog_files[i]);
+        if (config->catalog.workspaces_count > 0)
+                buffer_append_string(out_text, "workspaces:\n");
+        workspaces_print(&config->catalog, out_text);
         if (config->catalog.providers_count > 0)
                 buffer_append_string(out_text, "providers:\n");
         for (uint32_t i = 0; i < config->catalog.providers_count; i++)
@@ -248,4 +251,6 @@ void config_reference(struct buffer *out_text) {
         buffer_append_string(out_text,
                              "\nEach item of a model's `price_windows`; the last that holds counts:\n\n");
         append_table(&window_table, out_text);
+        buffer_append_string(out_text, "\n## Workspaces\n\nEach item of `workspaces`:\n\n");
+        append_table(&workspace_table, out_text);
 }

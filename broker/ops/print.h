@@ -11,3 +11,5 @@ void print_fields(const struct field_table *table, const void *base, size_t inde
                   struct buffer *out_text);
 /* A model as an item of a list, every line indented; what was not said is left out. */
 void print_model(const struct endpoint *endpoint, size_t indent, struct buffer *out_text);
+/* Puts the dash of a list before the first line of an item that was printed with its indent. */
+void print_make_item(struct buffer *text, size_t start, size_t indent);

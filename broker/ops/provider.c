@@ -571,6 +571,16 @@ static void hash_prefs(uint64_t *state, const struct routing_prefs *prefs) {
         }
 }
 
+static void hash_workspace(uint64_t *state, const struct workspace *workspace) {
+        hash_text(state, bytes_of(workspace->name));
+        hash_number(state, workspace->weight);
+        hash_budget(state, &workspace->budget);
+        hash_number(state, workspace->over_budget);
+        hash_number(state, workspace->release_unknown_ns);
+        hash_limits(state, &workspace->limits);
+        hash_prefs(state, &workspace->prefs);
+}
+
 void providers_seal(struct config *config) {
         static const char digits[] = "0123456789abcdef";
         struct catalog *catalog = &config->catalog;
@@ -582,6 +592,9 @@ void providers_seal(struct config *config) {
         for (uint32_t i = 0; i < catalog->endpoints_count; i++)
                 hash_endpoint(&state, &catalog->endpoints[i]);
         hash_prefs(&state, &config->prefs);
+        hash_number(&state, catalog->workspaces_count);
+        for (uint32_t i = 0; i < catalog->workspaces_count; i++)
+                hash_workspace(&state, &catalog->workspaces[i]);
         for (unsigned i = 0; i < 16; i++)
                 catalog->id[i] = digits[state >> (60 - 4 * i) & 15];
         catalog->id[16] = '\0';

@@ -26,7 +26,7 @@ static const struct field settings_fields[] = {
          "catalogue files, one or a list: prices and facts that models of providers do not say themselves"},
         {"providers", FIELD_OTHER, 0, "", "", "", "a list, see below"},
         {"workspaces", FIELD_OTHER, 0, "", "", "",
-         "a list of names; their rules are refused, this version does not enforce them"},
+         "a list, see below: budgets, limits and rules of those who pay"},
 };
 
 const struct field_table settings_table = {settings_fields, sizeof settings_fields / sizeof *settings_fields};

@@ -329,6 +329,7 @@ struct loading {
         struct db *db;
         size_t capacity;
         uint64_t block;             /* the row that was read last */
+        uint64_t counted;           /* what blocks before that one hold is in the spend rows */
         rocksdb_writebatch_t *rows; /* what is to be tidied up */
 };
 
@@ -348,6 +349,33 @@ static struct error *add_unknown(struct loading *loading, struct begun_id id, co
         return NULL;
 }
 
+/* One copy of each: they are few, and stand in runs. */
+static struct error *keep_name(struct journal *journal, struct bytes *name) {
+        for (size_t i = journal->names_count; i > 0; i--) {
+                if (!bytes_equal_string(*name, journal->names[i - 1]))
+                        continue;
+                *name = bytes_of(journal->names[i - 1]);
+                return NULL;
+        }
+        char **names = realloc(journal->names, (journal->names_count + 1) * sizeof(*names));
+        char *copy = names ? bytes_dup(*name) : NULL;
+        if (names)
+                journal->names = names;
+        if (!copy)
+                return error_new(ERROR_MEMORY, "no memory for the attempts of unknown outcome");
+        journal->names[journal->names_count++] = copy;
+        *name = bytes_of(copy);
+        return NULL;
+}
+
+static struct error *keep_hold(struct loading *loading, uint64_t block, struct begun *begun) {
+        if (!begun->holds)
+                return NULL;
+        begun->hold_counted = block < loading->counted;
+        struct error *error = keep_name(loading->journal, &begun->workspace);
+        return error ? error : keep_name(loading->journal, &begun->provider);
+}
+
 static struct error *load_block(struct loading *loading, uint64_t id, struct bytes value) {
         struct bytes rest;
         uint8_t version;
@@ -359,7 +387,9 @@ static struct error *load_block(struct loading *loading, uint64_t id, struct byt
         while (rest.size > 0) {
                 if (begun_decode(version, &rest, &begun) != RECORD_OK)
                         return db_row_error(loading->db, "a row of begun attempts", false);
-                struct error *error = add_unknown(loading, (struct begun_id){id, count}, &begun);
+                struct error *error = keep_hold(loading, id, &begun);
+                if (!error)
+                        error = add_unknown(loading, (struct begun_id){id, count}, &begun);
                 if (error)
                         return error;
                 count++;
@@ -477,9 +507,26 @@ static void drop_dead_blocks(struct journal *journal, const struct db *db, rocks
         squeeze_slots(journal);
 }
 
+static struct error *load_counted(struct loading *loading) {
+        struct buffer row;
+        bool found = false;
+        buffer_init(&row, 1024);
+        struct error *error = db_get(loading->db, FAMILY_META, BYTES(COUNTED_KEY), &row, &found);
+        if (!error && found) {
+                enum record_outcome outcome = counted_decode(buffer_view(&row), &loading->counted);
+                if (outcome != RECORD_OK)
+                        error = db_row_error(loading->db, "the row of what is counted",
+                                             outcome == RECORD_NEWER);
+        }
+        buffer_deinit(&row);
+        return error;
+}
+
 static struct error *load(struct loading *loading, struct answers *answers, bool read_only) {
         struct journal *journal = loading->journal;
-        struct error *error = db_scan(loading->db, FAMILY_BEGUN, BYTES(""), load_row, loading);
+        struct error *error = load_counted(loading);
+        if (!error)
+                error = db_scan(loading->db, FAMILY_BEGUN, BYTES(""), load_row, loading);
         if (!error)
                 error = drop_settled(journal, loading->db, answers);
         if (!error)
@@ -507,6 +554,9 @@ void journal_deinit(struct journal *journal) {
         free(journal->slots);
         free(journal->dead);
         free(journal->unknown);
+        for (size_t i = 0; i < journal->names_count; i++)
+                free(journal->names[i]);
+        free(journal->names);
         map_deinit(&journal->by_key);
         *journal = (struct journal){0};
 }

@@ -49,6 +49,8 @@ struct journal {
 
         struct journal_unknown *unknown; /* in order of id */
         size_t unknown_count;
+        char **names; /* of workspaces and providers that attempts of unknown outcome hold something of */
+        size_t names_count;
         struct map by_key;          /* index in unknown, by key_in() */
         atomic_size_t unknown_live; /* read without the mutex */
 };

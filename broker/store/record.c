@@ -31,6 +31,11 @@
  *   60 u32  partition
  *   64 u8   n, at most 63
  *   65      name of the endpoint, n bytes
+ * In a block of version 3, of attempts that hold something of a budget, the partition is 2^32-1 for files,
+ * and behind the name of the endpoint follow
+ *    0 i64  picodollars
+ *    8 i64  day since 1970
+ *   16 u8   n, at most 64, and the name of the workspace, n bytes; the same for the provider
  * An end, in the same family, key: block number u64, index u32; value: u8 version.
  *
  * bodies, key: the job's key; value: u8 version, then the body.
@@ -47,6 +52,13 @@
  *    9 u64  highest offset of the jobs topic, and one more
  *   17 i64  updated at, milliseconds since 1970
  * Key "loading/" and five digits: u8 version; the partition's rows do not agree until it is loaded again.
+ * Key "spend/w/" and the name of a workspace, "spend/p/" and that of a provider:
+ *    0 u8   version
+ *    1 i64  day since 1970, i64 picodollars; the same for the day before it
+ *   33 i64  month since 1970, i64 picodollars; the same for the one before it
+ *   65 i64  picodollars of all time
+ *   73 u8   n, at most 16, and n times: i64 day, i64 released at, milliseconds since 1970, i64 picodollars
+ * Key "holds-counted": u8 version, u64: what attempts of blocks before that one hold is part of the spend.
  * Key "identity": u8 version, then a text.
  * Key "format": u32 FORMAT_VERSION. Key "source/" and a name:
  *    0 u8   version
@@ -202,17 +214,33 @@ enum record_outcome job_row_decode(struct bytes row, uint32_t partition, struct 
 }
 
 uint8_t block_version(const struct begun *begun) {
+        if (begun->holds)
+                return HOLDING_VERSION;
         return begun->partition == STORE_NO_PARTITION ? RECORD_VERSION : BLOCK_VERSION;
 }
 
 enum record_outcome block_decode(struct bytes row, uint8_t *out_version, struct bytes *out_rest) {
         if (row.size == 0 || row.data[0] == 0)
                 return RECORD_DAMAGED;
-        if ((uint8_t)row.data[0] > BLOCK_VERSION)
+        if ((uint8_t)row.data[0] > HOLDING_VERSION)
                 return RECORD_NEWER;
         *out_version = (uint8_t)row.data[0];
         *out_rest = (struct bytes){row.data + 1, row.size - 1};
         return RECORD_OK;
+}
+
+/* A name that is too long loses its end. */
+static size_t put_name(uint8_t *out, size_t at, struct bytes name) {
+        size_t size = name.size < SPEND_NAME_MAX ? name.size : SPEND_NAME_MAX;
+        out[at] = (uint8_t)size;
+        if (size > 0)
+                memcpy(out + at + 1, name.data, size);
+        return at + 1 + size;
+}
+
+/* Of a time in milliseconds that a number holds. */
+static bool is_day(int64_t day) {
+        return day > -(INT64_C(1) << 36) && day < INT64_C(1) << 36;
 }
 
 size_t begun_encode(const struct begun *begun, uint8_t out_entry[BEGUN_BYTES_MAX]) {
@@ -221,17 +249,43 @@ size_t begun_encode(const struct begun *begun, uint8_t out_entry[BEGUN_BYTES_MAX
         memcpy(out_entry + 16, begun->fingerprint, 32);
         put32(out_entry + 48, begun->attempt);
         put64(out_entry + 52, (uint64_t)begun->exposure_picousd);
-        if (block_version(begun) == BLOCK_VERSION) {
+        if (block_version(begun) >= BLOCK_VERSION) {
                 put32(out_entry + size, begun->partition);
                 size += 4;
         }
         out_entry[size++] = (uint8_t)name;
         memcpy(out_entry + size, begun->endpoint, name);
-        return size + name;
+        size += name;
+        if (!begun->holds)
+                return size;
+        put64(out_entry + size, (uint64_t)begun->hold_picousd);
+        put64(out_entry + size + 8, (uint64_t)begun->hold_day);
+        size = put_name(out_entry, size + 16, begun->workspace);
+        return put_name(out_entry, size, begun->provider);
+}
+
+static bool get_name(struct bytes *rest, struct bytes *out_name) {
+        size_t size = rest->size > 0 ? (uint8_t)rest->data[0] : 0;
+        if (rest->size < 1 + size || size > SPEND_NAME_MAX || memchr(rest->data + 1, 0, size))
+                return false;
+        *out_name = (struct bytes){rest->data + 1, size};
+        *rest = (struct bytes){rest->data + 1 + size, rest->size - 1 - size};
+        return true;
+}
+
+static bool get_hold(struct bytes *rest, struct begun *begun) {
+        if (rest->size < 16)
+                return false;
+        begun->holds = true;
+        begun->hold_picousd = (int64_t)get64(rest->data);
+        begun->hold_day = (int64_t)get64(rest->data + 8);
+        *rest = (struct bytes){rest->data + 16, rest->size - 16};
+        return begun->hold_picousd >= 0 && is_day(begun->hold_day) && get_name(rest, &begun->workspace) &&
+               get_name(rest, &begun->provider);
 }
 
 enum record_outcome begun_decode(uint8_t version, struct bytes *rest, struct begun *out_begun) {
-        size_t fixed = BEGUN_FIXED_BYTES + (version == BLOCK_VERSION ? 5 : 1);
+        size_t fixed = BEGUN_FIXED_BYTES + (version >= BLOCK_VERSION ? 5 : 1);
         if (rest->size < fixed)
                 return RECORD_DAMAGED;
         const char *at = rest->data;
@@ -239,17 +293,21 @@ enum record_outcome begun_decode(uint8_t version, struct bytes *rest, struct beg
         struct begun begun = {.partition = STORE_NO_PARTITION,
                               .attempt = get32(at + 48),
                               .exposure_picousd = (int64_t)get64(at + 52)};
-        if (version == BLOCK_VERSION)
+        if (version >= BLOCK_VERSION)
                 begun.partition = get32(at + BEGUN_FIXED_BYTES);
+        bool of_file = version == HOLDING_VERSION && begun.partition == STORE_NO_PARTITION;
         if (name >= sizeof(begun.endpoint) || rest->size - fixed < name || begun.attempt == 0 ||
             begun.exposure_picousd < -1 || memchr(at + fixed, 0, name) ||
-            (version == BLOCK_VERSION && begun.partition >= STORE_PARTITIONS_MAX))
+            (version >= BLOCK_VERSION && !of_file && begun.partition >= STORE_PARTITIONS_MAX))
                 return RECORD_DAMAGED;
         begun.key = (struct key128){get64_big(at), get64_big(at + 8)};
         memcpy(begun.fingerprint, at + 16, 32);
         memcpy(begun.endpoint, at + fixed, name);
+        struct bytes behind = {at + fixed + name, rest->size - fixed - name};
+        if (version == HOLDING_VERSION && !get_hold(&behind, &begun))
+                return RECORD_DAMAGED;
         *out_begun = begun;
-        *rest = (struct bytes){at + fixed + name, rest->size - fixed - name};
+        *rest = behind;
         return RECORD_OK;
 }
 
@@ -474,6 +532,106 @@ bool number_of_name(struct bytes name, const char *prefix, uint32_t *out_partiti
                 return false;
         *out_partition = number;
         return true;
+}
+
+/* ---- spend ---- */
+
+size_t spend_key_encode(enum spend_kind kind, struct bytes name, char out_key[SPEND_KEY_MAX]) {
+        size_t prefix = sizeof(SPEND_PREFIX) - 1;
+        CHECK(name.size > 0 && name.size <= SPEND_NAME_MAX);
+        memcpy(out_key, SPEND_PREFIX, prefix);
+        out_key[prefix] = kind == SPEND_WORKSPACE ? 'w' : 'p';
+        out_key[prefix + 1] = '/';
+        memcpy(out_key + prefix + 2, name.data, name.size);
+        return prefix + 2 + name.size;
+}
+
+bool spend_key_decode(struct bytes key, enum spend_kind *out_kind, struct bytes *out_name) {
+        size_t prefix = sizeof(SPEND_PREFIX) - 1;
+        if (key.size <= prefix + 2 || key.size > prefix + 2 + SPEND_NAME_MAX ||
+            memcmp(key.data, SPEND_PREFIX, prefix) != 0 || key.data[prefix + 1] != '/' ||
+            (key.data[prefix] != 'w' && key.data[prefix] != 'p'))
+                return false;
+        *out_kind = key.data[prefix] == 'w' ? SPEND_WORKSPACE : SPEND_PROVIDER;
+        *out_name = (struct bytes){key.data + prefix + 2, key.size - prefix - 2};
+        return true;
+}
+
+enum { SPEND_FIXED_BYTES = 74, SUM_BYTES = 16, RISK_BYTES = 24 };
+
+static void put_sums(uint8_t *at, const struct budget_sum sums[2]) {
+        for (int i = 0; i < 2; i++) {
+                put64(at + SUM_BYTES * i, (uint64_t)sums[i].number);
+                put64(at + SUM_BYTES * i + 8, (uint64_t)sums[i].settled_picousd);
+        }
+}
+
+size_t spend_encode(const struct budget_spend *spend, uint8_t out_row[SPEND_BYTES_MAX]) {
+        CHECK(spend->risks_count <= BUDGET_RISKS_MAX);
+        out_row[0] = RECORD_VERSION;
+        put_sums(out_row + 1, spend->days);
+        put_sums(out_row + 33, spend->months);
+        put64(out_row + 65, (uint64_t)spend->lifetime_picousd);
+        out_row[73] = (uint8_t)spend->risks_count;
+        for (uint32_t i = 0; i < spend->risks_count; i++) {
+                uint8_t *at = out_row + SPEND_FIXED_BYTES + RISK_BYTES * i;
+                put64(at, (uint64_t)spend->risks[i].day);
+                put64(at + 8, (uint64_t)spend->risks[i].release_unix_ms);
+                put64(at + 16, (uint64_t)spend->risks[i].picousd);
+        }
+        return SPEND_FIXED_BYTES + RISK_BYTES * spend->risks_count;
+}
+
+static bool get_sums(const char *at, struct budget_sum out_sums[2]) {
+        for (int i = 0; i < 2; i++) {
+                out_sums[i].number = (int64_t)get64(at + SUM_BYTES * i);
+                out_sums[i].settled_picousd = (int64_t)get64(at + SUM_BYTES * i + 8);
+                if (out_sums[i].settled_picousd < 0 ||
+                    (out_sums[i].number != BUDGET_NO_PERIOD && !is_day(out_sums[i].number)))
+                        return false;
+        }
+        return true;
+}
+
+enum record_outcome spend_decode(struct bytes row, struct budget_spend *out_spend) {
+        struct bytes rest;
+        struct budget_spend spend = {0};
+        enum record_outcome outcome = version_decode(row, &rest);
+        if (outcome != RECORD_OK)
+                return outcome;
+        size_t count = row.size < SPEND_FIXED_BYTES ? 0 : (uint8_t)row.data[73];
+        if (row.size != SPEND_FIXED_BYTES + RISK_BYTES * count || count > BUDGET_RISKS_MAX ||
+            !get_sums(row.data + 1, spend.days) || !get_sums(row.data + 33, spend.months))
+                return RECORD_DAMAGED;
+        spend.lifetime_picousd = (int64_t)get64(row.data + 65);
+        spend.risks_count = (uint32_t)count;
+        for (size_t i = 0; i < count; i++) {
+                const char *at = row.data + SPEND_FIXED_BYTES + RISK_BYTES * i;
+                spend.risks[i] = (struct budget_risk){(int64_t)get64(at), (int64_t)get64(at + 8),
+                                                      (int64_t)get64(at + 16)};
+                if (spend.risks[i].picousd < 0 || !is_day(spend.risks[i].day))
+                        return RECORD_DAMAGED;
+        }
+        if (spend.lifetime_picousd < 0)
+                return RECORD_DAMAGED;
+        *out_spend = spend;
+        return RECORD_OK;
+}
+
+void counted_encode(uint64_t block, uint8_t out_row[COUNTED_BYTES]) {
+        out_row[0] = RECORD_VERSION;
+        put64(out_row + 1, block);
+}
+
+enum record_outcome counted_decode(struct bytes row, uint64_t *out_block) {
+        struct bytes rest;
+        enum record_outcome outcome = version_decode(row, &rest);
+        if (outcome != RECORD_OK)
+                return outcome;
+        if (row.size != COUNTED_BYTES)
+                return RECORD_DAMAGED;
+        *out_block = get64(row.data + 1);
+        return RECORD_OK;
 }
 
 void format_encode(uint32_t version, uint8_t out_value[FORMAT_VALUE_BYTES]) {

@@ -20,9 +20,10 @@ enum record_outcome {
 #define SOURCE_NAME_MAX    4096
 #define SOURCE_KEY_MAX     (sizeof(SOURCE_PREFIX) + SOURCE_NAME_MAX)
 #define SOURCE_BYTES_MAX   (58 + 2 * 512)
-#define BEGUN_BYTES_MAX    (65 + 63)
+#define BEGUN_BYTES_MAX    (65 + 63 + 18 + 2 * SPEND_NAME_MAX)
 #define RECORD_VERSION     1
 #define BLOCK_VERSION      2 /* of a block with attempts of partitions */
+#define HOLDING_VERSION    3 /* of a block whose attempts hold something of a budget */
 #define FORMAT_KEY         "format"
 #define FORMAT_VALUE_BYTES 4
 #define IDENTITY_KEY       "identity"
@@ -37,6 +38,11 @@ enum record_outcome {
 #define NUMBER_PREFIX_MAX  16 /* of a name that ends with a partition's number */
 #define NUMBER_NAME_MAX    (NUMBER_PREFIX_MAX + 8)
 #define STATE_BYTES        25
+#define SPEND_PREFIX       "spend/"
+#define SPEND_KEY_MAX      (sizeof(SPEND_PREFIX) + 1 + SPEND_NAME_MAX)
+#define SPEND_BYTES_MAX    (74 + 24 * BUDGET_RISKS_MAX)
+#define COUNTED_KEY        "holds-counted"
+#define COUNTED_BYTES      9
 
 void key_encode(struct key128 key, uint8_t out_row[KEY_BYTES]);
 bool key_decode(struct bytes row, struct key128 *out_key);
@@ -94,6 +100,14 @@ enum record_outcome partition_state_decode(struct bytes row, struct partition_st
 /* Names of families and keys of rows: the prefix and a partition's number in five digits. */
 size_t number_name(const char *prefix, uint32_t partition, char out_name[NUMBER_NAME_MAX]);
 bool number_of_name(struct bytes name, const char *prefix, uint32_t *out_partition);
+
+/* "spend/w/" or "spend/p/" and the name; gives its size. */
+size_t spend_key_encode(enum spend_kind kind, struct bytes name, char out_key[SPEND_KEY_MAX]);
+bool spend_key_decode(struct bytes key, enum spend_kind *out_kind, struct bytes *out_name);
+size_t spend_encode(const struct budget_spend *spend, uint8_t out_row[SPEND_BYTES_MAX]);
+enum record_outcome spend_decode(struct bytes row, struct budget_spend *out_spend);
+void counted_encode(uint64_t block, uint8_t out_row[COUNTED_BYTES]);
+enum record_outcome counted_decode(struct bytes row, uint64_t *out_block);
 
 void format_encode(uint32_t version, uint8_t out_value[FORMAT_VALUE_BYTES]);
 bool format_decode(struct bytes value, uint32_t *out_version);

@@ -17,6 +17,9 @@
  *   bodies    answers of files that are durable but not yet published (only for sinks that cannot be read
  *             back)
  *   sources   how far each source has been settled, and the lengths of the outputs at that moment
+ *   spend     what each workspace and provider has spent and has at risk, in the same write as the rows of
+ *             the jobs that spent it. What attempts have reserved stands with them in `begun`: of those that
+ *             are of unknown outcome it must be added, once (store_batch_count_holds())
  *   partition states   how far the state topic has been read into a partition's rows; written with them
  *
  * Facts about RocksDB (reference reliability_performance.md A5): wal_recovery_mode 0, WAL tracking, no fsync
@@ -34,6 +37,7 @@
 #include "broker/base/bytes.h"
 #include "broker/base/error.h"
 #include "broker/base/key.h"
+#include "workers/routing/budget.h"
 #include "workers/routing/kind.h"
 
 #define STORE_NO_PARTITION    UINT32_MAX /* the jobs of files */
@@ -72,6 +76,14 @@ struct begun {
         uint32_t attempt;         /* 1-based */
         int64_t exposure_picousd; /* what it may have cost; -1 unknown */
         char endpoint[64];        /* name, cut */
+        /*
+         * What it has reserved with the budgets of these two; names are the caller's or, of what the store
+         * gives, the store's. The attempts of a batch all hold something, be it nothing of nobody, or none do
+         */
+        bool holds;
+        bool hold_counted; /* of what the store gives: it is part of the spend rows already */
+        struct bytes workspace, provider;
+        int64_t hold_picousd, hold_day;
 };
 
 /* In the order in which they are looked for: SETTLED, PARKED, ANSWERED, UNKNOWN. */
@@ -269,10 +281,27 @@ struct error *store_load_unpark(struct store_load *load, struct key128 key) MUST
 struct error *store_load_end(struct store_load *load, const struct partition_state *state) MUST_USE;
 struct store_load *store_load_abort(struct store_load *load); /* takes NULL, returns NULL */
 
-/* ---- sources and bodies ---- */
+/* ---- sources ---- */
 
 struct error *store_get_source(struct store *store, const char *name, bool *out_found,
                                struct source_state *out_state) MUST_USE;
+/* ---- spend ---- */
+
+enum spend_kind { SPEND_WORKSPACE, SPEND_PROVIDER };
+enum { SPEND_NAME_MAX = 64 };
+
+/* Takes the place of what was there for it. name: 1 to SPEND_NAME_MAX bytes. */
+void store_batch_spend(struct store_batch *batch, enum spend_kind kind, struct bytes name,
+                       const struct budget_spend *spend);
+/* From here on the holds of the attempts that are of unknown outcome now are part of the spend rows. */
+void store_batch_count_holds(struct store_batch *batch);
+struct error *store_each_spend(struct store *store,
+                               struct error *(*each)(void *userdata, enum spend_kind kind, struct bytes name,
+                                                     const struct budget_spend *spend),
+                               void *userdata) MUST_USE;
+
+/* ---- bodies ---- */
+
 struct error *store_get_body(struct store *store, struct key128 key, struct buffer *out_body,
                              bool *out_found) MUST_USE;
 /* Calls `each` for the bodies that are not yet published. Stops at the first error. */

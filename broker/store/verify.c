@@ -185,15 +185,26 @@ static void verify_source(struct verify *verify, struct bytes key, struct bytes 
                 verify_output(verify, name, state.outputs[i], state.outputs_bytes[i]);
 }
 
+static void verify_spend(struct verify *verify, struct bytes key, struct bytes row) {
+        struct budget_spend spend;
+        enum spend_kind kind;
+        struct bytes name;
+        enum record_outcome outcome = spend_decode(row, &spend);
+        if (outcome != RECORD_OK || !spend_key_decode(key, &kind, &name))
+                find(verify, "%.*s: the row is %s", (int)key.size, key.data, outcome_text(outcome));
+}
+
 static struct error *verify_meta(void *userdata, struct bytes key, struct bytes row) {
         struct verify *verify = userdata;
         struct partition_state state;
         uint32_t partition;
         if (bytes_equal_string(key, FORMAT_KEY) || bytes_equal_string(key, IDENTITY_KEY) ||
-            number_of_name(key, LOADING_PREFIX, &partition))
+            bytes_equal_string(key, COUNTED_KEY) || number_of_name(key, LOADING_PREFIX, &partition))
                 return NULL;
         if (bytes_starts_with(key, SOURCE_PREFIX)) {
                 verify_source(verify, key, row);
+        } else if (bytes_starts_with(key, SPEND_PREFIX)) {
+                verify_spend(verify, key, row);
         } else if (!number_of_name(key, STATE_PREFIX, &partition)) {
                 find(verify, "meta: an unknown row");
         } else {

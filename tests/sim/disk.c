@@ -45,6 +45,8 @@ void disk_submit(struct world *world) {
                 judge_broken(world, "more intents than the model holds");
                 return;
         }
+        if (world->intents_count > 0)
+                money_keep(world);
         memcpy(disk->pending + disk->pending_count, world->intents,
                world->intents_count * sizeof(*world->intents));
         disk->pending_count += world->intents_count;
@@ -90,8 +92,18 @@ static void take_pending(struct disk *disk) {
         disk->working_count = disk->pending_count;
         disk->pending_count = 0;
         disk->mark_working = disk->mark_pending;
+        disk->spends_working = disk->spends_pending;
+        memset(disk->spends_pending.changed, 0, sizeof(disk->spends_pending.changed));
         disk->mark_staged = disk->mark_next;
         disk->mark_pending = false;
+}
+
+/* As the committer does: what was noted for the job of a slot ends with what comes next for it. */
+static void stage_noted(struct disk *disk, struct intent *intent) {
+        uint32_t *noted = &disk->noted[intent->handle.slot];
+        bool same = *noted > 0 && key128_equal(disk->attempts[*noted - 1].row.key, intent->key);
+        intent->noted = same ? *noted : 0;
+        *noted = intent->kind == INTENT_NOTE ? intent->made : 0;
 }
 
 static void append(struct world *world) {
@@ -102,11 +114,15 @@ static void append(struct world *world) {
                         struct attempt *attempt = &disk->attempts[disk->attempts_count++];
                         *attempt = (struct attempt){.row = intent->open};
                         intent->attempt = disk->attempts_count;
+                } else if (intent->kind == INTENT_NOTE) {
+                        disk->attempts[disk->attempts_count++] = (struct attempt){.row = intent->open};
+                        intent->made = disk->attempts_count;
                 } else if (intent->kind == INTENT_SETTLE) {
                         append_line(world, intent);
                         if (world->plant == PLANT_SETTLE_TWICE && chance(world, 5))
                                 append_line(world, intent);
                 }
+                stage_noted(disk, intent);
         }
         disk->recorded_staged = disk->lines_count;
 }
@@ -126,6 +142,10 @@ static void write_rows(struct world *world) {
         struct disk *disk = &world->disk;
         for (uint32_t i = 0; i < disk->working_count; i++) {
                 struct intent *intent = &disk->working[i];
+                end_attempt(world, intent->noted);
+                if (intent->kind == INTENT_NOTE)
+                        disk->attempts[intent->made - 1].durable = disk->attempts[intent->made - 1].live =
+                                true;
                 if (intent->kind == INTENT_OPEN) {
                         disk->attempts[intent->attempt - 1].durable = true;
                         disk->attempts[intent->attempt - 1].live = true;
@@ -140,6 +160,7 @@ static void write_rows(struct world *world) {
                 fact->settled = fact->fingerprint_known = true;
                 memcpy(fact->fingerprint, intent->job->fingerprint, sizeof(fact->fingerprint));
         }
+        money_write(world);
         disk->lines_recorded = disk->recorded_staged;
         if (disk->mark_working)
                 disk->mark = disk->mark_staged;
@@ -150,7 +171,8 @@ static void tell(struct world *world, bool opened_only) {
         for (uint32_t i = 0; i < disk->working_count; i++) {
                 const struct intent *intent = &disk->working[i];
                 bool open = intent->kind == INTENT_OPEN;
-                if (intent->kind == INTENT_END || disk->told_count == EVENTS_MAX || open != opened_only)
+                if (intent->kind == INTENT_END || intent->kind == INTENT_NOTE ||
+                    disk->told_count == EVENTS_MAX || open != opened_only)
                         continue;
                 disk->told_attempts[disk->told_count] = open ? intent->attempt : 0;
                 disk->told[disk->told_count++] =
@@ -231,6 +253,9 @@ void disk_crash(struct world *world) {
         disk->pending_count = disk->working_count = disk->told_count = 0;
         disk->mark_pending = disk->mark_working = false;
         disk->step = COMMIT_IDLE;
+        memset(&disk->spends_pending, 0, sizeof(disk->spends_pending));
+        memset(&disk->spends_working, 0, sizeof(disk->spends_working));
+        memset(disk->noted, 0, sizeof(disk->noted));
         disk->full = false;
         disk->due_ns = disk->started_ns = 0;
 }
@@ -251,8 +276,11 @@ static void adopt(struct world *world, const struct output_line *line) {
         fact->fingerprint_known = fact->attempt_row > 0 || world->plant != PLANT_BLIND_ADOPTION;
         if (fact->fingerprint_known)
                 memcpy(fact->fingerprint, line->fingerprint, sizeof(fact->fingerprint));
-        if (fact->attempt_row > 0)
+        if (fact->attempt_row > 0) {
+                money_adopt(world, &disk->attempts[fact->attempt_row - 1], head.cost_known,
+                            head.cost_picousd);
                 disk->attempts[fact->attempt_row - 1].live = false;
+        }
         fact->attempt_row = 0;
 }
 
@@ -275,6 +303,7 @@ bool disk_recover(struct world *world) {
                 world->crashes_left--;
                 return false;
         }
+        money_recover(world);
         for (uint32_t i = disk->lines_recorded; i < disk->lines_count && world->plant != PLANT_NO_ADOPTION;
              i++)
                 adopt(world, &disk->lines[i]);

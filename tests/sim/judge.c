@@ -138,7 +138,7 @@ static void check_time(struct world *world, const struct job_spec *job) {
                 judge_broken(world, "a call started %lld ms after the deadline",
                              (long long)(wall_ms - deadline_ms));
         if (job->not_before_unix_ms > wall_ms + CLOCK_SLACK_MS &&
-            world->wall_offset_ms >= INT64_C(1790000000000))
+            world->wall_offset_ms >= world->wall_start_ms)
                 judge_broken(world, "a call started %lld ms too early",
                              (long long)(job->not_before_unix_ms - wall_ms));
 }
@@ -214,8 +214,10 @@ void judge_answered(struct world *world, const struct call *call) {
         fact->succeeded += call->answer.verdict == VERDICT_OK;
         if (call->answer.verdict == VERDICT_UNKNOWN)
                 fact->failed_unknown = true;
-        if (call->executed)
+        if (call->executed) {
                 fact->billed_picousd += call->cost_picousd;
+                money_billed(world, call);
+        }
         check_bounds(world, call, fact);
 }
 

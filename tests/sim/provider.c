@@ -65,6 +65,10 @@ static void decide(struct world *world, struct call *call) {
                                              &truth.usage, &call->cost_picousd))
                 call->cost_picousd = 0;
         call->tokens = truth.usage.input_tokens + truth.usage.output_tokens;
+        if (world->plant == PLANT_NO_RESERVATION) {
+                answer->cost_known = call->executed;
+                answer->cost_picousd = call->cost_picousd;
+        }
         if (answer->verdict == VERDICT_OK)
                 answer->usage = truth.usage;
         if (!world->honest && chance(world, 30))
@@ -83,6 +87,7 @@ void provider_call(struct world *world, const struct command *command) {
                               .life = world->life,
                               .workspace = scenario_workspace(world, command->job),
                               .start_ns = world->now_ns,
+                              .day = world->slot_days[command->handle.slot],
                               .open = true};
         decide(world, call);
         int64_t latency_ns = between(world, 1, chance(world, 10) ? 20000 : 800) * NS_PER_MS;
@@ -191,8 +196,10 @@ void provider_crash(struct world *world) {
                 fact->in_flight--;
                 fact->crashes_in_flight++;
                 fact->failed_unknown = true;
-                if (call->executed)
+                if (call->executed) {
                         fact->billed_picousd += call->cost_picousd;
+                        money_billed(world, call);
+                }
         }
         world->calls_open_first = world->calls_count;
         world->in_flight = 0;

@@ -118,6 +118,48 @@ uint32_t scenario_workspace(const struct world *world, const struct job_spec *jo
         return 0;
 }
 
+/* One or two of the three; small enough to be reached. */
+static struct budget_spec make_budget(struct world *world) {
+        struct budget_spec budget = {0};
+        if (chance(world, 60))
+                budget.daily = between(world, 500, 60000) * 1000000;
+        if (chance(world, 20))
+                budget.monthly = budget.daily + between(world, 500, 200000) * 1000000;
+        if (chance(world, 30))
+                budget.lifetime = budget.daily + budget.monthly + between(world, 500, 300000) * 1000000;
+        return budget;
+}
+
+static void make_budgets(struct world *world) {
+        struct catalog *catalog = &world->catalog;
+        if (catalog->workspaces_count == 0 && chance(world, 60)) {
+                catalog->workspaces = world->workspaces;
+                catalog->workspaces_count = (uint32_t)between(world, 1, WORKSPACES_MAX);
+                for (uint32_t i = 0; i < catalog->workspaces_count; i++)
+                        world->workspaces[i].name = workspace_names[i];
+        }
+        world->releases = chance(world, 20);
+        for (uint32_t i = 0; i < catalog->workspaces_count; i++) {
+                struct workspace *workspace = &world->workspaces[i];
+                if (chance(world, 80))
+                        workspace->budget = make_budget(world);
+                if (chance(world, 30))
+                        workspace->over_budget = OVER_BUDGET_FAIL;
+                if (world->releases && chance(world, 60))
+                        workspace->release_unknown_ns = between(world, 1, 7200) * NS_PER_S;
+        }
+        for (uint32_t i = 0; i < world->catalog.providers_count; i++)
+                if (chance(world, 40))
+                        world->providers[i].budget = make_budget(world);
+        world->liveness_ns += 1000 * 86400 * NS_PER_S;
+        world->budgets = budget_subjects(&world->catalog) > 0;
+        if (chance(world, 60)) { /* midnight is near */
+                int64_t now_ms = world_time(world).now_unix_ms;
+                int64_t midnight_ms = budget_day_starts_unix_ms(budget_day(now_ms) + 1);
+                world->wall_offset_ms += midnight_ms - now_ms - between(world, 1, 200000);
+        }
+}
+
 static void tell_catalog(struct world *world) {
         world->told = world->catalog;
         world->told.providers = world->told_providers;
@@ -139,8 +181,11 @@ static void tell_catalog(struct world *world) {
         }
         for (uint32_t i = 0; i < ENDPOINTS_MAX; i++) {
                 world->told_endpoints[i] = world->endpoints[i];
+                struct price *price = &world->told_endpoints[i].price;
                 if (world->plant == PLANT_NO_LIMITS)
                         world->told_endpoints[i].limits = (struct limits_spec){0};
+                if (world->plant == PLANT_NO_RESERVATION && price->input != PRICE_UNKNOWN)
+                        price->input = price->output = price->image = 0;
         }
 }
 
@@ -272,7 +317,6 @@ void scenario_make(struct world *world) {
         world->wall_offset_ms = INT64_C(1790000000000);
         make_catalog(world);
         make_workspaces(world);
-        tell_catalog(world);
         make_config(world);
         world->costly = chance(world, 15);
         world->honest = world->costly || chance(world, 70);
@@ -286,6 +330,10 @@ void scenario_make(struct world *world) {
                 world->full_from_ns = world->now_ns + between(world, 1, 20000) * NS_PER_MS;
                 world->full_until_ns = world->full_from_ns + between(world, 1, 10000) * NS_PER_MS;
         }
+        if (chance(world, 35))
+                make_budgets(world);
+        world->wall_start_ms = world->wall_offset_ms;
+        tell_catalog(world);
         make_lines(world, 0, (uint32_t)between(world, 30, 200));
 }
 

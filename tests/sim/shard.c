@@ -88,9 +88,21 @@ static struct intent *add_intent(struct world *world, enum intent_kind kind, con
 
 static void open_attempt(struct world *world, const struct command *command) {
         judge_open(world, command);
+        world->slot_days[command->handle.slot] = budget_day(world_time(world).now_unix_ms);
         if (world->slot_attempts[command->handle.slot] > 0)
                 add_intent(world, INTENT_END, command);
         struct intent *intent = add_intent(world, INTENT_OPEN, command);
+        intent->open = (struct begun_row){.key = command->key,
+                                          .attempt = command->attempt,
+                                          .exposure_picousd = command->exposure_picousd};
+        money_describe(world, command, &intent->open);
+        memcpy(intent->open.fingerprint, command->job->fingerprint, sizeof(intent->open.fingerprint));
+}
+
+static void note_attempt(struct world *world, const struct command *command) {
+        if (world->plant == PLANT_NO_NOTE)
+                return;
+        struct intent *intent = add_intent(world, INTENT_NOTE, command);
         intent->open = (struct begun_row){.key = command->key,
                                           .attempt = command->attempt,
                                           .exposure_picousd = command->exposure_picousd};
@@ -113,6 +125,9 @@ static void carry_out(struct world *world, const struct command *command) {
                 return;
         case COMMAND_END:
                 add_intent(world, INTENT_END, command);
+                return;
+        case COMMAND_NOTE:
+                note_attempt(world, command);
                 return;
         case COMMAND_SETTLE:
                 add_intent(world, INTENT_SETTLE, command);
@@ -143,6 +158,7 @@ static void turn(struct world *world) {
         gather_lines(world);
         take_step(world);
         disk_submit(world);
+        money_check(world);
         if (world->held != world->disk.full) {
                 world->held = world->disk.full;
                 engine_hold(world->engine, world->held);
@@ -246,6 +262,7 @@ static void begin_life(struct world *world) {
         if (world->now_ns >= world->faults_end_ns)
                 world->crash_at = 0;
         world->engine = engine_new(&world->told, &world->config, world_time(world));
+        money_load(world);
 }
 
 /* The process ends: by a crash, or in good order, which leaves the last mark. */
@@ -255,6 +272,8 @@ static void end_life(struct world *world, enum end end) {
                 disk_crash(world);
                 provider_crash(world);
         }
+        if (end == END_DONE)
+                money_check_end(world);
         for (uint32_t i = 0; end != END_DONE && i < world->facts_count; i++)
                 world->facts[i].crashes_since++;
         engine_each_job(world->engine, free_job, NULL);
@@ -299,6 +318,7 @@ bool world_run(uint64_t seed, enum plant plant, struct world *out_world) {
                 return false;
         }
         scenario_make(world);
+        money_init(world);
         run_file(world);
         if (!broken(world) && chance(world, 30)) {
                 scenario_next_file(world);

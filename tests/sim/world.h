@@ -9,6 +9,7 @@
  *   disk.c      output lines, journal of attempts, settled rows, and the committer's steps
  *   provider.c  calls and what comes of them
  *   shard.c     the turn: gather, step, carry out, as loop/shard.c does; recovery as cli/run_files.c does
+ *   money.c     budgets: what is durable of them, and what providers really billed
  *   judge.c     the promises
  */
 #include "broker/base/bytes.h"
@@ -22,7 +23,6 @@ enum {
         LINES_MAX = 400,
         KEYS_MAX = 4 * LINES_MAX,
         PROVIDERS_MAX = 3,
-        WORKSPACES_MAX = 3,
         ENDPOINTS_MAX = 8,
         JOBS_MAX = 256,
         CALLS_MAX = 20000,
@@ -32,6 +32,9 @@ enum {
         LATE_MAX = 64,
         CRASHES_MAX = 8,
         LINES_A_TURN = 8,
+        WORKSPACES_MAX = 3,
+        SUBJECTS_MAX = WORKSPACES_MAX + PROVIDERS_MAX,
+        DAYS_MAX = 1200,
 };
 #define NO_KEY         UINT32_MAX
 #define CLOCK_SLACK_MS INT64_C(300) /* wall clocks that move by less are not noticed */
@@ -55,6 +58,10 @@ enum plant {
         PLANT_BLIND_ADOPTION, /* a line of a job that was never called is adopted without its fingerprint */
         PLANT_NO_WORKSPACE_LIMITS, /* the engine is not told of the limits of workspaces */
         PLANT_ONE_WORKSPACE,       /* every job falls under the first one */
+        PLANT_NO_RESERVATION,      /* budgets learn of a cost when it is there, not before */
+        PLANT_FORGETS_SPEND,       /* recovery begins with nothing spent */
+        PLANT_FORGETS_HOLDS,       /* recovery drops what attempts of unknown outcome have reserved */
+        PLANT_NO_NOTE, /* attempts that failed keep their hold in the journal, though it is counted */
         PLANTS_COUNT,
 };
 
@@ -80,8 +87,11 @@ struct attempt {
                 uint8_t fingerprint[32];
                 uint32_t attempt;
                 int64_t exposure_picousd;
+                struct command_hold hold;
+                uint32_t subjects[2]; /* of the hold; UINT32_MAX: none */
         } row;
         bool durable, live;
+        bool counted; /* the hold is in the spend rows */
 };
 
 struct output_line {
@@ -91,7 +101,7 @@ struct output_line {
         uint8_t fingerprint[32];
 };
 
-enum intent_kind { INTENT_OPEN, INTENT_END, INTENT_SETTLE };
+enum intent_kind { INTENT_OPEN, INTENT_END, INTENT_NOTE, INTENT_SETTLE };
 
 struct intent {
         enum intent_kind kind;
@@ -100,13 +110,22 @@ struct intent {
         const struct outcome *outcome;
         struct key128 key;
         struct begun_row open;
-        uint32_t attempt; /* index + 1; END, SETTLE: which one; OPEN: once staged */
+        uint32_t attempt; /* index + 1; END, NOTE, SETTLE: which one; OPEN: once staged */
+        uint32_t made;    /* index + 1; NOTE: once staged */
+        uint32_t noted;   /* index + 1; an attempt that was noted and ends with this, once staged */
 };
 
 enum commit_step { COMMIT_IDLE, COMMIT_APPEND, COMMIT_SYNC, COMMIT_WRITE, COMMIT_TELL };
 
+/* What the subjects of the catalog have spent. */
+struct spends {
+        struct budget_spend rows[SUBJECTS_MAX];
+        bool changed[SUBJECTS_MAX];
+};
+
 struct disk {
         /* durable */
+        struct spends spends;
         struct buffer text;
         struct output_line *lines;
         uint32_t lines_count, lines_synced, lines_recorded;
@@ -114,6 +133,8 @@ struct disk {
         uint32_t attempts_count;
         uint32_t mark, mark_lines; /* index of the first line of the input that is not settled */
         /* of the process */
+        struct spends spends_pending, spends_working;
+        uint32_t noted[JOBS_MAX]; /* by slot: index of the attempt + 1 */
         struct intent *pending, *working;
         uint32_t pending_count, working_count;
         bool mark_pending, mark_working;
@@ -133,6 +154,7 @@ struct call {
         struct answer answer;
         bool open, executed, counts;
         int64_t cost_picousd, tokens;
+        int64_t day; /* in which it was opened */
 };
 
 struct world {
@@ -145,6 +167,10 @@ struct world {
         struct workspace workspaces[WORKSPACES_MAX], told_workspaces[WORKSPACES_MAX];
         char names[PROVIDERS_MAX + ENDPOINTS_MAX][32];
         struct catalog catalog, told;
+        bool budgets;  /* there are some */
+        bool releases; /* what is at risk may be forgotten */
+        int64_t first_day, billed[SUBJECTS_MAX][DAYS_MAX];
+        int64_t slot_days[JOBS_MAX];
         bool costly; /* what goes wrong is mostly billed, and many jobs have a ceiling */
         bool honest; /* providers report what they used; estimates are never too low */
         int faults_percent, crashes_left;
@@ -156,7 +182,7 @@ struct world {
         uint32_t lines_count, read, file;
         bool line_settled[LINES_MAX];
 
-        int64_t now_ns, wall_offset_ms, jump_ns;
+        int64_t now_ns, wall_offset_ms, wall_start_ms, jump_ns; /* start: the offset before any jump */
         struct engine *engine;
         struct job_decoder *decoder;
         struct disk disk;
@@ -234,6 +260,18 @@ void provider_call(struct world *world, const struct command *command);
 void provider_gather(struct world *world);
 int64_t provider_wake_ns(const struct world *world);
 void provider_crash(struct world *world);
+
+/* money.c */
+void money_init(struct world *world);
+void money_load(struct world *world);    /* into a new engine */
+void money_keep(struct world *world);    /* what changed goes with the intents of this turn */
+void money_write(struct world *world);   /* with the rows of a commit */
+void money_recover(struct world *world); /* holds of a dead process become risks */
+void money_adopt(struct world *world, struct attempt *attempt, bool cost_known, int64_t cost_picousd);
+void money_describe(const struct world *world, const struct command *command, struct begun_row *row);
+void money_billed(struct world *world, const struct call *call);
+void money_check(struct world *world); /* after a turn */
+void money_check_end(struct world *world);
 
 /* judge.c */
 __attribute__((format(printf, 2, 3))) void judge_broken(struct world *world, const char *format, ...);

@@ -430,6 +430,9 @@ static void carry_out(struct world *world, struct process *process, const struct
         case COMMAND_END:
                 end_attempt(world, process, command);
                 return;
+        case COMMAND_NOTE:
+                judge_broken(world, "an attempt is noted though nothing is counted");
+                return;
         case COMMAND_SETTLE:
                 settle(world, process, command);
                 return;

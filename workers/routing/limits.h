@@ -57,6 +57,11 @@
 #define USUAL_NS      (300 * NS_PER_S)
 #define USUAL_SLOW_NS (3600 * NS_PER_S)
 
+/*
+ * While calls under way hold what is left of a budget: looked at again after so long, sooner when one ends.
+ */
+#define BUDGET_LOOK_NS NS_PER_S
+
 /* Audio whose length is not known yet is compared as if it were this long. */
 #define AUDIO_GUESS_MS INT64_C(60000)
 

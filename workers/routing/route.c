@@ -229,6 +229,45 @@ static bool exceeds_max_cost(const struct ranking *ranking, const struct candida
                money_add(candidate->cost_ceiling_picousd, ranking->moment->spent_picousd) > max_picousd;
 }
 
+/*
+ * What may be spent is held against the most that the call may cost; a period that ends is waited for. What
+ * has no bound cannot be reserved.
+ */
+static void check_budgets(const struct ranking *ranking, const struct route_state *state,
+                          struct candidate *candidate) {
+        const struct route_moment *moment = ranking->moment;
+        int64_t ceiling = candidate->cost_ceiling_picousd, expected = candidate->cost_expected_picousd;
+        for (int i = 0; i < 2; i++) {
+                int64_t when_unix_ms, ready_ns = INT64_MAX;
+                const struct ledger *ledger = state->budgets[i];
+                if (!ledger || !ledger_bounded(ledger))
+                        continue;
+                if (!candidate->ceiling_known) {
+                        candidate->excluded_by = EXCLUSION_BUDGET_PRICE_UNKNOWN;
+                        return;
+                }
+                switch (ledger_when(ledger, ceiling > expected ? ceiling : expected, &when_unix_ms)) {
+                case BUDGET_NOW:
+                        continue;
+                case BUDGET_SOON:
+                        ready_ns = moment->now_ns + BUDGET_LOOK_NS; /* sooner when a call ends */
+                        break;
+                case BUDGET_LATER:
+                        if (__builtin_mul_overflow(when_unix_ms - moment->now_unix_ms, INT64_C(1000000),
+                                                   &ready_ns) ||
+                            __builtin_add_overflow(ready_ns, moment->now_ns, &ready_ns))
+                                ready_ns = INT64_MAX - 1;
+                        break;
+                case BUDGET_NEVER:
+                        break;
+                }
+                if (ready_ns <= candidate->ready_ns)
+                        continue;
+                candidate->ready_ns = ready_ns;
+                candidate->excluded_by = EXCLUSION_BUDGET_EXCEEDED;
+        }
+}
+
 static enum exclusion exclusion_of(const struct ranking *ranking, const struct candidate *candidate,
                                    const struct route_state *state, int64_t input_tokens) {
         const struct demand *demand = ranking->demand;
@@ -259,6 +298,8 @@ static void candidate_init(const struct ranking *ranking, uint32_t place, struct
         candidate_cost(ranking, &ranking->catalog->endpoints[candidate->endpoint], state, input_tokens,
                        candidate);
         candidate->excluded_by = exclusion_of(ranking, candidate, state, input_tokens);
+        if (!exclusion_is_hard(candidate->excluded_by) && (state->budgets[0] || state->budgets[1]))
+                check_budgets(ranking, state, candidate);
 }
 
 static bool is_usable(const struct candidate *candidate) {

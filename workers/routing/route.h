@@ -25,6 +25,7 @@
  * serves every model ("*") has a place for each of the demand's models, so that a fallback model works
  * there too; any other endpoint has one place.
  */
+#include "workers/routing/budget.h"
 #include "workers/routing/catalog.h"
 #include "workers/routing/cost.h"
 #include "workers/routing/demand.h"
@@ -42,6 +43,7 @@ struct route_state {
         int32_t input_permille, cached_permille;
         double latency_ns, output_tokens_per_s; /* 0: not known */
         int64_t in_flight;
+        const struct ledger *budgets[2]; /* of the workspace, of the provider, rolled to this moment; NULL */
         /*
          * p50, p75, p90, p99 of the last five minutes; 0: not known. What so many percent of the calls stay
          * below, resp. reach in thousandths of a token per second.
@@ -53,7 +55,8 @@ struct route_state {
 
 /* What a decision stands on besides catalog, job and endpoints. */
 struct route_moment {
-        int64_t now_unix_ms;   /* prices may go by the time */
+        int64_t now_unix_ms;   /* prices may go by the time, and budgets do */
+        int64_t now_ns;        /* the same moment, for ready_ns */
         int64_t spent_picousd; /* what earlier attempts of the job may have cost, taken off its ceiling */
         uint64_t seed;
         uint32_t refused; /* bit per place: endpoints that refused this very job */

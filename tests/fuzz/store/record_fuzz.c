@@ -100,6 +100,27 @@ static void try_source(struct bytes row) {
         CHECK(size == row.size && memcmp(row.data, again, size) == 0);
 }
 
+static void try_spend(struct bytes row) {
+        struct budget_spend spend;
+        uint8_t again[SPEND_BYTES_MAX];
+        uint64_t block;
+        if (spend_decode(row, &spend) == RECORD_OK)
+                CHECK(spend_encode(&spend, again) == row.size && memcmp(row.data, again, row.size) == 0);
+        if (counted_decode(row, &block) == RECORD_OK) {
+                counted_encode(block, again);
+                CHECK(memcmp(row.data, again, COUNTED_BYTES) == 0);
+        }
+}
+
+static void try_spend_key(struct bytes row) {
+        char again[SPEND_KEY_MAX];
+        enum spend_kind kind;
+        struct bytes name;
+        if (spend_key_decode(row, &kind, &name))
+                CHECK(spend_key_encode(kind, name, again) == row.size &&
+                      memcmp(row.data, again, row.size) == 0);
+}
+
 static void try_keys(struct bytes row) {
         struct begun_id id;
         struct key128 key;
@@ -121,11 +142,11 @@ static void try_keys(struct bytes row) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-        static void (*const tries[])(struct bytes) = {try_settled,   try_begun,         try_source,
-                                                      try_keys,      try_job_row,       try_answer,
-                                                      try_partition, try_partition_keys};
+        static void (*const tries[])(struct bytes) = {
+                try_settled, try_begun,     try_source,         try_keys,  try_job_row,
+                try_answer,  try_partition, try_partition_keys, try_spend, try_spend_key};
         if (size == 0)
                 return 0;
-        tries[data[0] % 8]((struct bytes){(const char *)data + 1, size - 1});
+        tries[data[0] % 10]((struct bytes){(const char *)data + 1, size - 1});
         return 0;
 }

@@ -151,15 +151,33 @@ static const struct {
          "    base_url: http://h/v1\n"
          "    models: [{model: m}]\n",
          "f:1:26: routing.order[1]: there is no provider \"alpah\"; did you mean \"alpha\"?"},
-        {"workspaces: [{name: r, budget: {daily: 50}}]\n",
-         "f:1:24: workspaces[0].budget: workspaces are not enforced by this version yet: "
-         "remove \"budget\""},
-        {"workspaces: [{name: r, routing: {zdr: true}}]\n",
-         "f:1:24: workspaces[0].routing: workspaces are not enforced by this version yet: "
-         "remove \"routing\""},
+        {"workspaces: [{name: r, budget: {daly: 50}}]\n",
+         "f:1:33: workspaces[0].budget.daly: unknown setting; did you mean \"daily\"?"},
+        {"workspaces: [{name: r, budget: {daily: 0}}]\n",
+         "f:1:40: workspaces[0].budget.daily: must be between 0.000001 and 9000000, is 0"},
+        {"workspaces: [{name: r, budget: {daily: 5 USD}}]\n",
+         "f:1:40: workspaces[0].budget.daily: must be an amount of USD like 0.15, below 9 million, with at "
+         "most "
+         "12 decimal places, is \"5 USD\""},
+        {"workspaces: [{name: r, budget: {daily: 50, monthly: 40}}]\n",
+         "f:1:40: workspaces[0].budget.daily: must not be above budget.monthly"},
+        {"workspaces: [{name: r, budget: {monthly: 50, lifetime: 40}}]\n",
+         "f:1:42: workspaces[0].budget.monthly: must not be above budget.lifetime"},
+        {"workspaces: [{name: r}, {name: r}]\n",
+         "f:1:32: workspaces[1].name: there is a workspace of this name already"},
+        {"workspaces: [{name: default}, {name: default}]\n",
+         "f:1:38: workspaces[1].name: there is a workspace of this name already"},
+        {"workspaces: [{name: r, over_budget: wiat}]\n",
+         "f:1:37: workspaces[0].over_budget: must be \"wait\" or \"fail\", is \"wiat\""},
+        {"workspaces: [{name: r, release_unknown: soon}]\n",
+         "f:1:41: workspaces[0].release_unknown: must be a duration like 30s or 1m30s, is \"soon\""},
+        {"workspaces: 7\n", "f:1:13: workspaces: must be a list, of which each item is a group of names, "
+                            "such as {name: research}"},
+        {"workspaces: [7]\n", "f:1:14: workspaces[0]: must be a group of names, such as {name: research}"},
         {"workspaces: [{name: r, wieght: 1}]\n",
          "f:1:24: workspaces[0].wieght: unknown setting; did you mean \"weight\"?"},
-        {"workspaces: [{weight: 2}]\n", "f:1:14: workspaces[0]: name is missing"},
+        {"workspaces: [{weight: 2}]\n",
+         "f:1:14: workspaces[0]: name is missing: the one that jobs give as workspace"},
         {"providers: {a: b}\n",
          "f:1:12: providers: must be a list, of which each item is a group of names: name, "
          "kind, base_url, models, ..."},

@@ -126,6 +126,116 @@ static void begun_entries_go_round_and_are_checked(void **state) {
         }
 }
 
+static void holds_go_round_and_are_checked(void **state) {
+        (void)state;
+        struct begun begun = {.key = {1, 2},
+                              .partition = STORE_NO_PARTITION,
+                              .attempt = 3,
+                              .exposure_picousd = 9,
+                              .endpoint = "p/m",
+                              .holds = true,
+                              .hold_picousd = 7,
+                              .hold_day = 20000,
+                              .workspace = BYTES("w"),
+                              .provider = BYTES("pp")},
+                     back;
+        uint8_t row[BEGUN_BYTES_MAX];
+        size_t size = begun_encode(&begun, row);
+        assert_int_equal(block_version(&begun), 3);
+        assert_int_equal(size, 65 + 3 + 16 + 2 + 3);
+        struct bytes rest = {(char *)row, size};
+        assert_int_equal(begun_decode(3, &rest, &back), RECORD_OK);
+        assert_int_equal(rest.size, 0);
+        assert_true(back.holds && back.hold_picousd == 7 && back.hold_day == 20000);
+        assert_true(bytes_equal_string(back.workspace, "w") && bytes_equal_string(back.provider, "pp"));
+        assert_int_equal(back.partition, STORE_NO_PARTITION);
+        for (size_t cut = 0; cut < size; cut++) {
+                rest = (struct bytes){(char *)row, cut};
+                assert_int_equal(begun_decode(3, &rest, &back), RECORD_DAMAGED);
+        }
+        row[68 + 7] = 0x80; /* less than nothing */
+        rest = (struct bytes){(char *)row, size};
+        assert_int_equal(begun_decode(3, &rest, &back), RECORD_DAMAGED);
+        begun.partition = 5;
+        char name[SPEND_NAME_MAX + 9];
+        memset(name, 'n', sizeof(name));
+        begun.workspace = begun.provider = (struct bytes){name, sizeof(name)}; /* cut */
+        size = begun_encode(&begun, row);
+        rest = (struct bytes){(char *)row, size};
+        assert_int_equal(begun_decode(3, &rest, &back), RECORD_OK);
+        assert_int_equal(back.workspace.size, SPEND_NAME_MAX);
+        assert_int_equal(back.partition, 5);
+}
+
+/* A row of version 1, with one risk. It must be read for ever. */
+static const uint8_t spend_v1[74 + 24] = {
+        1,    0x20, 0x4e, 0,    0,    0,    0,    0,    0,
+        7,    0,    0,    0,    0,    0,    0,    0, /* day 20000: 7 */
+        0x1f, 0x4e, 0,    0,    0,    0,    0,    0,    6,
+        0,    0,    0,    0,    0,    0,    0, /* the one before: 6 */
+        0x91, 2,    0,    0,    0,    0,    0,    0,    13,
+        0,    0,    0,    0,    0,    0,    0, /* month 657: 13 */
+        0,    0,    0,    0,    0,    0,    0,    0x80, 0,
+        0,    0,    0,    0,    0,    0,    0,             /* none */
+        14,   0,    0,    0,    0,    0,    0,    0,    1, /* in all; one risk */
+        0x20, 0x4e, 0,    0,    0,    0,    0,    0,    0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, /* for ever */
+        5,    0,    0,    0,    0,    0,    0,    0,
+};
+
+static void spend_of_version_1_is_read(void **state) {
+        struct budget_spend spend = {.lifetime_picousd = 77};
+        uint8_t again[SPEND_BYTES_MAX], bad[sizeof(spend_v1)];
+        (void)state;
+        assert_int_equal(spend_decode(ROW(spend_v1), &spend), RECORD_OK);
+        assert_true(spend.days[0].number == 20000 && spend.days[0].settled_picousd == 7);
+        assert_true(spend.days[1].number == 19999 && spend.months[0].number == 657);
+        assert_true(spend.months[1].number == BUDGET_NO_PERIOD && spend.lifetime_picousd == 14);
+        assert_true(spend.risks_count == 1 && spend.risks[0].day == 20000 && spend.risks[0].picousd == 5 &&
+                    spend.risks[0].release_unix_ms == BUDGET_KEPT);
+        assert_int_equal(spend_encode(&spend, again), sizeof(spend_v1));
+        assert_memory_equal(again, spend_v1, sizeof(spend_v1));
+        static const struct {
+                size_t at;
+                uint8_t value;
+                enum record_outcome outcome;
+        } damages[] = {{0, 0, RECORD_DAMAGED},     {0, 2, RECORD_NEWER},      {16, 0x80, RECORD_DAMAGED},
+                       {72, 0x80, RECORD_DAMAGED}, {73, 2, RECORD_DAMAGED},   {73, 17, RECORD_DAMAGED},
+                       {8, 0x40, RECORD_DAMAGED},  {97, 0x80, RECORD_DAMAGED}};
+        for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+                memcpy(bad, spend_v1, sizeof(bad));
+                bad[damages[i].at] = damages[i].value;
+                spend.lifetime_picousd = 77;
+                assert_int_equal(spend_decode(ROW(bad), &spend), damages[i].outcome);
+                assert_int_equal(spend.lifetime_picousd, 77);
+        }
+        for (size_t cut = 0; cut < sizeof(spend_v1); cut++)
+                assert_int_equal(spend_decode((struct bytes){(const char *)spend_v1, cut}, &spend),
+                                 RECORD_DAMAGED);
+}
+
+static void keys_of_spend(void **state) {
+        char key[SPEND_KEY_MAX];
+        enum spend_kind kind;
+        struct bytes name;
+        uint64_t block;
+        uint8_t row[COUNTED_BYTES];
+        (void)state;
+        struct bytes whole = {key, spend_key_encode(SPEND_PROVIDER, BYTES("a/b"), key)};
+        assert_true(bytes_equal_string(whole, "spend/p/a/b"));
+        assert_true(spend_key_decode(whole, &kind, &name));
+        assert_true(kind == SPEND_PROVIDER && bytes_equal_string(name, "a/b"));
+        assert_true(spend_key_decode(BYTES("spend/w/x"), &kind, &name) && kind == SPEND_WORKSPACE);
+        assert_false(spend_key_decode(BYTES("spend/w/"), &kind, &name));
+        assert_false(spend_key_decode(BYTES("spend/x/y"), &kind, &name));
+        assert_false(spend_key_decode(BYTES("spent/w/y"), &kind, &name));
+        assert_false(spend_key_decode(BYTES("spend/wxy"), &kind, &name));
+        counted_encode(UINT64_C(1) << 40, row);
+        assert_int_equal(counted_decode(ROW(row), &block), RECORD_OK);
+        assert_int_equal(block, UINT64_C(1) << 40);
+        assert_int_equal(counted_decode((struct bytes){(char *)row, 8}, &block), RECORD_DAMAGED);
+}
+
 static void sources_go_round_and_are_checked(void **state) {
         (void)state;
         struct source_state source = {.offset = 1,
@@ -181,7 +291,7 @@ static void attempts_of_partitions_go_round_and_are_checked(void **state) {
         memset(begun.endpoint, 'e', sizeof(begun.endpoint) - 1);
         assert_int_equal(block_version(&begun), 2);
         size_t size = begun_encode(&begun, row);
-        assert_int_equal(size, BEGUN_BYTES_MAX);
+        assert_int_equal(size, 65 + 63);
         assert_int_equal(row[60], 3);
         assert_int_equal(row[61], 2);
         for (size_t cut = 0; cut < size; cut++) {
@@ -197,7 +307,7 @@ static void attempts_of_partitions_go_round_and_are_checked(void **state) {
         assert_int_equal(begun_decode(2, &rest, &back), RECORD_DAMAGED);
         assert_int_equal(block_decode(BYTES("\2x"), &version, &rest), RECORD_OK);
         assert_true(version == 2 && rest.size == 1);
-        assert_int_equal(block_decode(BYTES("\3x"), &version, &rest), RECORD_NEWER);
+        assert_int_equal(block_decode(BYTES("\4x"), &version, &rest), RECORD_NEWER);
         assert_int_equal(block_decode(BYTES(""), &version, &rest), RECORD_DAMAGED);
 }
 
@@ -296,6 +406,9 @@ int main(void) {
                 cmocka_unit_test(positions_of_failures_stay),
                 cmocka_unit_test(damaged_settled_rows_are_refused),
                 cmocka_unit_test(begun_entries_go_round_and_are_checked),
+                cmocka_unit_test(holds_go_round_and_are_checked),
+                cmocka_unit_test(spend_of_version_1_is_read),
+                cmocka_unit_test(keys_of_spend),
                 cmocka_unit_test(sources_go_round_and_are_checked),
                 cmocka_unit_test(keys_sort_and_go_round),
                 cmocka_unit_test(attempts_of_partitions_go_round_and_are_checked),

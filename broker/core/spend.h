@@ -1,0 +1,24 @@
+#pragma once
+/*
+ * Budgets inside the engine: an attempt reserves its ceiling when it is opened, with the job's workspace and
+ * with the provider of its endpoint, and what comes of it ends the reservation. All of these do nothing when
+ * the catalog has neither workspaces nor budgets.
+ */
+#include "broker/core/engine_state.h"
+
+/* false: memory was refused. */
+bool spend_init(struct engine *engine);
+void spend_deinit(struct engine *engine);
+
+/* What routing holds a candidate's ceiling against. */
+void spend_view(struct engine *engine, const struct job *job, uint32_t endpoint, struct route_state *view);
+/* For the call that is being opened; its exposure must be covered. */
+void spend_reserve(struct engine *engine, struct job *job);
+/* The price has not risen above what was reserved. */
+bool spend_covers(const struct engine *engine, const struct job *job);
+/* Ends the job's reservation, if it still has one: at that cost; at nobody knows what; at nothing. */
+void spend_settle(struct engine *engine, struct job *job, int64_t picousd);
+void spend_hold(struct engine *engine, struct job *job);
+void spend_release(struct engine *engine, struct job *job);
+/* Changes when there may be room again in a workspace's budget. */
+uint64_t spend_epoch(const struct engine *engine, uint32_t workspace);
