@@ -183,6 +183,7 @@ static void react(struct day *day, const struct command *command) {
                 add_event(day, EVENT_SETTLED, command->handle);
                 return;
         case COMMAND_END:
+        case COMMAND_NOTE:
         case COMMAND_FORGET:
                 return;
         }

@@ -150,6 +150,7 @@ static void react(struct fixture *fixture, const struct command *command) {
                 fixture->ended = true;
                 return;
         case COMMAND_END:
+        case COMMAND_NOTE:
                 return;
         }
 }
