@@ -196,6 +196,7 @@ static void make_job(struct world *world, uint32_t index, uint32_t workspace, ui
 
 static void make_jobs(struct world *world) {
         uint32_t workspaces = world->catalog.workspaces_count, models = world->catalog.endpoints_count;
+        CHECK(workspaces > 0);
         if (world->form == FORM_APART) { /* model 0 is scarce; the first one has model 1 for itself */
                 world->jobs_count = JOBS_MAX;
                 for (uint32_t i = 0; i < JOBS_MAX; i++)
