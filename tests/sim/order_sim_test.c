@@ -188,6 +188,7 @@ static void make_job(struct world *world, uint32_t index, uint32_t workspace, ui
         spec->demand.output_tokens_max = 50 + 30 * (int64_t)model;
         spec->demand.images = model == 2;
         spec->demand.prefs.allow_fallbacks = true;
+        spec->demand.prefs.sort = SORT_LATENCY; /* not held back by a plan of what is cheapest by when */
         spec->demand.workspace = world->plant == PLANT_ONE_WORKSPACE ? 0 : workspace;
         spec->priority = world->plant == PLANT_ONE_PRIORITY ? 0 : priorities[job->rank];
         spec->deadline_unix_ms = world->plant == PLANT_NO_DEADLINES ? 0 : job->deadline_unix_ms;
@@ -196,6 +197,7 @@ static void make_job(struct world *world, uint32_t index, uint32_t workspace, ui
 
 static void make_jobs(struct world *world) {
         uint32_t workspaces = world->catalog.workspaces_count, models = world->catalog.endpoints_count;
+        CHECK(workspaces > 0);
         if (world->form == FORM_APART) { /* model 0 is scarce; the first one has model 1 for itself */
                 world->jobs_count = JOBS_MAX;
                 for (uint32_t i = 0; i < JOBS_MAX; i++)
@@ -443,6 +445,8 @@ static void react(struct world *world, const struct command *command) {
                 if (command->outcome->failure != FAILURE_NONE && world->plant == PLANT_NONE)
                         broken(world, "a job failed: %s", command->outcome->message);
                 expect(world, EVENT_SETTLED, job);
+                return;
+        case COMMAND_NOTE:
                 return;
         case COMMAND_END: /* its permit has moved away */
                 if (job->state == STATE_OPENED) {
