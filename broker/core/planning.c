@@ -188,10 +188,17 @@ static void make_plan(struct engine *engine, struct plan_pool *pool, const struc
         pool->made_ns = engine->time.now_ns;
 }
 
+/* Nothing to choose from: one place, whose price does not go by the time. */
+static bool has_no_choice(const struct engine *engine, const struct route *route) {
+        return route->usable == 0 ||
+               (route->usable == 1 &&
+                engine->catalog->endpoints[route->candidates[0].endpoint].windows_count == 0);
+}
+
 struct plan_pool *planning_pool(struct engine *engine, const struct job *job, const struct route *route) {
         struct plan_pool *pool = pool_of(engine, job);
         uint32_t slice;
-        if (!pool || job->due_bucket == 0 || job->pinned || route->usable == 0 ||
+        if (!pool || job->due_bucket == 0 || job->pinned || has_no_choice(engine, route) ||
             !plan_due_slice(job->deadline_ns - engine->time.now_ns - PLAN_BUCKET_NS - margin_ns(engine, pool),
                             &slice))
                 return NULL;

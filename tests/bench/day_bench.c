@@ -7,7 +7,8 @@
  * Output, amounts in picodollars:
  *   {"paid": N, "late": N, "failed": N, "calls": N, "success": 0.95,
  *    "places": [{"name": "p/m", "hourly": N}...],
- *    "groups": [{"count": N, "first": hour, "last": hour, "costs": [[a place's cost in each hour, or -1]...]}...]}
+ *    "groups": [{"count": N, "first": hour, "last": hour,
+ *                "costs": [[a place's cost in each hour, or -1]...]}...]}
  */
 #include "broker/base/check.h"
 #include "broker/base/heap.h"

@@ -188,7 +188,6 @@ static void make_job(struct world *world, uint32_t index, uint32_t workspace, ui
         spec->demand.output_tokens_max = 50 + 30 * (int64_t)model;
         spec->demand.images = model == 2;
         spec->demand.prefs.allow_fallbacks = true;
-        spec->demand.prefs.sort = SORT_LATENCY; /* not held back by a plan of what is cheapest by when */
         spec->demand.workspace = world->plant == PLANT_ONE_WORKSPACE ? 0 : workspace;
         spec->priority = world->plant == PLANT_ONE_PRIORITY ? 0 : priorities[job->rank];
         spec->deadline_unix_ms = world->plant == PLANT_NO_DEADLINES ? 0 : job->deadline_unix_ms;

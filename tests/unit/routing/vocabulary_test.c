@@ -35,6 +35,7 @@ struct market {
         struct route_state states[ROUTE_CANDIDATES_MAX];
         struct route_moment moment;
         struct route route;
+        struct ledger ledger;
 };
 
 static struct endpoint endpoint_of(const char *name, uint32_t provider, const char *model, int64_t dollars) {
@@ -193,6 +194,22 @@ static void unknown_price(struct market *market, bool out) {
                 market->endpoints[1].price.output = U;
 }
 
+/* 200 tokens at 1 USD a million are the most that the job can cost. */
+static void budget(struct market *market, bool out) {
+        const struct budget_spec limit = {.lifetime = 200 * (USD / 1000000) - out};
+        ledger_init(&market->ledger, &limit, false);
+        ledger_roll(&market->ledger, 0);
+        market->states[1].budgets[1] = &market->ledger;
+}
+static void unbounded(struct market *market, bool out) {
+        const struct budget_spec limit = {.daily = USD};
+        ledger_init(&market->ledger, &limit, false);
+        ledger_roll(&market->ledger, 0);
+        market->states[1].budgets[0] = &market->ledger;
+        if (out)
+                market->demand.output_tokens_max = -1; /* nor does the endpoint say */
+}
+
 static change *const codes[EXCLUSIONS_COUNT] = {
         [EXCLUSION_WRONG_ENDPOINT] = wrong_endpoint,
         [EXCLUSION_ALLOWED_PROVIDERS] = only,
@@ -212,6 +229,8 @@ static change *const codes[EXCLUSIONS_COUNT] = {
         [EXCLUSION_MODALITY] = modality,
         [EXCLUSION_REQUIRE_PARAMETERS] = parameters,
         [EXCLUSION_UNKNOWN_PRICE] = unknown_price,
+        [EXCLUSION_BUDGET_EXCEEDED] = budget,
+        [EXCLUSION_BUDGET_PRICE_UNKNOWN] = unbounded,
 };
 
 static enum exclusion beta_is(struct market *market) {
@@ -225,7 +244,7 @@ static enum exclusion beta_is(struct market *market) {
 /* What route_rank() alone can say: it depends on the moment. */
 static bool is_of_the_moment(enum exclusion code) {
         return code == EXCLUSION_MAX_COST || code == EXCLUSION_CONTEXT_LENGTH || code == EXCLUSION_REFUSED ||
-               !exclusion_is_hard(code);
+               code == EXCLUSION_BUDGET_PRICE_UNKNOWN || !exclusion_is_hard(code);
 }
 
 static void every_code_excludes_and_includes(void **state) {
