@@ -11,6 +11,10 @@
  * A regular file is synced before the store says that its lines are there; for a pipe the order is the other
  * way round, with the lines kept in the store until they are written (see files/sink.h).
  *
+ * What a job with `zdr` was answered is written to nothing but its output: no body stands in the store, and
+ * no value in its answer's row, only what it cost. For a pipe such lines are written first and settled behind
+ * them; a crash between leaves an attempt of unknown outcome whose cost is known.
+ *
  * A full disk is waited for: the batch is tried again until there is room, or until the patience ends. Any
  * other failure is final. Either way committer_trouble() tells.
  */
@@ -50,6 +54,7 @@ struct intent {
         struct handle handle;
         struct begun_id begun;         /* END, SETTLE: the attempt */
         struct begun open;             /* OPEN */
+        bool drops_answer;             /* OPEN: the row of an answer whose value is not kept goes with it */
         const struct job_spec *job;    /* SETTLE; read until the completion is taken */
         const struct outcome *outcome; /* the same */
         struct key128 key;

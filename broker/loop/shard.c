@@ -30,6 +30,7 @@ enum {
 
 struct slot {
         struct begun_id begun; /* the open attempt, or the one of unknown outcome that the store told of */
+        bool unkept_answer;    /* the store told of an answer whose value it does not hold */
 };
 
 struct look_up {
@@ -235,6 +236,14 @@ static struct known_job known_from(const struct store_record *record, const stru
                 fingerprint = record->begun.fingerprint;
                 break;
         case STORE_ANSWERED:
+                fingerprint = record->settled.fingerprint;
+                if (!record->kept) { /* it was bought, and could not be written down (zdr) */
+                        known.known = KNOWN_UNKNOWN;
+                        known.attempts = record->settled.attempts;
+                        known.exposure_picousd =
+                                record->settled.cost_known ? record->settled.cost_picousd : SPEND_UNKNOWN;
+                        break;
+                }
                 known.known = KNOWN_ANSWERED;
                 known.attempts = record->settled.attempts;
                 known.failure = record->settled.failure;
@@ -242,7 +251,6 @@ static struct known_job known_from(const struct store_record *record, const stru
                 known.cost_known = record->settled.cost_known;
                 known.cost_is_estimate = record->settled.cost_is_estimate;
                 known.cost_picousd = record->settled.cost_picousd;
-                fingerprint = record->settled.fingerprint;
                 break;
         case STORE_PARKED:
                 known.known = KNOWN_PARKED;
@@ -252,6 +260,14 @@ static struct known_job known_from(const struct store_record *record, const stru
         known.same_fingerprint =
                 !fingerprint || memcmp(fingerprint, job->fingerprint, sizeof(job->fingerprint)) == 0;
         return known;
+}
+
+/* What ends with the next attempt. */
+static void remember(struct slot *slot, const struct store_record *record) {
+        slot->begun = (struct begun_id){0};
+        slot->unkept_answer = record->found == STORE_ANSWERED && !record->kept;
+        if (record->found == STORE_UNKNOWN)
+                slot->begun = record->begun_id;
 }
 
 static struct error *gather_look_ups(struct shard *shard) {
@@ -274,9 +290,7 @@ static struct error *gather_look_ups(struct shard *shard) {
                                                              !key128_equal(look_up->key, look_up->job->key),
                                                              &shard->look_up_records[i]);
                 event->known = known_from(&shard->look_up_records[i], look_up->job);
-                shard->slots[look_up->handle.slot].begun = (struct begun_id){0};
-                if (event->known.known == KNOWN_UNKNOWN)
-                        shard->slots[look_up->handle.slot].begun = shard->look_up_records[i].begun_id;
+                remember(&shard->slots[look_up->handle.slot], &shard->look_up_records[i]);
         }
         shard->look_ups_count -= count;
         memmove(shard->look_ups, shard->look_ups + count, shard->look_ups_count * sizeof(*shard->look_ups));
@@ -336,6 +350,8 @@ static void open_attempt(struct shard *shard, const struct command *command) {
                                       .partition = partition_of(command->job),
                                       .attempt = command->attempt,
                                       .exposure_picousd = command->exposure_picousd};
+        intent->drops_answer = shard->slots[command->handle.slot].unkept_answer;
+        shard->slots[command->handle.slot].unkept_answer = false;
         memcpy(intent->open.fingerprint, command->job->fingerprint, sizeof(intent->open.fingerprint));
         snprintf(intent->open.endpoint, sizeof(intent->open.endpoint), "%s",
                  shard->options.catalog->endpoints[command->endpoint].name);

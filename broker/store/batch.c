@@ -240,6 +240,7 @@ void store_batch_answer(struct store_batch *batch, const struct answer_row *answ
                                                                      .key = answer->key,
                                                                      .settled = answer->settled,
                                                                      .dead_letter = answer->dead_letter,
+                                                                     .kept = answer->value.size > 0,
                                                                      .begun = id.block ? id : unknown};
         add_change(batch, &(struct change){CHANGE_ANSWER, partition, answer->key, 0, batch->answers_count++});
 }

@@ -36,7 +36,7 @@
  * bodies, key: the job's key; value: u8 version, then the body.
  *
  * answers, key: partition u32, the job's key; value: u8 version, u8 flags (1 dead letter), 72 bytes like a
- * settled row, then the value.
+ * settled row, then the value; nothing when it may not be written down.
  *
  * parked, key: "d", partition u32, due u64 in milliseconds since 1970, the job's key; value: u8 version.
  * And key: "b", partition u32, the job's key; value: u8 version, then what the caller gave.

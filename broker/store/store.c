@@ -150,6 +150,7 @@ static void look_up_memory(struct store *store, const struct key128 *keys, const
                         record->answered = true;
                         record->settled = answer->settled;
                         record->dead_letter = answer->dead_letter;
+                        record->kept = answer->kept;
                 }
                 if (atomic_load(&store->journal.unknown_live) > 0)
                         record->attempted = journal_find_unknown(&store->journal, partition, keys[i],

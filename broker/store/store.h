@@ -12,7 +12,8 @@
  *             live from store_batch_begin() until it is settled, answered or ended. A block's row goes when
  *             its last attempt is no longer live. What is live when the store is opened is of unknown
  *             outcome: the process died with the call under way.
- *   answers   results of jobs of partitions that are durable and not yet published
+ *   answers   results of jobs of partitions that are durable and not yet published; of jobs whose answers may
+ *             not be written down (zdr) only what they cost
  *   parked    jobs of partitions that wait for a time, in order of it; a mark among the settled rows says so
  *   bodies    answers of files that are durable but not yet published (only for sinks that cannot be read
  *             back)
@@ -83,6 +84,7 @@ struct store_record {
         /* A parked job may have an answer that is not yet published, or an attempt of unknown outcome. */
         bool answered;      /* ANSWERED, perhaps PARKED: `settled` is what it will be settled with */
         bool dead_letter;   /* the answer */
+        bool kept;          /* its value is there: else all that is known of it is `settled` */
         bool attempted;     /* UNKNOWN, perhaps PARKED: `begun` and `begun_id` */
         struct begun begun; /* the attempt that was under way */
         struct begun_id begun_id;
@@ -112,7 +114,7 @@ struct answer_row {
         struct key128 key;
         struct settled settled; /* what the job will be settled with; its partition must be one */
         bool dead_letter;
-        struct bytes value; /* the caller's */
+        struct bytes value; /* the caller's; empty: not kept */
 };
 
 struct store_options {
