@@ -1,4 +1,5 @@
 /* The command line: picks the command; each has a file of its own. */
+#include "broker/cli/cmd_audit.h"
 #include "broker/cli/cmd_collect.h"
 #include "broker/cli/cmd_config.h"
 #include "broker/cli/cmd_dead_letters.h"
@@ -26,6 +27,8 @@ static const struct command {
         {"worker", "take jobs from Kafka and publish results, exactly once; any number share the work",
          cmd_worker},
         {"state", "look at the durable state: show, stats, verify", cmd_state},
+        {"audit", "verify the records of calls and refusals: none changed, removed, put in or moved",
+         cmd_audit},
         {"config", "check or print the configuration", cmd_config},
         {"sim", "a provider simulator: OpenAI-compatible, with chosen latency, limits, prices and faults",
          cmd_sim},

@@ -2,6 +2,7 @@
 
 #include "broker/base/check.h"
 #include "broker/base/time.h"
+#include "broker/loop/audit_log.h"
 #include "broker/loop/dead_letter.h"
 #include "broker/loop/publisher.h"
 #include "broker/loop/reply.h"
@@ -275,6 +276,11 @@ static struct error *stage_one(struct committer *committer, struct intent *inten
                         return stage_publication(committer, intent);
                 stage_settle(committer, intent);
                 return NULL;
+        case INTENT_AUDIT:
+                audit_log_add(committer->options.audit, intent->note);
+                free(intent->note);
+                intent->note = NULL;
+                return NULL;
         case INTENT_PUBLISH:
                 return stage_publication(committer, intent);
         }
@@ -371,6 +377,8 @@ static struct error *settle_unkept(struct committer *committer) {
 
 static struct error *commit_once(struct committer *committer) {
         struct error *error = check_lines(committer);
+        if (!error && committer->options.audit)
+                error = audit_log_commit(committer->options.audit);
         if (!error)
                 error = append(committer, true);
         if (!error && store_batch_count(committer->batch) > 0)
@@ -587,6 +595,7 @@ struct committer *committer_free(struct committer *committer) {
                         if (intent->publication)
                                 publication_deinit(intent->publication);
                         free(intent->publication);
+                        free(intent->note);
                 }
                 free(lists[i]->items);
         }

@@ -8,6 +8,8 @@
  * Results for a topic are journaled in the store as answers and handed on to the publisher, in order
  * (publisher.h); their completions come from there.
  *
+ * Audit records are synced before the results that they are about.
+ *
  * A regular file is synced before the store says that its lines are there; for a pipe the order is the other
  * way round, with the lines kept in the store until they are written (see files/sink.h).
  *
@@ -27,6 +29,8 @@
 
 enum { SINK_RESULTS, SINK_ERRORS, SINKS_COUNT };
 
+struct audit_log;
+struct audit_note;
 struct committer;
 struct publication;
 struct publisher;
@@ -34,6 +38,7 @@ struct publisher;
 struct committer_options {
         struct store *store;
         struct sink *sinks[SINKS_COUNT]; /* errors may be NULL: failures go to the results then */
+        struct audit_log *audit;         /* NULL: none; where results go to a topic, so do the records */
         const struct catalog *catalog;
         const char *source_name;
         int64_t spacing_ns;  /* between the starts of two commits: what makes batches */
@@ -46,6 +51,7 @@ enum intent_kind {
         INTENT_OPEN,
         INTENT_END,
         INTENT_SETTLE,
+        INTENT_AUDIT,   /* a note for the audit; no completion */
         INTENT_PUBLISH, /* `publication` goes on behind what came before it; no completion */
 };
 
@@ -60,6 +66,7 @@ struct intent {
         struct key128 key;
         struct reply reply;
         struct publication *publication; /* PUBLISH: malloc'ed, the committer's */
+        struct audit_note *note;         /* AUDIT: the same */
 };
 
 struct completion {

@@ -197,6 +197,15 @@ static bool read_before(yyjson_val *root, struct audit_head *head) {
                read_number(yyjson_obj_get(root, "after_seq"), INT64_MAX, &head->after_seq);
 }
 
+/* Their attempt's number comes again. */
+static bool is_counted(struct bytes outcome) {
+        static const char *const uncounted[] = {"throttled", "overloaded", "pause", "auth"};
+        for (size_t i = 0; i < sizeof uncounted / sizeof *uncounted; i++)
+                if (bytes_equal_string(outcome, uncounted[i]))
+                        return false;
+        return true;
+}
+
 static bool read_job(yyjson_val *root, struct audit_head *head) {
         uint8_t key[16];
         uint64_t attempt;
@@ -206,6 +215,7 @@ static bool read_job(yyjson_val *root, struct audit_head *head) {
                 return false;
         head->job = key128_from_hash(key);
         head->attempt = (uint32_t)attempt;
+        head->counted = is_counted(json_text(yyjson_obj_get(root, "outcome")));
         return true;
 }
 

@@ -58,6 +58,7 @@ struct audit_head {
         uint64_t seq, after_seq;
         struct key128 job; /* all but BEGIN */
         uint32_t attempt;
+        bool counted; /* a CALL that was an attempt at the job: it was not turned away at the door */
         uint8_t prev[DIGEST_BYTES], hash[DIGEST_BYTES];
 };
 

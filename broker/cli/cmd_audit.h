@@ -1,0 +1,3 @@
+#pragma once
+/* batchferry audit verify */
+int cmd_audit(int argc, char **argv);
