@@ -250,6 +250,11 @@ static struct error *stage_publication(struct committer *committer, struct inten
                   sizeof(struct publication)))
                 return error_new(ERROR_MEMORY, "no memory for a batch of results");
         struct publication *publication = &committer->outgoing[committer->outgoing_count++];
+        if (intent->kind == INTENT_AUDIT) {
+                *publication = (struct publication){.kind = PUBLICATION_AUDIT, .note = intent->note};
+                intent->note = NULL;
+                return NULL;
+        }
         if (intent->kind == INTENT_PUBLISH) {
                 *publication = *intent->publication;
                 free(intent->publication);
@@ -277,6 +282,8 @@ static struct error *stage_one(struct committer *committer, struct intent *inten
                 stage_settle(committer, intent);
                 return NULL;
         case INTENT_AUDIT:
+                if (committer->publisher)
+                        return stage_publication(committer, intent);
                 audit_log_add(committer->options.audit, intent->note);
                 free(intent->note);
                 intent->note = NULL;

@@ -1,0 +1,103 @@
+#include "broker/loop/audit_topic.h"
+
+#include "broker/base/time.h"
+#include "broker/kafka/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+/* Of a partition of the topic. A chain with nothing in it has not begun. */
+struct part {
+        struct audit_chain before;    /* the chain before, as far as it is known to be there */
+        struct audit_chain committed; /* known to be there */
+        struct audit_chain sent;      /* with what this transaction holds */
+};
+
+struct audit_topic {
+        struct audit_topic_options options;
+        struct digest *digest;
+        struct part *parts;
+        struct buffer record;
+};
+
+struct error *audit_topic_new(const struct audit_topic_options *options, struct audit_topic **out_audit) {
+        struct audit_topic *audit = calloc(1, sizeof(*audit));
+        if (audit) {
+                audit->options = *options;
+                buffer_init(&audit->record, (size_t)2 * AUDIT_LINE_MAX);
+                audit->digest = digest_new();
+                audit->parts = calloc(options->partitions, sizeof(*audit->parts));
+        }
+        if (!audit || !audit->digest || !audit->parts) {
+                audit_topic_free(audit);
+                return error_new(ERROR_MEMORY, "no memory for the audit");
+        }
+        *out_audit = audit;
+        return NULL;
+}
+
+struct audit_topic *audit_topic_free(struct audit_topic *audit) {
+        if (!audit)
+                return NULL;
+        digest_free(audit->digest);
+        buffer_deinit(&audit->record);
+        free(audit->parts);
+        free(audit);
+        return NULL;
+}
+
+static enum producer_sent send(struct audit_topic *audit, struct producer *producer, uint32_t partition,
+                               struct bytes workspace) {
+        struct producer_message message = {.topic = audit->options.topic,
+                                           .partition = (int32_t)partition,
+                                           .has_key = true,
+                                           .has_value = true,
+                                           .key = workspace,
+                                           .value = buffer_view(&audit->record)};
+        if (audit->record.failed || digest_failed(audit->digest))
+                return PRODUCER_TOO_LARGE;
+        enum producer_sent sent = producer_send(producer, &message);
+        buffer_clear(&audit->record);
+        return sent;
+}
+
+static enum producer_sent begin(struct audit_topic *audit, struct producer *producer, uint32_t partition,
+                                struct bytes workspace) {
+        struct part *part = &audit->parts[partition];
+        uint64_t random;
+        if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+                return PRODUCER_TOO_LARGE;
+        audit_append_begin(&audit->record, audit->digest, random, bytes_of(audit->options.writer),
+                           part->before.next > 0 ? &part->before : NULL, clock_now_unix_ms(), &part->sent);
+        return send(audit, producer, partition, workspace);
+}
+
+enum producer_sent audit_topic_send(struct audit_topic *audit, struct producer *producer,
+                                    const struct audit_note *note) {
+        struct bytes workspace = note->event.workspace;
+        uint32_t partition = client_partition_of(workspace, audit->options.partitions);
+        struct part *part = &audit->parts[partition];
+        buffer_clear(&audit->record);
+        enum producer_sent sent =
+                part->sent.next > 0 ? PRODUCER_SENT : begin(audit, producer, partition, workspace);
+        if (sent != PRODUCER_SENT)
+                return sent;
+        audit_append(&audit->record, audit->digest, &part->sent, &note->event);
+        return send(audit, producer, partition, workspace);
+}
+
+void audit_topic_end(struct audit_topic *audit, enum audit_end end) {
+        for (uint32_t i = 0; i < audit->options.partitions; i++) {
+                struct part *part = &audit->parts[i];
+                if (end == AUDIT_COMMITTED) {
+                        part->committed = part->sent;
+                } else if (end == AUDIT_ABORTED || part->sent.next == part->committed.next) {
+                        part->sent = part->committed;
+                } else {
+                        if (part->committed.next > 0)
+                                part->before = part->committed;
+                        part->committed = part->sent = (struct audit_chain){0};
+                }
+        }
+}
