@@ -3,8 +3,11 @@
 #include "broker/base/time.h"
 #include "broker/kafka/client.h"
 
+#include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 /* Of a partition of the topic. A chain with nothing in it has not begun. */
@@ -12,6 +15,7 @@ struct part {
         struct audit_chain before;    /* the chain before, as far as it is known to be there */
         struct audit_chain committed; /* known to be there */
         struct audit_chain sent;      /* with what this transaction holds */
+        uint64_t noted;               /* how far the store knows it */
 };
 
 struct audit_topic {
@@ -20,6 +24,60 @@ struct audit_topic {
         struct part *parts;
         struct buffer record;
 };
+
+/* A note: the chain's id, place of the next record (little-endian), hash of the last one. */
+enum { NOTE_BYTES = AUDIT_ID_HEX + 8 + DIGEST_BYTES, NAME_MAX_BYTES = STORE_NOTE_MAX + 1 };
+
+static void note_name(const struct audit_topic *audit, uint32_t partition, char out_name[NAME_MAX_BYTES]) {
+        snprintf(out_name, NAME_MAX_BYTES, "audit/%.200s/%.249s/%u", audit->options.writer,
+                 audit->options.topic, partition);
+}
+
+static void read_note(struct bytes note, struct audit_chain *out_chain) {
+        uint64_t next;
+        struct audit_chain chain = {.next = 0};
+        if (note.size != NOTE_BYTES)
+                return;
+        memcpy(chain.id, note.data, AUDIT_ID_HEX);
+        memcpy(&next, note.data + AUDIT_ID_HEX, sizeof(next));
+        memcpy(chain.head, note.data + AUDIT_ID_HEX + sizeof(next), sizeof(chain.head));
+        chain.next = le64toh(next);
+        *out_chain = chain;
+}
+
+static struct error *read_notes(struct audit_topic *audit) {
+        struct buffer note;
+        struct error *error = NULL;
+        buffer_init(&note, (size_t)4 * STORE_NOTE_MAX);
+        for (uint32_t i = 0; i < audit->options.partitions && !error; i++) {
+                char name[NAME_MAX_BYTES];
+                bool found;
+                buffer_clear(&note);
+                note_name(audit, i, name);
+                error = store_get_note(audit->options.store, name, &note, &found);
+                if (!error && found)
+                        read_note(buffer_view(&note), &audit->parts[i].before);
+        }
+        buffer_deinit(&note);
+        return error;
+}
+
+void audit_topic_stage(struct audit_topic *audit, struct store_batch *batch) {
+        for (uint32_t i = 0; audit && i < audit->options.partitions; i++) {
+                struct part *part = &audit->parts[i];
+                const struct audit_chain *chain = &part->committed;
+                char name[NAME_MAX_BYTES], note[NOTE_BYTES];
+                uint64_t next = htole64(chain->next);
+                if (chain->next == part->noted || chain->next == 0)
+                        continue;
+                memcpy(note, chain->id, AUDIT_ID_HEX);
+                memcpy(note + AUDIT_ID_HEX, &next, sizeof(next));
+                memcpy(note + AUDIT_ID_HEX + sizeof(next), chain->head, sizeof(chain->head));
+                note_name(audit, i, name);
+                store_batch_note(batch, name, (struct bytes){note, sizeof(note)});
+                part->noted = chain->next;
+        }
+}
 
 struct error *audit_topic_new(const struct audit_topic_options *options, struct audit_topic **out_audit) {
         struct audit_topic *audit = calloc(1, sizeof(*audit));
@@ -33,8 +91,12 @@ struct error *audit_topic_new(const struct audit_topic_options *options, struct 
                 audit_topic_free(audit);
                 return error_new(ERROR_MEMORY, "no memory for the audit");
         }
-        *out_audit = audit;
-        return NULL;
+        struct error *error = read_notes(audit);
+        if (error)
+                audit_topic_free(audit);
+        else
+                *out_audit = audit;
+        return error;
 }
 
 struct audit_topic *audit_topic_free(struct audit_topic *audit) {
@@ -88,7 +150,7 @@ enum producer_sent audit_topic_send(struct audit_topic *audit, struct producer *
 }
 
 void audit_topic_end(struct audit_topic *audit, enum audit_end end) {
-        for (uint32_t i = 0; i < audit->options.partitions; i++) {
+        for (uint32_t i = 0; audit && i < audit->options.partitions; i++) {
                 struct part *part = &audit->parts[i];
                 if (end == AUDIT_COMMITTED) {
                         part->committed = part->sent;
@@ -98,6 +160,7 @@ void audit_topic_end(struct audit_topic *audit, enum audit_end end) {
                         if (part->committed.next > 0)
                                 part->before = part->committed;
                         part->committed = part->sent = (struct audit_chain){0};
+                        part->noted = 0;
                 }
         }
 }

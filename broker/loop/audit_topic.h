@@ -9,6 +9,7 @@
  */
 #include "broker/kafka/producer.h"
 #include "broker/loop/audit_note.h"
+#include "broker/store/store.h"
 
 struct audit_topic;
 
@@ -16,6 +17,7 @@ struct audit_topic_options {
         const char *topic;
         uint32_t partitions;
         const char *writer;
+        struct store *store; /* where the ends of chains are noted, for the next start */
 };
 
 struct error *audit_topic_new(const struct audit_topic_options *options,
@@ -25,6 +27,8 @@ struct audit_topic *audit_topic_free(struct audit_topic *audit); /* NULL gives N
 enum producer_sent audit_topic_send(struct audit_topic *audit, struct producer *producer,
                                     const struct audit_note *note);
 
-/* What became of all that was sent since the last end. */
+/* What became of all that was sent since the last end. NULL: nothing was. */
 enum audit_end { AUDIT_COMMITTED, AUDIT_ABORTED, AUDIT_LOST };
 void audit_topic_end(struct audit_topic *audit, enum audit_end end);
+/* Notes the ends that have moved; the same. */
+void audit_topic_stage(struct audit_topic *audit, struct store_batch *batch);

@@ -417,6 +417,7 @@ static void note_state(struct publisher *publisher, const struct publication *it
 static void stage_rows(struct publisher *publisher) {
         struct store_batch *batch = publisher->batch;
         store_batch_clear(batch);
+        audit_topic_stage(publisher->audit, batch);
         for (size_t i = 0; i < publisher->in_transaction; i++) {
                 struct publication *item = &publisher->working.items[i];
                 note_state(publisher, item);
@@ -484,11 +485,6 @@ static void count_failed(struct publisher *publisher, enum producer_end end) {
         snprintf(stats->message, sizeof(stats->message), "%s", message);
         pthread_mutex_unlock(&publisher->mutex);
         log_write(LOG_LEVEL_WARNING, "a transaction did not commit, its results are sent again: %s", message);
-}
-
-static void end_audit(struct publisher *publisher, enum audit_end end) {
-        if (publisher->audit)
-                audit_topic_end(publisher->audit, end);
 }
 
 /* ---- a producer that is gone ---- */
@@ -576,7 +572,7 @@ static void learn_of_audit(struct publisher *publisher) {
         for (size_t i = 0; i < publisher->in_transaction; i++)
                 if (publisher->working.items[i].kind == PUBLICATION_AUDIT)
                         publisher->working.items[i].there = there;
-        end_audit(publisher, there ? AUDIT_COMMITTED : AUDIT_LOST);
+        audit_topic_end(publisher->audit, there ? AUDIT_COMMITTED : AUDIT_LOST);
 }
 
 static void replace_producer(struct publisher *publisher) {
@@ -626,7 +622,7 @@ static bool publish(struct publisher *publisher) {
                 enum producer_end end = transact(publisher);
                 if (end == PRODUCER_COMMITTED) {
                         count_committed(publisher, clock_now_ns() - started_ns);
-                        end_audit(publisher, AUDIT_COMMITTED);
+                        audit_topic_end(publisher->audit, AUDIT_COMMITTED);
                         if (!write_rows(publisher))
                                 return false;
                         release(publisher, is_committed);
@@ -637,7 +633,7 @@ static bool publish(struct publisher *publisher) {
                 if (end == PRODUCER_GONE)
                         replace_producer(publisher);
                 else
-                        end_audit(publisher, AUDIT_ABORTED);
+                        audit_topic_end(publisher->audit, AUDIT_ABORTED);
                 pause_for(publisher, publisher->again_ns);
                 publisher->again_ns =
                         publisher->again_ns * 2 < AGAIN_MAX_NS ? publisher->again_ns * 2 : AGAIN_MAX_NS;
@@ -689,7 +685,8 @@ static struct error *make(struct publisher *publisher) {
                 return error_new(ERROR_MEMORY, "no memory for the publisher");
         struct audit_topic_options audit = {.topic = publisher->options.topic_audit,
                                             .partitions = publisher->options.audit_partitions,
-                                            .writer = publisher->options.transactional_id};
+                                            .writer = publisher->options.transactional_id,
+                                            .store = publisher->options.store};
         struct error *error = audit.topic ? audit_topic_new(&audit, &publisher->audit) : NULL;
         return error ? error : open_producer(publisher, OPEN_NS);
 }

@@ -47,7 +47,7 @@
  *    9 u64  highest offset of the jobs topic, and one more
  *   17 i64  updated at, milliseconds since 1970
  * Key "loading/" and five digits: u8 version; the partition's rows do not agree until it is loaded again.
- * Key "identity": u8 version, then a text.
+ * Key "identity": u8 version, then a text. Key "note/" and a name: u8 version, then what the caller gave.
  * Key "format": u32 FORMAT_VERSION. Key "source/" and a name:
  *    0 u8   version
  *    1 u8   flags: 1 finished

@@ -40,6 +40,7 @@
 #define STORE_NO_PARTITION    UINT32_MAX /* the jobs of files */
 #define STORE_PARTITIONS_MAX  16384      /* a partition's number is below that */
 #define STORE_VALUE_BYTES_MAX (256u << 20)
+#define STORE_NOTE_MAX        512
 
 struct store;
 struct store_batch;
@@ -205,6 +206,8 @@ void store_batch_partition(struct store_batch *batch, uint32_t partition,
 void store_batch_body(struct store_batch *batch, struct key128 key, struct bytes body);
 void store_batch_body_drop(struct store_batch *batch, struct key128 key);
 void store_batch_source(struct store_batch *batch, const char *name, const struct source_state *state);
+/* A few bytes of the caller's under a name (both up to STORE_NOTE_MAX); the last ones count. */
+void store_batch_note(struct store_batch *batch, const char *name, struct bytes note);
 size_t store_batch_count(const struct store_batch *batch);
 
 /* All or nothing, durable when it returns NULL. Clears the batch then; leaves it for another try when the
@@ -275,6 +278,8 @@ struct store_load *store_load_abort(struct store_load *load); /* takes NULL, ret
 
 struct error *store_get_source(struct store *store, const char *name, bool *out_found,
                                struct source_state *out_state) MUST_USE;
+struct error *store_get_note(struct store *store, const char *name, struct buffer *out_note,
+                             bool *out_found) MUST_USE;
 struct error *store_get_body(struct store *store, struct key128 key, struct buffer *out_body,
                              bool *out_found) MUST_USE;
 /* Calls `each` for the bodies that are not yet published. Stops at the first error. */

@@ -94,6 +94,12 @@ def killed():
         told = {record["job"] for record in records if record["kind"] == "recovered" or (record["kind"] == "call" and record["outcome"] == "ok")}
         missing = [result["id"] for result in results if result["id"][3:] not in told]
         assert not missing, f"{len(missing)} results without a record, such as {missing[:3]}"
+        # Each start goes on from the end of the chain before it, so that none can be taken away whole.
+        begins = [record for record in records if record["kind"] == "begin"]
+        hashes = {record["hash"] for record in records}
+        assert len(begins) == len({record["chain"] for record in records})
+        assert sum("after_chain" not in record for record in begins) == 1, begins
+        assert all(record["prev"] in hashes for record in begins if "after_chain" in record)
 
 
 def check_nowhere(site, *states):
