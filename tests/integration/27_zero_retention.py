@@ -3,6 +3,7 @@
 zdr: nothing that such a job says or is answered is written to the state directory, a log or the audit, however often the program is killed; also not when
 its results go to a pipe. KILL_SEED repeats one.
 """
+import collections
 import fcntl
 import http.server
 import json
@@ -215,6 +216,28 @@ def reader_gone():
     assert len(missing) <= PIPE // FLOOD + 8
 
 
+def rules_hold_on_every_attempt():
+    """Whatever fails where the rules allow it, no repetition goes where they do not; the audit says the same."""
+    rules = [{"zdr": True}, {"data_collection": "deny"}, {"regions": ["eu"]}, {"only": ["closed"]}]
+    faults = ["500:0.1", "503:0.05", "429-seconds:0.1", "reset-after:0.1"]
+    cheap, dear = [{"model": "m", "price": {"input": price, "output": price}} for price in (0.1, 1)]
+    with ferry.Sim() as open_to_all, ferry.Sim(*(word for fault in faults for word in ("--fault", fault)), "--retry-after", "0") as closed:
+        ferry.configure(
+            audit={"file": "audit.jsonl"}, retry={"attempts": 100, "budget": "1000%", "backoff": {"base": "1ms", "cap": "5ms"}},
+            providers=[
+                ferry.provider("open", open_to_all, [cheap], region="us", data_policy={"zdr": False, "training": True}),
+                ferry.provider("closed", closed, [dear], region="eu", data_policy={"zdr": True, "training": False})])
+        ferry.write_jobs("jobs.jsonl", (job(number, routing=rules[number % len(rules)]) for number in range(200)))
+        ferry.run("jobs.jsonl", "results.jsonl", "-c", "batchferry.yaml", code=None)
+        assert open_to_all.stats()["requests"] == 0, "a job went where its rules do not let it go"
+        calls = [record for record in ferry.lines("audit.jsonl") if record["kind"] == "call"]
+        assert len(calls) == closed.stats()["requests"] and {record["provider"] for record in calls} == {"closed"}
+        assert {"retry", "throttled", "unknown"} <= {record["outcome"] for record in calls}, collections.Counter(record["outcome"] for record in calls)
+        ferry.write_jobs("free.jsonl", map(ferry.chat, range(5)))  # without rules they do go there
+        ferry.run("free.jsonl", "free-results.jsonl", "-c", "batchferry.yaml", state="free")
+        assert open_to_all.stats()["requests"] == 5
+
+
 def file():
     """The output is the user's, and the only place; adopted lines come from there."""
     dice, kills = random.Random(SEED), 0
@@ -239,4 +262,4 @@ def file():
 
 
 if __name__ == "__main__":
-    ferry.main([control, pipe, never_twice, reader_gone, file])
+    ferry.main([control, pipe, never_twice, reader_gone, file, rules_hold_on_every_attempt])
