@@ -8,6 +8,7 @@
 #include "broker/cli/run_files.h"
 #include "broker/cli/say.h"
 #include "broker/cli/scan.h"
+#include "broker/loop/audit_log.h"
 #include "broker/loop/line_intake.h"
 
 #include <argp.h>
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 enum { KEY_ERRORS = 512, KEY_IN_FLIGHT, KEY_LIMIT, KEY_DRY_RUN, KEY_STRICT };
@@ -32,6 +34,7 @@ struct run {
         bool dry_run, strict;
         struct config *config;
         struct run_files files;
+        struct audit_log *audit; /* NULL: none is kept */
         struct line_intake intake;
         struct assembly assembly;
         char batch[NAME_MAX + 1];
@@ -173,12 +176,16 @@ static struct shard_options shard_options(struct run *run) {
                 .engine = assemble_engine(&run->assembly, in_flight, 1),
                 .calls = assemble_calls(&run->assembly, in_flight),
                 .committer = {.store = run->files.store,
+                              .audit = run->audit,
                               .source_name = run->files.source_name,
                               .spacing_ns = ASSEMBLE_COMMIT_SPACING_NS,
                               .patience_ns = settings->disk_patience},
                 .intake_ops = &line_intake_ops,
                 .intake = &run->intake,
                 .memory_max = (size_t)settings->memory,
+                .audited = run->audit != NULL,
+                .audit_ended = audit_log_ended,
+                .audit_userdata = run->audit,
         };
         for (int i = 0; i < SINKS_COUNT; i++)
                 options.committer.sinks[i] = run->files.sinks[i];
@@ -260,6 +267,31 @@ static void load_spend(struct run *run) {
                 if (spend && budget_is_counted(catalog, i))
                         shard_spend_load(run->shard, i, spend);
         }
+}
+
+static struct error *open_audit(struct run *run) {
+        struct audit_log_options options = {.path = run->config->settings.audit_file,
+                                            .store = run->files.store};
+        if (!options.path[0])
+                return NULL;
+        if (getrandom(&options.random, sizeof(options.random), 0) != (ssize_t)sizeof(options.random))
+                return error_errno(errno, "cannot name the audit's chain");
+        return audit_log_open(&options, &run->audit);
+}
+
+/* Kept elsewhere, it shows later that nothing was taken off the end. */
+static void tell_audit(const struct run *run) {
+        struct buffer head;
+        if (!run->audit)
+                return;
+        const struct audit_chain *chain = audit_log_chain(run->audit);
+        buffer_init(&head, 256);
+        buffer_append_hex(&head, chain->head, sizeof(chain->head));
+        say(LOG_LEVEL_INFO,
+            "audit: %llu records in %s, head %.*s; keep it, `batchferry audit verify --head` "
+            "asks for it",
+            (unsigned long long)chain->next, audit_log_path(run->audit), (int)head.size, head.data);
+        buffer_deinit(&head);
 }
 
 static struct error *run_jobs(struct run *run, struct progress *progress) {
@@ -372,11 +404,17 @@ static int run_with_config(struct run *run) {
         error = run_files_open(&options, &run->files);
         if (error)
                 return options_fail(error);
+        error = open_audit(run);
+        if (error) {
+                run_files_close(&run->files);
+                return options_fail(error);
+        }
         tell_start(run);
         struct progress progress;
         progress_init(&progress, run->options.quiet);
         error = run_jobs(run, &progress);
         int code;
+        bool well = !error;
         if (error) {
                 progress_clear(&progress);
                 code = options_fail(error_wrap(error, "stopped, nothing is lost"));
@@ -384,6 +422,9 @@ static int run_with_config(struct run *run) {
                 code = tell_end(run, &progress);
         }
         shard_free(run->shard);
+        if (well)
+                tell_audit(run);
+        audit_log_close(run->audit);
         job_decoder_free(run->intake.decoder);
         run_files_close(&run->files);
         return code;

@@ -160,6 +160,8 @@ static struct error *open_loop(struct worker *worker, uint32_t index) {
                 .topic_results = settings->topic_results,
                 .topic_dead_letters = settings->topic_dead_letters,
                 .topic_state = settings->topic_state,
+                .topic_audit = settings->audit_topic ? settings->topic_audit : NULL,
+                .audit_partitions = worker->cluster.audit_partitions,
                 .group_id = worker->cluster.group_id,
                 .name = loop->name,
                 .results_bytes_max = worker->cluster.results_bytes_max,

@@ -1,4 +1,5 @@
 /* The command line: picks the command; each has a file of its own. */
+#include "broker/cli/cmd_audit.h"
 #include "broker/cli/cmd_catalog.h"
 #include "broker/cli/cmd_collect.h"
 #include "broker/cli/cmd_config.h"
@@ -28,6 +29,8 @@ static const struct command {
         {"worker", "take jobs from Kafka and publish results, exactly once; any number share the work",
          cmd_worker},
         {"state", "look at the durable state: show, stats, verify", cmd_state},
+        {"audit", "verify the records of calls and refusals: none changed, removed, put in or moved",
+         cmd_audit},
         {"workspaces", "what workspaces and providers have spent, and what is left", cmd_workspaces},
         {"config", "check or print the configuration", cmd_config},
         {"catalog", "models and prices: import catalogues of others, list, check", cmd_catalog},

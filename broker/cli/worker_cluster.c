@@ -12,7 +12,15 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { TOPIC_JOBS, TOPIC_RESULTS, TOPIC_DEAD_LETTERS, TOPIC_STATE, TOPICS_COUNT, NAME_BYTES = 12 };
+enum {
+        TOPIC_JOBS,
+        TOPIC_RESULTS,
+        TOPIC_DEAD_LETTERS,
+        TOPIC_STATE,
+        TOPIC_AUDIT,
+        TOPICS_COUNT,
+        NAME_BYTES = 12
+};
 #define SESSION_MS_DEFAULT "45000" /* librdkafka's */
 #define ASK_NS             (20 * NS_PER_S)
 /* What librdkafka takes at most. */
@@ -62,8 +70,9 @@ static size_t bytes_max(const struct topic_description *topic) {
         return SIZE_MAX;
 }
 
-static struct error *look_at(const struct topic_description topics[TOPICS_COUNT]) {
-        for (int i = 0; i < TOPICS_COUNT; i++)
+/* `count`: without the audit's, if that is off. */
+static struct error *look_at(const struct topic_description topics[TOPICS_COUNT], size_t count) {
+        for (size_t i = 0; i < count; i++)
                 if (!topics[i].exists)
                         return error_new(ERROR_USAGE,
                                          "there is no topic %s; `batchferry topics create` makes those that "
@@ -81,14 +90,14 @@ static struct error *look_at(const struct topic_description topics[TOPICS_COUNT]
 
 /* The producer's own bound must let through whatever any topic takes; ours, per topic, are tighter. */
 static void bound_messages(const struct config *config, struct cluster *cluster,
-                           const struct topic_description topics[TOPICS_COUNT]) {
+                           const struct topic_description topics[TOPICS_COUNT], size_t count) {
         cluster->results_bytes_max = bytes_max(&topics[TOPIC_RESULTS]);
         cluster->dead_letters_bytes_max = bytes_max(&topics[TOPIC_DEAD_LETTERS]);
         cluster->state_bytes_max = bytes_max(&topics[TOPIC_STATE]);
         if (property(config, "message.max.bytes", NULL))
                 return;
         unsigned long long largest = 0, smallest = MESSAGE_BYTES_MAX;
-        for (int i = 0; i < TOPICS_COUNT; i++) {
+        for (size_t i = 0; i < count; i++) {
                 size_t bytes = bytes_max(&topics[i]);
                 if (bytes != SIZE_MAX && bytes > largest)
                         largest = bytes;
@@ -110,7 +119,9 @@ static void bound_messages(const struct config *config, struct cluster *cluster,
 static struct error *ask(const struct config *config, struct cluster *cluster) {
         const struct settings *settings = &config->settings;
         const char *names[TOPICS_COUNT] = {settings->topic_jobs, settings->topic_results,
-                                           settings->topic_dead_letters, settings->topic_state};
+                                           settings->topic_dead_letters, settings->topic_state,
+                                           settings->topic_audit};
+        size_t count = settings->audit_topic ? TOPICS_COUNT : TOPIC_AUDIT;
         struct topics *client;
         struct topic_description *topics = calloc(TOPICS_COUNT, sizeof(*topics));
         if (!topics)
@@ -122,11 +133,12 @@ static struct error *ask(const struct config *config, struct cluster *cluster) {
         }
         error = topics_cluster(client, ASK_NS, cluster->id);
         if (!error)
-                error = topics_describe(client, names, TOPICS_COUNT, ASK_NS, topics);
+                error = topics_describe(client, names, count, ASK_NS, topics);
         if (!error)
-                error = look_at(topics);
+                error = look_at(topics, count);
         if (!error) {
-                bound_messages(config, cluster, topics);
+                bound_messages(config, cluster, topics, count);
+                cluster->audit_partitions = settings->audit_topic ? topics[TOPIC_AUDIT].partitions : 0;
                 snprintf(cluster->identity, sizeof(cluster->identity), "%s/%s/%s", cluster->id,
                          settings->topic_jobs, settings->topic_state);
         }

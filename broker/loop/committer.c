@@ -2,6 +2,7 @@
 
 #include "broker/base/check.h"
 #include "broker/base/time.h"
+#include "broker/loop/audit_log.h"
 #include "broker/loop/dead_letter.h"
 #include "broker/loop/publisher.h"
 #include "broker/loop/reply.h"
@@ -40,6 +41,13 @@ struct noted {
         struct begun_id begun;
 };
 
+/* A result of a job with zdr on its way to a pipe. */
+struct unkept {
+        struct key128 key;
+        struct settled settled;
+        struct begun_id begun;
+};
+
 struct committer {
         struct committer_options options;
         pthread_t thread;
@@ -67,6 +75,9 @@ struct committer {
         struct buffer lines[SINKS_COUNT], scratch;
         struct key128 *published; /* bodies that a pipe has taken; dropped with the next batch */
         size_t published_count, published_capacity;
+        struct unkept *unkept; /* lines that no store may hold: settled once the pipe has taken them */
+        size_t unkept_count, unkept_capacity;
+        bool unkept_lost;            /* a pipe has not taken such a line: no mark may pass its job */
         struct publisher *publisher; /* NULL: lines go to the sinks */
         struct publication *outgoing;
         size_t outgoing_count, outgoing_capacity;
@@ -144,6 +155,38 @@ static void settled_from(const struct intent *intent, struct settled *out_settle
         memcpy(out_settled->fingerprint, intent->job->fingerprint, sizeof(out_settled->fingerprint));
 }
 
+static bool is_private(const struct job_spec *job) {
+        return job->demand.prefs.zdr;
+}
+
+/* The attempt stays open, with what it has cost in place of what it could have cost. */
+static struct begun_id stage_cost(struct committer *committer, const struct intent *intent) {
+        const struct outcome *outcome = intent->outcome;
+        if (outcome->attempts == 0)
+                return intent->begun;
+        struct begun begun = {.key = intent->key,
+                              .partition = STORE_NO_PARTITION,
+                              .attempt = outcome->attempts,
+                              .exposure_picousd = outcome->cost_known ? outcome->cost_picousd : -1};
+        memcpy(begun.fingerprint, intent->job->fingerprint, sizeof(begun.fingerprint));
+        if (outcome->decision.chosen)
+                snprintf(begun.endpoint, sizeof(begun.endpoint), "%s",
+                         committer->options.catalog->endpoints[outcome->decision.chosen_endpoint].name);
+        store_batch_end(committer->batch, intent->begun);
+        return store_batch_begin(committer->batch, &begun);
+}
+
+static void stage_unkept(struct committer *committer, const struct intent *intent,
+                         const struct settled *settled) {
+        if (!grow((void **)&committer->unkept, &committer->unkept_capacity, committer->unkept_count + 1,
+                  sizeof(struct unkept))) {
+                committer->lines[settled->sink].failed = true;
+                return;
+        }
+        committer->unkept[committer->unkept_count++] = (struct unkept){
+                .key = intent->key, .settled = *settled, .begun = stage_cost(committer, intent)};
+}
+
 static void stage_settle(struct committer *committer, struct intent *intent) {
         struct settled settled;
         settled_from(intent, &settled);
@@ -153,8 +196,13 @@ static void stage_settle(struct committer *committer, struct intent *intent) {
         render(committer, intent, true, lines);
         settled.offset = sink_bytes(committer->options.sinks[settled.sink]) + before;
         settled.size = (uint32_t)(lines->size - before);
+        bool file = sink_is_file(committer->options.sinks[settled.sink]);
+        if (!file && is_private(intent->job)) {
+                stage_unkept(committer, intent, &settled);
+                return;
+        }
         store_batch_settle(committer->batch, intent->key, &settled, intent->begun);
-        if (sink_is_file(committer->options.sinks[settled.sink]))
+        if (file)
                 return;
         store_batch_body(committer->batch, intent->key,
                          (struct bytes){lines->data + lines->size - settled.size, settled.size});
@@ -210,7 +258,8 @@ static struct error *stage_answer(struct committer *committer, const struct inte
                 return NULL;
         struct answer_row row = {.key = intent->key,
                                  .settled = out_publication->settled,
-                                 .value = buffer_view(&out_publication->value)};
+                                 .value = is_private(intent->job) ? BYTES("")
+                                                                  : buffer_view(&out_publication->value)};
         store_batch_answer(committer->batch, &row, intent->begun);
         out_publication->begun = (struct begun_id){0};
         return NULL;
@@ -221,6 +270,11 @@ static struct error *stage_publication(struct committer *committer, struct inten
                   sizeof(struct publication)))
                 return error_new(ERROR_MEMORY, "no memory for a batch of results");
         struct publication *publication = &committer->outgoing[committer->outgoing_count++];
+        if (intent->kind == INTENT_AUDIT) {
+                *publication = (struct publication){.kind = PUBLICATION_AUDIT, .note = intent->note};
+                intent->note = NULL;
+                return NULL;
+        }
         if (intent->kind == INTENT_PUBLISH) {
                 *publication = *intent->publication;
                 free(intent->publication);
@@ -258,6 +312,8 @@ static struct error *stage_one(struct committer *committer, struct intent *inten
         switch (intent->kind) {
         case INTENT_OPEN:
                 end_noted(committer, intent);
+                if (intent->drops_answer)
+                        store_batch_answer_drop(committer->batch, intent->open.partition, intent->open.key);
                 intent->begun = store_batch_begin(committer->batch, &intent->open);
                 return NULL;
         case INTENT_END:
@@ -271,6 +327,13 @@ static struct error *stage_one(struct committer *committer, struct intent *inten
                 if (committer->publisher)
                         return stage_publication(committer, intent);
                 stage_settle(committer, intent);
+                return NULL;
+        case INTENT_AUDIT:
+                if (committer->publisher)
+                        return stage_publication(committer, intent);
+                audit_log_add(committer->options.audit, intent->note);
+                free(intent->note);
+                intent->note = NULL;
                 return NULL;
         case INTENT_PUBLISH:
                 return stage_publication(committer, intent);
@@ -296,6 +359,7 @@ static struct error *stage(struct committer *committer) {
         for (size_t i = 0; i < committer->published_count; i++)
                 store_batch_body_drop(committer->batch, committer->published[i]);
         committer->published_count = 0;
+        committer->unkept_count = 0;
         for (size_t i = 0; i < SINKS_COUNT; i++)
                 buffer_clear(&committer->lines[i]);
         for (size_t i = 0; i < committer->working.count && !error; i++)
@@ -311,6 +375,11 @@ static void stage_state(struct committer *committer, struct source_state *state)
                 if (sink)
                         state->outputs_bytes[i] =
                                 sink_bytes(sink) + (sink_is_file(sink) ? committer->lines[i].size : 0);
+        }
+        if (committer->unkept_lost) { /* every line is looked up again */
+                state->offset = state->lines = state->sequence = 0;
+                state->crc = 0;
+                state->finished = false;
         }
         state->updated_unix_ms = clock_now_unix_ms();
         store_batch_source(committer->batch, committer->options.source_name, state);
@@ -362,8 +431,22 @@ static struct error *write_batch(struct committer *committer) {
         return NULL;
 }
 
+/* What the pipe has taken is settled; what it has not is of unknown outcome, and its cost is known. */
+static struct error *settle_unkept(struct committer *committer) {
+        for (size_t i = 0; i < committer->unkept_count && !committer->pipe_gone; i++) {
+                const struct unkept *unkept = &committer->unkept[i];
+                store_batch_settle(committer->batch, unkept->key, &unkept->settled, unkept->begun);
+        }
+        if (committer->pipe_gone && committer->unkept_count > 0)
+                committer->unkept_lost = true;
+        committer->unkept_count = 0;
+        return store_batch_count(committer->batch) > 0 ? write_batch(committer) : NULL;
+}
+
 static struct error *commit_once(struct committer *committer) {
         struct error *error = check_lines(committer);
+        if (!error && committer->options.audit)
+                error = audit_log_commit(committer->options.audit);
         if (!error)
                 error = append(committer, true);
         if (!error && store_batch_count(committer->batch) > 0)
@@ -372,7 +455,7 @@ static struct error *commit_once(struct committer *committer) {
                 give_up_pipe(committer, append(committer, false));
         if (committer->pipe_gone)
                 committer->published_count = 0; /* nothing to drop: the lines in the store are all there is */
-        return error;
+        return error ? error : settle_unkept(committer);
 }
 
 /* Waits, under the mutex, at most until `until_ns`. */
@@ -592,6 +675,7 @@ struct committer *committer_free(struct committer *committer) {
                         if (intent->publication)
                                 publication_deinit(intent->publication);
                         free(intent->publication);
+                        free(intent->note);
                 }
                 free(lists[i]->items);
         }
@@ -610,6 +694,7 @@ struct committer *committer_free(struct committer *committer) {
         free_spends(&committer->told);
         free_spends(&committer->spends);
         free_spends(&committer->spending);
+        free(committer->unkept);
         pthread_cond_destroy(&committer->cond);
         pthread_mutex_destroy(&committer->mutex);
         free(committer);

@@ -8,8 +8,14 @@
  * Results for a topic are journaled in the store as answers and handed on to the publisher, in order
  * (publisher.h); their completions come from there.
  *
+ * Audit records are synced before the results that they are about.
+ *
  * A regular file is synced before the store says that its lines are there; for a pipe the order is the other
  * way round, with the lines kept in the store until they are written (see files/sink.h).
+ *
+ * What a job with `zdr` was answered is written to nothing but its output: no body stands in the store, and
+ * no value in its answer's row, only what it cost. For a pipe such lines are written first and settled behind
+ * them; a crash between leaves an attempt of unknown outcome whose cost is known.
  *
  * A full disk is waited for: the batch is tried again until there is room, or until the patience ends. Any
  * other failure is final. Either way committer_trouble() tells.
@@ -23,6 +29,8 @@
 
 enum { SINK_RESULTS, SINK_ERRORS, SINKS_COUNT };
 
+struct audit_log;
+struct audit_note;
 struct committer;
 struct publication;
 struct publisher;
@@ -30,6 +38,7 @@ struct publisher;
 struct committer_options {
         struct store *store;
         struct sink *sinks[SINKS_COUNT]; /* errors may be NULL: failures go to the results then */
+        struct audit_log *audit;         /* NULL: none; where results go to a topic, so do the records */
         const struct catalog *catalog;
         const char *source_name;
         int64_t spacing_ns;  /* between the starts of two commits: what makes batches */
@@ -43,6 +52,7 @@ enum intent_kind {
         INTENT_END,
         INTENT_NOTE, /* the attempt is journaled anew as `open` says; no completion */
         INTENT_SETTLE,
+        INTENT_AUDIT,   /* a note for the audit; no completion */
         INTENT_PUBLISH, /* `publication` goes on behind what came before it; no completion */
 };
 
@@ -51,11 +61,13 @@ struct intent {
         struct handle handle;
         struct begun_id begun;         /* END, NOTE, SETTLE: the attempt */
         struct begun open;             /* OPEN, NOTE */
+        bool drops_answer;             /* OPEN: the row of an answer whose value is not kept goes with it */
         const struct job_spec *job;    /* SETTLE; read until the completion is taken */
         const struct outcome *outcome; /* the same */
         struct key128 key;
         struct reply reply;
         struct publication *publication; /* PUBLISH: malloc'ed, the committer's */
+        struct audit_note *note;         /* AUDIT: the same */
 };
 
 struct completion {

@@ -36,6 +36,8 @@ static struct error *open_publisher(struct member *member) {
                                               .topic_results = options->topic_results,
                                               .topic_dead_letters = options->topic_dead_letters,
                                               .topic_state = options->topic_state,
+                                              .topic_audit = options->topic_audit,
+                                              .audit_partitions = options->audit_partitions,
                                               .transactional_id = options->name,
                                               .client_id = member->client_id,
                                               .group_id = options->group_id,
@@ -80,6 +82,7 @@ static struct error *open_shard(struct member *member) {
         options.intake_ops = &record_intake_ops;
         options.intake = member->intake;
         options.endless = true;
+        options.audited = member->options.topic_audit != NULL;
         return error ? error : shard_new(&options, &member->shard);
 }
 

@@ -15,6 +15,8 @@ struct member_options {
         struct job_decoder_options decoder;
         struct kafka_properties properties;
         const char *topic_jobs, *topic_results, *topic_dead_letters, *topic_state;
+        const char *topic_audit; /* NULL: no audit */
+        uint32_t audit_partitions;
         const char *group_id;
         const char *name; /* stable and unique in the cluster: names the producer and who owns a partition */
         size_t results_bytes_max, dead_letters_bytes_max, state_bytes_max; /* of a record */

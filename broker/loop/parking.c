@@ -120,7 +120,7 @@ static void park_straggler(void *userdata, struct job_spec *job) {
         struct record_intake *intake = userdata;
         struct origin *origin = job->origin;
         struct part *part = intake_part_of(intake, job);
-        if (intake->parks_left == 0 || !origin->open || origin->handed ||
+        if (intake->parks_left == 0 || !origin->open || origin->handed || job->demand.prefs.zdr ||
             !intake_is_current(intake, origin) || part->leaving ||
             origin_bytes(origin) + PARKED_OVERHEAD > intake->options.park_bytes_max)
                 return;
@@ -135,8 +135,9 @@ static void put_away(void *userdata, struct job_spec *job, int64_t until_ns) {
         struct record_intake *intake = userdata;
         struct origin *origin = job->origin;
         struct part *part = intake_part_of(intake, job);
-        if (intake->away == AWAY_BURST || origin->handed || !intake_is_current(intake, origin) ||
-            part->leaving || origin_bytes(origin) + PARKED_OVERHEAD > intake->options.park_bytes_max)
+        if (intake->away == AWAY_BURST || origin->handed || job->demand.prefs.zdr ||
+            !intake_is_current(intake, origin) || part->leaving ||
+            origin_bytes(origin) + PARKED_OVERHEAD > intake->options.park_bytes_max)
                 return;
         int64_t wait_ns = until_ns - clock_now_ns();
         bool early = job->not_before_unix_ms > clock_now_unix_ms();

@@ -2,6 +2,9 @@
 /*
  * Parked jobs of the record intake: their records stand in the state topic and in the store, and their
  * offsets are settled. One that holds back others runs on; one that will do nothing for long leaves memory.
+ *
+ * A job with `zdr` is never parked, since its record may not be written down: its offset stays open, it waits
+ * in memory, and the mark waits with it.
  */
 #include "broker/loop/intake_state.h"
 

@@ -2,6 +2,7 @@
 
 #include "broker/base/check.h"
 #include "broker/base/time.h"
+#include "broker/loop/audit_topic.h"
 #include "broker/loop/dead_letter.h"
 #include "broker/ops/log.h"
 #include "broker/wire/msgpack.h"
@@ -52,6 +53,7 @@ struct publisher {
         size_t in_transaction; /* the first so many of them */
         bool refused;          /* memory, for something that belongs into this transaction */
         struct producer *producer;
+        struct audit_topic *audit;   /* NULL: none */
         struct changelog *changelog; /* opened when it is needed */
         struct store_batch *batch;
         struct partition_state *states;
@@ -63,13 +65,6 @@ struct publisher {
         int64_t started_ns, again_ns;
         atomic_bool stop; /* as `stopping`, for what blocks */
 };
-
-void publication_deinit(struct publication *publication) {
-        reply_deinit(&publication->reply);
-        buffer_deinit(&publication->state_key);
-        buffer_deinit(&publication->value);
-        origin_free(publication->origin);
-}
 
 static bool reserve(struct items *items, size_t more) {
         size_t wanted = items->count + more, larger = items->capacity ? items->capacity : 256;
@@ -269,6 +264,10 @@ static enum producer_sent send_item(struct publisher *publisher, struct publicat
                 publisher->marks[item->partition] =
                         (struct mark){.offset = item->offset, .epoch = item->epoch};
                 return PRODUCER_SENT;
+        case PUBLICATION_AUDIT: {
+                enum producer_sent sent = audit_topic_send(publisher->audit, publisher->producer, item->note);
+                return sent == PRODUCER_TOO_LARGE ? refused(publisher) : sent;
+        }
         }
         CHECK(false);
 }
@@ -281,6 +280,8 @@ static size_t collect_offsets(struct publisher *publisher) {
         size_t count = 0;
         for (size_t i = 0; i < publisher->in_transaction; i++) {
                 const struct publication *item = &publisher->working.items[i];
+                if (item->kind == PUBLICATION_AUDIT)
+                        continue;
                 struct mark *mark = &publisher->marks[item->partition];
                 if (mark->touched || mark->epoch != item->epoch)
                         continue;
@@ -293,6 +294,12 @@ static size_t collect_offsets(struct publisher *publisher) {
         return count;
 }
 
+/* A call that was made stands in the audit, whoever has its partition now. */
+static bool is_stale(struct publisher *publisher, struct publication *item) {
+        return item->kind != PUBLICATION_AUDIT &&
+               !board_current(publisher->options.board, item->partition, item->epoch);
+}
+
 /*
  * Asked when the group's generation has been read: what was revoked since must not be committed under a newer
  * one.
@@ -300,16 +307,24 @@ static size_t collect_offsets(struct publisher *publisher) {
 static bool still_ours(void *userdata) {
         struct publisher *publisher = userdata;
         for (size_t i = 0; i < publisher->in_transaction; i++) {
-                const struct publication *item = &publisher->working.items[i];
-                if (!board_current(publisher->options.board, item->partition, item->epoch))
+                struct publication *item = &publisher->working.items[i];
+                if (is_stale(publisher, item))
                         return false;
         }
         return true;
 }
 
-static enum producer_end transact(struct publisher *publisher) {
+/* What is said of a result goes with it. */
+static size_t fill_transaction(const struct publisher *publisher) {
         size_t count = publisher->working.count;
-        publisher->in_transaction = count < TRANSACTION_ITEMS_MAX ? count : TRANSACTION_ITEMS_MAX;
+        size_t filled = count < TRANSACTION_ITEMS_MAX ? count : TRANSACTION_ITEMS_MAX;
+        while (filled > 0 && filled < count && publisher->working.items[filled - 1].kind == PUBLICATION_AUDIT)
+                filled++;
+        return filled;
+}
+
+static enum producer_end transact(struct publisher *publisher) {
+        publisher->in_transaction = fill_transaction(publisher);
         publisher->refused = false;
         for (size_t i = 0; i < publisher->in_transaction; i++) {
                 enum producer_sent sent = send_item(publisher, &publisher->working.items[i]);
@@ -353,7 +368,8 @@ static void release(struct publisher *publisher, bool (*gone)(struct publisher *
                 if (item->origin)
                         atomic_fetch_sub(&publisher->options.board->rehoming_bytes,
                                          origin_bytes(item->origin));
-                atomic_fetch_sub(&publisher->options.board->pending[item->partition], 1);
+                if (item->kind != PUBLICATION_AUDIT)
+                        atomic_fetch_sub(&publisher->options.board->pending[item->partition], 1);
                 publication_deinit(item);
         }
         publisher->working.count = kept;
@@ -361,10 +377,6 @@ static void release(struct publisher *publisher, bool (*gone)(struct publisher *
                 publisher->options.complete(publisher->options.complete_userdata, publisher->completions,
                                             told);
         wake_shard(publisher);
-}
-
-static bool is_stale(struct publisher *publisher, struct publication *item) {
-        return !board_current(publisher->options.board, item->partition, item->epoch);
 }
 
 static bool is_committed(struct publisher *publisher, struct publication *item) {
@@ -389,6 +401,8 @@ static void know_partition(struct publisher *publisher, uint32_t partition) {
 
 static void note_state(struct publisher *publisher, const struct publication *item) {
         struct partition_state *state = &publisher->states[item->partition];
+        if (item->kind == PUBLICATION_AUDIT)
+                return;
         if (item->kind == PUBLICATION_OWNER)
                 know_partition(publisher, item->partition);
         bool stateful = item->kind != PUBLICATION_MARK;
@@ -403,6 +417,7 @@ static void note_state(struct publisher *publisher, const struct publication *it
 static void stage_rows(struct publisher *publisher) {
         struct store_batch *batch = publisher->batch;
         store_batch_clear(batch);
+        audit_topic_stage(publisher->audit, batch);
         for (size_t i = 0; i < publisher->in_transaction; i++) {
                 struct publication *item = &publisher->working.items[i];
                 note_state(publisher, item);
@@ -477,13 +492,15 @@ static void count_failed(struct publisher *publisher, enum producer_end end) {
 static struct error *open_producer(struct publisher *publisher, int64_t timeout_ns) {
         const struct publisher_options *options = &publisher->options;
         const char *topics[] = {options->topic_results, options->topic_state, options->topic_dead_letters,
-                                options->topic_jobs};
+                                options->topic_jobs, options->topic_audit};
+        size_t topics_count = sizeof(topics) / sizeof(*topics);
         struct producer_options producer = {.properties = options->properties,
                                             .transactional_id = options->transactional_id,
                                             .client_id = options->client_id,
                                             .start_timeout_ns = timeout_ns,
                                             .topics = topics,
-                                            .topics_count = sizeof(topics) / sizeof(*topics),
+                                            .topics_count =
+                                                    options->topic_audit ? topics_count : topics_count - 1,
                                             .valid = still_ours,
                                             .valid_userdata = publisher,
                                             .fault = options->fault,
@@ -532,7 +549,8 @@ static struct error *look_for(struct publisher *publisher, struct publication *i
 static struct error *learn_what_is_there(struct publisher *publisher) {
         struct error *error = NULL;
         for (size_t i = 0; i < publisher->in_transaction; i++)
-                publisher->marks[publisher->working.items[i].partition].touched = true;
+                if (publisher->working.items[i].kind != PUBLICATION_AUDIT)
+                        publisher->marks[publisher->working.items[i].partition].touched = true;
         for (size_t i = 0; i < publisher->in_transaction; i++) {
                 uint32_t partition = publisher->working.items[i].partition;
                 if (!publisher->marks[partition].touched)
@@ -544,6 +562,17 @@ static struct error *learn_what_is_there(struct publisher *publisher) {
         for (size_t i = 0; i < publisher->in_transaction && !error; i++)
                 error = look_for(publisher, &publisher->working.items[i]);
         return error;
+}
+
+/* If anything of the lost transaction is there, its audit records are; else they are sent again. */
+static void learn_of_audit(struct publisher *publisher) {
+        bool there = false;
+        for (size_t i = 0; i < publisher->in_transaction; i++)
+                there = there || publisher->working.items[i].there;
+        for (size_t i = 0; i < publisher->in_transaction; i++)
+                if (publisher->working.items[i].kind == PUBLICATION_AUDIT)
+                        publisher->working.items[i].there = there;
+        audit_topic_end(publisher->audit, there ? AUDIT_COMMITTED : AUDIT_LOST);
 }
 
 static void replace_producer(struct publisher *publisher) {
@@ -558,8 +587,10 @@ static void replace_producer(struct publisher *publisher) {
                 error_free(error);
                 pause_for(publisher, AGAIN_MAX_NS);
         }
-        if (!atomic_load(&publisher->stop))
-                release(publisher, is_there);
+        if (atomic_load(&publisher->stop))
+                return;
+        learn_of_audit(publisher);
+        release(publisher, is_there);
 }
 
 /* ---- the thread ---- */
@@ -591,6 +622,7 @@ static bool publish(struct publisher *publisher) {
                 enum producer_end end = transact(publisher);
                 if (end == PRODUCER_COMMITTED) {
                         count_committed(publisher, clock_now_ns() - started_ns);
+                        audit_topic_end(publisher->audit, AUDIT_COMMITTED);
                         if (!write_rows(publisher))
                                 return false;
                         release(publisher, is_committed);
@@ -600,6 +632,8 @@ static bool publish(struct publisher *publisher) {
                 count_failed(publisher, end);
                 if (end == PRODUCER_GONE)
                         replace_producer(publisher);
+                else
+                        audit_topic_end(publisher->audit, AUDIT_ABORTED);
                 pause_for(publisher, publisher->again_ns);
                 publisher->again_ns =
                         publisher->again_ns * 2 < AGAIN_MAX_NS ? publisher->again_ns * 2 : AGAIN_MAX_NS;
@@ -649,7 +683,12 @@ static struct error *make(struct publisher *publisher) {
         publisher->sent_offsets = calloc(CONSUMER_PARTITIONS_MAX, sizeof(*publisher->sent_offsets));
         if (!publisher->batch || !publisher->states || !publisher->marks || !publisher->sent_offsets)
                 return error_new(ERROR_MEMORY, "no memory for the publisher");
-        return open_producer(publisher, OPEN_NS);
+        struct audit_topic_options audit = {.topic = publisher->options.topic_audit,
+                                            .partitions = publisher->options.audit_partitions,
+                                            .writer = publisher->options.transactional_id,
+                                            .store = publisher->options.store};
+        struct error *error = audit.topic ? audit_topic_new(&audit, &publisher->audit) : NULL;
+        return error ? error : open_producer(publisher, OPEN_NS);
 }
 
 static void deinit(struct publisher *publisher) {
@@ -661,6 +700,7 @@ static void deinit(struct publisher *publisher) {
         }
         producer_close(publisher->producer);
         changelog_close(publisher->changelog);
+        audit_topic_free(publisher->audit);
         store_batch_free(publisher->batch);
         buffer_deinit(&publisher->key);
         buffer_deinit(&publisher->value);

@@ -11,44 +11,20 @@
  *   GONE       not known: a new producer under the same id ends what the old one left open, then the state
  *              topic is read to its end, and what turns out to be there is not sent again
  *
+ * Audit records go into the transaction of the results that they are about. They are nowhere else until then,
+ * so a crash may take some: what was answered by then is told again as `recovered`, what was not as
+ * `unknown`.
+ *
  * What is dropped stays in the store as an answer, so a partition that comes back finds it there.
  */
 #include "broker/kafka/producer.h"
 #include "broker/loop/board.h"
 #include "broker/loop/committer.h"
+#include "broker/loop/publication.h"
 #include "broker/loop/restore.h"
 #include "broker/ops/metric.h"
 
 struct publisher;
-
-enum publication_kind {
-        PUBLICATION_RESULT,      /* and its state record */
-        PUBLICATION_DEAD_LETTER, /* and its state record */
-        PUBLICATION_REHOME,      /* the record to its own partition, and a state record */
-        PUBLICATION_PARK,        /* a state record */
-        PUBLICATION_OWNER,       /* a state record */
-        PUBLICATION_MARK,        /* everything before `offset` is settled */
-};
-
-struct publication {
-        enum publication_kind kind;
-        uint32_t partition, epoch;
-        uint64_t offset;
-        struct handle handle; /* RESULT, DEAD_LETTER: to be told, with these */
-        struct key128 key;
-        struct settled settled;
-        const struct job_spec *job;    /* with its origin; valid until told */
-        const struct outcome *outcome; /* the same */
-        struct reply reply;
-        struct begun_id begun; /* the attempt that ends with it, unless its answer ended it; block 0: none */
-        struct buffer state_key; /* PARK, OWNER */
-        struct buffer value;     /* RESULT; PARK, OWNER: the state record */
-        struct origin *origin;   /* REHOME: the publication's */
-        uint32_t home;           /* REHOME */
-        int64_t due_unix_ms;     /* PARK */
-        uint64_t state_offset;   /* where its state record went */
-        bool there;              /* a transaction of unknown end turned out to be committed with it */
-};
 
 struct publisher_options {
         struct store *store;
@@ -56,6 +32,8 @@ struct publisher_options {
         struct consumer *consumer;
         struct kafka_properties properties;
         const char *topic_jobs, *topic_results, *topic_dead_letters, *topic_state;
+        const char *topic_audit; /* NULL: no audit */
+        uint32_t audit_partitions;
         const char *transactional_id, *client_id, *group_id;
         size_t results_bytes_max, dead_letters_bytes_max; /* of a record; SIZE_MAX: not known */
         const struct catalog *catalog;
@@ -89,4 +67,3 @@ bool publisher_submit(struct publisher *publisher, struct publication *items, si
 void publisher_flush(struct publisher *publisher); /* do not wait for the interval, once */
 bool publisher_idle(struct publisher *publisher);
 void publisher_get_stats(struct publisher *publisher, struct publisher_stats *out_stats);
-void publication_deinit(struct publication *publication);

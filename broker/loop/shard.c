@@ -2,6 +2,7 @@
 
 #include "broker/base/check.h"
 #include "broker/base/time.h"
+#include "broker/loop/audit_watch.h"
 #include "broker/loop/publisher.h"
 #include "broker/loop/spend_book.h"
 
@@ -23,7 +24,8 @@ enum {
         TURN_EVENTS_MAX = TURN_ANSWERS_MAX + TURN_COMPLETIONS_MAX + TURN_LOOK_UPS_MAX + SHARD_TAKE_MAX + 2,
         TURN_COMMANDS_MAX = 2 * TURN_EVENTS_MAX + 4096,
         TRACE_TEXT_MAX = 64 << 10,
-        INTENTS_MAX = 2 * TURN_COMMANDS_MAX, /* an OPEN may end an attempt too */
+        /* an OPEN may end an attempt too; the rest are notes for the audit */
+        INTENTS_MAX = 2 * TURN_COMMANDS_MAX + TURN_COMMANDS_MAX + TURN_EVENTS_MAX,
 };
 #define PROGRESS_NS       (50 * NS_PER_MS)
 #define STUCK_PATIENCE_NS (60 * NS_PER_S) /* a provider paused for longer is somebody's business */
@@ -31,6 +33,7 @@ enum {
 
 struct slot {
         struct begun_id begun; /* the open attempt, or the one of unknown outcome that the store told of */
+        bool unkept_answer;    /* the store told of an answer whose value it does not hold */
 };
 
 struct look_up {
@@ -44,6 +47,7 @@ struct shard {
         struct engine *engine;
         struct calls *calls;
         struct committer *committer;
+        struct audit_watch *watch; /* NULL: not audited */
         int epoll_fd, event_fd;
         bool held, intake_holds;
         bool completions_left; /* more than a turn takes */
@@ -94,6 +98,7 @@ struct shard *shard_free(struct shard *shard) {
         if (!shard)
                 return NULL;
         calls_close(shard->calls);
+        audit_watch_free(shard->watch);
         committer_free(shard->committer);
         if (shard->engine)
                 engine_each_job(shard->engine, shard->options.intake_ops->free_job, shard->options.intake);
@@ -107,6 +112,7 @@ struct shard *shard_free(struct shard *shard) {
                 if (shard->intents[i].publication)
                         publication_deinit(shard->intents[i].publication);
                 free(shard->intents[i].publication);
+                free(shard->intents[i].note);
         }
         error_free(shard->error);
         free_arrays(shard);
@@ -142,6 +148,24 @@ static struct error *watch(struct shard *shard, int fd) {
         return NULL;
 }
 
+static void take_note(void *userdata, struct audit_note *note) {
+        shard_intend(userdata, INTENT_AUDIT)->note = note;
+}
+
+static struct error *open_watch(struct shard *shard) {
+        const struct shard_options *options = &shard->options;
+        struct audit_watch_options watch = {.catalog = options->catalog,
+                                            .slots = options->engine.jobs_max,
+                                            .ended = options->audit_ended,
+                                            .ended_userdata = options->audit_userdata,
+                                            .tell = take_note,
+                                            .tell_userdata = shard};
+        if (!options->audited)
+                return NULL;
+        shard->watch = audit_watch_new(&watch);
+        return shard->watch ? NULL : error_new(ERROR_MEMORY, "no memory for the audit");
+}
+
 static struct error *open_parts(struct shard *shard) {
         struct shard_options *options = &shard->options;
         options->calls.catalog = options->committer.catalog = options->catalog;
@@ -150,7 +174,9 @@ static struct error *open_parts(struct shard *shard) {
         shard->engine = engine_new(options->catalog, &options->engine, read_clock());
         if (!shard->engine || !make_arrays(shard))
                 return error_new(ERROR_MEMORY, "no memory for %u jobs", options->engine.jobs_max);
-        struct error *error = calls_open(&options->calls, &shard->calls);
+        struct error *error = open_watch(shard);
+        if (!error)
+                error = calls_open(&options->calls, &shard->calls);
         if (!error)
                 error = committer_new(&options->committer, &shard->committer);
         if (!error)
@@ -210,8 +236,12 @@ static void gather_completions(struct shard *shard) {
 
 static void gather_answers(struct shard *shard) {
         shard->called_count = calls_poll(shard->calls, shard->called, TURN_ANSWERS_MAX);
-        for (size_t i = 0; i < shard->called_count; i++)
-                add_event(shard, EVENT_ANSWER, shard->called[i].handle)->answer = &shard->called[i].answer;
+        for (size_t i = 0; i < shard->called_count; i++) {
+                const struct called *called = &shard->called[i];
+                add_event(shard, EVENT_ANSWER, called->handle)->answer = &called->answer;
+                if (shard->watch)
+                        audit_watch_answered(shard->watch, called->handle.slot, &called->answer);
+        }
 }
 
 /* Lines have no origin. */
@@ -236,6 +266,14 @@ static struct known_job known_from(const struct store_record *record, const stru
                 fingerprint = record->begun.fingerprint;
                 break;
         case STORE_ANSWERED:
+                fingerprint = record->settled.fingerprint;
+                if (!record->kept) { /* it was bought, and could not be written down (zdr) */
+                        known.known = KNOWN_UNKNOWN;
+                        known.attempts = record->settled.attempts;
+                        known.exposure_picousd =
+                                record->settled.cost_known ? record->settled.cost_picousd : SPEND_UNKNOWN;
+                        break;
+                }
                 known.known = KNOWN_ANSWERED;
                 known.attempts = record->settled.attempts;
                 known.failure = record->settled.failure;
@@ -243,7 +281,6 @@ static struct known_job known_from(const struct store_record *record, const stru
                 known.cost_known = record->settled.cost_known;
                 known.cost_is_estimate = record->settled.cost_is_estimate;
                 known.cost_picousd = record->settled.cost_picousd;
-                fingerprint = record->settled.fingerprint;
                 break;
         case STORE_PARKED:
                 known.known = KNOWN_PARKED;
@@ -253,6 +290,14 @@ static struct known_job known_from(const struct store_record *record, const stru
         known.same_fingerprint =
                 !fingerprint || memcmp(fingerprint, job->fingerprint, sizeof(job->fingerprint)) == 0;
         return known;
+}
+
+/* What ends with the next attempt. */
+static void remember(struct slot *slot, const struct store_record *record) {
+        slot->begun = (struct begun_id){0};
+        slot->unkept_answer = record->found == STORE_ANSWERED && !record->kept;
+        if (record->found == STORE_UNKNOWN)
+                slot->begun = record->begun_id;
 }
 
 static struct error *gather_look_ups(struct shard *shard) {
@@ -274,10 +319,11 @@ static struct error *gather_look_ups(struct shard *shard) {
                         shard->options.intake_ops->looked_up(shard->options.intake, look_up->job,
                                                              !key128_equal(look_up->key, look_up->job->key),
                                                              &shard->look_up_records[i]);
+                if (shard->watch)
+                        audit_watch_looked_up(shard->watch, look_up->handle.slot, look_up->job,
+                                              &shard->look_up_records[i]);
                 event->known = known_from(&shard->look_up_records[i], look_up->job);
-                shard->slots[look_up->handle.slot].begun = (struct begun_id){0};
-                if (event->known.known == KNOWN_UNKNOWN)
-                        shard->slots[look_up->handle.slot].begun = shard->look_up_records[i].begun_id;
+                remember(&shard->slots[look_up->handle.slot], &shard->look_up_records[i]);
         }
         shard->look_ups_count -= count;
         memmove(shard->look_ups, shard->look_ups + count, shard->look_ups_count * sizeof(*shard->look_ups));
@@ -361,6 +407,8 @@ static void open_attempt(struct shard *shard, const struct command *command) {
                 add_intent(shard, INTENT_END, command);
         struct intent *intent = add_intent(shard, INTENT_OPEN, command);
         describe(shard, command, &intent->open);
+        intent->drops_answer = shard->slots[command->handle.slot].unkept_answer;
+        shard->slots[command->handle.slot].unkept_answer = false;
 }
 
 static void settle(struct shard *shard, const struct command *command) {
@@ -378,6 +426,8 @@ static void forget(struct shard *shard, const struct command *command) {
 }
 
 static void carry_out(struct shard *shard, const struct command *command) {
+        if (shard->watch)
+                audit_watch_command(shard->watch, command);
         switch (command->kind) {
         case COMMAND_LOOK_UP:
                 CHECK(shard->look_ups_count < shard->options.engine.jobs_max);
@@ -510,6 +560,14 @@ static void gather(struct shard *shard) {
                 shard->error = shard->options.intake_ops->gather(shard->options.intake, shard);
 }
 
+/* The answers of this turn whose jobs go on. */
+static struct error *end_watch(struct shard *shard) {
+        for (size_t i = 0; i < shard->called_count; i++)
+                audit_watch_turned(shard->watch, shard->called[i].handle.slot);
+        return audit_watch_failed(shard->watch) ? error_new(ERROR_MEMORY, "no memory for audit records")
+                                                : NULL;
+}
+
 static struct error *turn(struct shard *shard) {
         gather(shard);
         struct error *error = watch_trouble(shard);
@@ -520,6 +578,8 @@ static struct error *turn(struct shard *shard) {
         engine_step(shard->engine, now, shard->events, shard->events_count, &shard->commands);
         for (size_t i = 0; i < shard->commands.count; i++)
                 carry_out(shard, &shard->commands.items[i]);
+        if (shard->watch && !error)
+                error = end_watch(shard);
         publish_progress(shard, now.now_ns, false);
         return error ? error : hand_over(shard);
 }

@@ -23,6 +23,10 @@ struct shard_options {
         size_t memory_max;              /* payload bytes; intake pauses at it */
         void (*report)(void *userdata); /* every 50 ms or so of turning, on the shard's thread; NULL */
         void *report_userdata;
+        bool audited; /* calls and refusals go to the committer as notes */
+        /* Of the audit: it says already how this attempt ended. NULL: never */
+        bool (*audit_ended)(const void *userdata, struct key128 job, uint32_t attempt);
+        const void *audit_userdata;
         bool endless; /* providers that cannot be used are waited for, for ever */
 };
 

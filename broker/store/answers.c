@@ -104,6 +104,7 @@ static struct error *load_row(void *userdata, struct bytes key, struct bytes row
         if (outcome != RECORD_OK)
                 return db_row_error(loading->db, "an answer", outcome == RECORD_NEWER);
         entry.settled.partition = entry.partition;
+        entry.kept = value.size > 0;
         struct error *error = make_room(loading->answers, loading->answers->count + 1);
         if (!error)
                 answers_put(loading->answers, &entry);

@@ -19,6 +19,7 @@ struct answer_entry {
         struct key128 key;
         struct settled settled;
         bool dead_letter;
+        bool kept;             /* its value is there */
         struct begun_id begun; /* the attempt that led to it; block 0: none, or not known */
 };
 

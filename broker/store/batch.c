@@ -6,6 +6,7 @@
 #include "broker/store/inside.h"
 
 #include <rocksdb/c.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -240,6 +241,7 @@ void store_batch_answer(struct store_batch *batch, const struct answer_row *answ
                                                                      .key = answer->key,
                                                                      .settled = answer->settled,
                                                                      .dead_letter = answer->dead_letter,
+                                                                     .kept = answer->value.size > 0,
                                                                      .begun = id.block ? id : unknown};
         add_change(batch, &(struct change){CHANGE_ANSWER, partition, answer->key, 0, batch->answers_count++});
 }
@@ -308,5 +310,15 @@ void store_batch_source(struct store_batch *batch, const char *name, const struc
         CHECK(key_size > 0);
         rocksdb_writebatch_put_cf(batch->rows, batch->store->db.families[FAMILY_META], key, key_size,
                                   (const char *)row, source_encode(state, row));
+        batch->count++;
+}
+
+void store_batch_note(struct store_batch *batch, const char *name, struct bytes note) {
+        char key[sizeof(NOTE_PREFIX) + STORE_NOTE_MAX], row[1 + STORE_NOTE_MAX] = {RECORD_VERSION};
+        CHECK(strlen(name) <= STORE_NOTE_MAX && note.size <= STORE_NOTE_MAX);
+        int size = snprintf(key, sizeof(key), NOTE_PREFIX "%s", name);
+        memcpy(row + 1, note.data, note.size);
+        rocksdb_writebatch_put_cf(batch->rows, batch->store->db.families[FAMILY_META], key, (size_t)size, row,
+                                  1 + note.size);
         batch->count++;
 }

@@ -41,7 +41,7 @@
  * bodies, key: the job's key; value: u8 version, then the body.
  *
  * answers, key: partition u32, the job's key; value: u8 version, u8 flags (1 dead letter), 72 bytes like a
- * settled row, then the value.
+ * settled row, then the value; nothing when it may not be written down.
  *
  * parked, key: "d", partition u32, due u64 in milliseconds since 1970, the job's key; value: u8 version.
  * And key: "b", partition u32, the job's key; value: u8 version, then what the caller gave.
@@ -59,7 +59,7 @@
  *   65 i64  picodollars of all time
  *   73 u8   n, at most 16, and n times: i64 day, i64 released at, milliseconds since 1970, i64 picodollars
  * Key "holds-counted": u8 version, u64: what attempts of blocks before that one hold is part of the spend.
- * Key "identity": u8 version, then a text.
+ * Key "identity": u8 version, then a text. Key "note/" and a name: u8 version, then what the caller gave.
  * Key "format": u32 FORMAT_VERSION. Key "source/" and a name:
  *    0 u8   version
  *    1 u8   flags: 1 finished

@@ -35,6 +35,7 @@ enum record_outcome {
 #define PARKED_KEY_BYTES   21
 #define STATE_PREFIX       "partition/"
 #define LOADING_PREFIX     "loading/"
+#define NOTE_PREFIX        "note/"
 #define NUMBER_PREFIX_MAX  16 /* of a name that ends with a partition's number */
 #define NUMBER_NAME_MAX    (NUMBER_PREFIX_MAX + 8)
 #define STATE_BYTES        25

@@ -21,6 +21,7 @@
 #include "broker/store/record.h"
 
 #include <rocksdb/c.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +151,7 @@ static void look_up_memory(struct store *store, const struct key128 *keys, const
                         record->answered = true;
                         record->settled = answer->settled;
                         record->dead_letter = answer->dead_letter;
+                        record->kept = answer->kept;
                 }
                 if (atomic_load(&store->journal.unknown_live) > 0)
                         record->attempted = journal_find_unknown(&store->journal, partition, keys[i],
@@ -367,6 +369,30 @@ struct error *store_get_source(struct store *store, const char *name, bool *out_
                 enum record_outcome outcome = source_decode(buffer_view(&row), out_state);
                 if (outcome != RECORD_OK)
                         error = db_row_error(&store->db, "the row of a source", outcome == RECORD_NEWER);
+        }
+        buffer_deinit(&row);
+        if (!error)
+                *out_found = found;
+        return store_reading(store, error);
+}
+
+struct error *store_get_note(struct store *store, const char *name, struct buffer *out_note,
+                             bool *out_found) {
+        char key[sizeof(NOTE_PREFIX) + STORE_NOTE_MAX];
+        CHECK(strlen(name) <= STORE_NOTE_MAX);
+        int size = snprintf(key, sizeof(key), NOTE_PREFIX "%s", name);
+        struct bytes note;
+        struct buffer row;
+        bool found = false;
+        buffer_init(&row, (size_t)4 * STORE_NOTE_MAX);
+        struct error *error =
+                db_get(&store->db, FAMILY_META, (struct bytes){key, (size_t)size}, &row, &found);
+        if (!error && found) {
+                enum record_outcome outcome = version_decode(buffer_view(&row), &note);
+                if (outcome != RECORD_OK)
+                        error = db_row_error(&store->db, "a note", outcome == RECORD_NEWER);
+                else
+                        buffer_append_bytes(out_note, note);
         }
         buffer_deinit(&row);
         if (!error)

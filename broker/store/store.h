@@ -12,7 +12,8 @@
  *             live from store_batch_begin() until it is settled, answered or ended. A block's row goes when
  *             its last attempt is no longer live. What is live when the store is opened is of unknown
  *             outcome: the process died with the call under way.
- *   answers   results of jobs of partitions that are durable and not yet published
+ *   answers   results of jobs of partitions that are durable and not yet published; of jobs whose answers may
+ *             not be written down (zdr) only what they cost
  *   parked    jobs of partitions that wait for a time, in order of it; a mark among the settled rows says so
  *   bodies    answers of files that are durable but not yet published (only for sinks that cannot be read
  *             back)
@@ -43,6 +44,7 @@
 #define STORE_NO_PARTITION    UINT32_MAX /* the jobs of files */
 #define STORE_PARTITIONS_MAX  16384      /* a partition's number is below that */
 #define STORE_VALUE_BYTES_MAX (256u << 20)
+#define STORE_NOTE_MAX        512
 
 struct store;
 struct store_batch;
@@ -95,6 +97,7 @@ struct store_record {
         /* A parked job may have an answer that is not yet published, or an attempt of unknown outcome. */
         bool answered;      /* ANSWERED, perhaps PARKED: `settled` is what it will be settled with */
         bool dead_letter;   /* the answer */
+        bool kept;          /* its value is there: else all that is known of it is `settled` */
         bool attempted;     /* UNKNOWN, perhaps PARKED: `begun` and `begun_id` */
         struct begun begun; /* the attempt that was under way */
         struct begun_id begun_id;
@@ -124,7 +127,7 @@ struct answer_row {
         struct key128 key;
         struct settled settled; /* what the job will be settled with; its partition must be one */
         bool dead_letter;
-        struct bytes value; /* the caller's */
+        struct bytes value; /* the caller's; empty: not kept */
 };
 
 struct store_options {
@@ -215,6 +218,8 @@ void store_batch_partition(struct store_batch *batch, uint32_t partition,
 void store_batch_body(struct store_batch *batch, struct key128 key, struct bytes body);
 void store_batch_body_drop(struct store_batch *batch, struct key128 key);
 void store_batch_source(struct store_batch *batch, const char *name, const struct source_state *state);
+/* A few bytes of the caller's under a name (both up to STORE_NOTE_MAX); the last ones count. */
+void store_batch_note(struct store_batch *batch, const char *name, struct bytes note);
 size_t store_batch_count(const struct store_batch *batch);
 
 /* All or nothing, durable when it returns NULL. Clears the batch then; leaves it for another try when the
@@ -285,6 +290,9 @@ struct store_load *store_load_abort(struct store_load *load); /* takes NULL, ret
 
 struct error *store_get_source(struct store *store, const char *name, bool *out_found,
                                struct source_state *out_state) MUST_USE;
+struct error *store_get_note(struct store *store, const char *name, struct buffer *out_note,
+                             bool *out_found) MUST_USE;
+
 /* ---- spend ---- */
 
 enum spend_kind { SPEND_WORKSPACE, SPEND_PROVIDER };

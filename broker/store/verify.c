@@ -199,7 +199,8 @@ static struct error *verify_meta(void *userdata, struct bytes key, struct bytes 
         struct partition_state state;
         uint32_t partition;
         if (bytes_equal_string(key, FORMAT_KEY) || bytes_equal_string(key, IDENTITY_KEY) ||
-            bytes_equal_string(key, COUNTED_KEY) || number_of_name(key, LOADING_PREFIX, &partition))
+            bytes_equal_string(key, COUNTED_KEY) || bytes_starts_with(key, NOTE_PREFIX) ||
+            number_of_name(key, LOADING_PREFIX, &partition))
                 return NULL;
         if (bytes_starts_with(key, SOURCE_PREFIX)) {
                 verify_source(verify, key, row);

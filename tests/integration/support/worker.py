@@ -167,8 +167,8 @@ class Site:
         """`topics`: more properties of each kind, as {"results": {"max.message.bytes": 5000}}; `provider`: of the provider; `settings`: of the configuration."""
         self.broker, self.sim, self.partitions = broker, sim, partitions
         self.prefix = broker.prefix()
-        self.names = {kind: self.prefix + kind for kind in ("jobs", "results", "dead_letters", "state")}
-        self.jobs, self.results, self.dead_letters, self.state = self.names.values()
+        self.names = {kind: self.prefix + kind for kind in ("jobs", "results", "dead_letters", "state", "audit")}
+        self.jobs, self.results, self.dead_letters, self.state, self.audit = self.names.values()
         self.group = self.prefix + "workers"
         more = topics or {}
         compact = {"state": {"cleanup.policy": "compact"}}
@@ -256,6 +256,13 @@ class Site:
             if record.key != b"\0owner":
                 found[(record.partition, record.key)].append(unpack(record.value) if record.value is not None else None)
         return found
+
+    def check_audit(self):
+        """The chains of the audit topic are whole. Gives the records."""
+        found, _ = ferry.ferry("audit", "verify", "--from-topic", "--json", "-c", "batchferry.yaml")
+        records = [json.loads(record.value) for record in self.broker.read_committed(self.audit)]
+        assert json.loads(found)["whole"] and json.loads(found)["records"] == len(records), found
+        return records
 
     def parked(self):
         """How many jobs are parked for how long, in seconds from when they were: {(partition, seconds): jobs}"""

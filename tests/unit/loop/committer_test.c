@@ -389,6 +389,113 @@ static void test_broken_pipe(void **state) {
         close_fixture(fixture);
 }
 
+static bool has_body(struct fixture *fixture, unsigned job) {
+        struct buffer body;
+        bool is_there = true;
+        buffer_init(&body, 4096);
+        assert_null(store_get_body(fixture->store, fixture->jobs[job]->key, &body, &is_there));
+        buffer_deinit(&body);
+        return is_there;
+}
+
+/* What cost something, of a job with zdr whose attempt is journaled. */
+static struct intent succeeding_private(struct fixture *fixture, unsigned job, struct begun_id begun) {
+        struct intent intent = succeeding(fixture, job);
+        fixture->jobs[job]->demand.prefs.zdr = true;
+        fixture->outcomes[job].attempts = 1;
+        fixture->outcomes[job].cost_known = true;
+        fixture->outcomes[job].cost_picousd = 77;
+        intent.begun = begun;
+        return intent;
+}
+
+static struct begun_id open_one(struct fixture *fixture, unsigned job) {
+        struct completion opened;
+        struct intent intent = opening(fixture, job);
+        submit(fixture, &intent, 1);
+        take(fixture, &opened, 1);
+        expect_history(fixture, "write written ");
+        return opened.begun;
+}
+
+/* Its cost first, then the pipe, then that it is settled; the line is in no row at any moment. */
+static void test_zdr_leaves_no_body(void **state) {
+        struct completion completion;
+        char text[4096];
+        (void)state;
+        struct fixture *fixture = open_fixture(true, false, NS_PER_S);
+        struct intent intent = succeeding_private(fixture, 0, open_one(fixture, 0));
+        hold(fixture, "append");
+        submit(fixture, &intent, 1);
+        wait_until_held(fixture);
+        assert_false(has_body(fixture, 0));
+        assert_int_equal(found(fixture, 0), STORE_NONE);
+        hold(fixture, NULL);
+        take(fixture, &completion, 1);
+        expect_history(fixture, "write written append get look_up write written ");
+        assert_true(read(fixture->pipe_fd, text, sizeof(text)) > 0);
+        assert_int_equal(found(fixture, 0), STORE_SETTLED);
+        assert_false(has_body(fixture, 0));
+        close_fixture(fixture);
+}
+
+static void reopen_store(struct fixture *fixture) {
+        struct store_options options = {.directory = fixture->state};
+        fixture->committer = committer_free(fixture->committer);
+        fixture->store = store_close(fixture->store);
+        assert_null(store_open(&options, &fixture->store));
+}
+
+/* The pipe has not taken it: unknown outcome, with the cost, and no mark passes it. */
+static void test_zdr_and_a_broken_pipe(void **state) {
+        struct source_state source = {.offset = 7, .lines = 2, .sequence = 1, .crc = 3};
+        char message[512];
+        bool is_there;
+        (void)state;
+        struct fixture *fixture = open_fixture(true, false, NS_PER_S);
+        signal(SIGPIPE, SIG_IGN);
+        struct begun_id begun = open_one(fixture, 0);
+        close(fixture->pipe_fd);
+        fixture->pipe_fd = -1;
+        struct intent intent = succeeding_private(fixture, 0, begun);
+        submit(fixture, &intent, 1);
+        wait_for_trouble(fixture, TROUBLE_PIPE, message);
+        assert_true(committer_submit(fixture->committer, NULL, 0, &source));
+        reopen_store(fixture);
+        struct store_record record;
+        assert_null(store_look_up(fixture->store, STORE_NO_PARTITION, fixture->jobs[0]->key, &record));
+        assert_int_equal(record.found, STORE_UNKNOWN);
+        assert_int_equal(record.begun.exposure_picousd, 77);
+        assert_memory_equal(record.begun.fingerprint, fixture->jobs[0]->fingerprint, 32);
+        assert_null(store_get_source(fixture->store, "jobs.jsonl", &is_there, &source));
+        assert_true(is_there);
+        assert_int_equal(source.offset, 0);
+        assert_int_equal(source.crc, 0);
+        close_fixture(fixture);
+}
+
+/* The disk becomes full when the pipe has the line already: it does not get it twice. */
+static void test_zdr_and_a_full_disk(void **state) {
+        struct completion completion;
+        char message[512], text[4096];
+        (void)state;
+        struct fixture *fixture = open_fixture(true, false, 1000 * NS_PER_S);
+        struct intent intent = succeeding_private(fixture, 0, open_one(fixture, 0));
+        hold(fixture, "append");
+        submit(fixture, &intent, 1);
+        wait_until_held(fixture);
+        set_failing(fixture, "write", ENOSPC);
+        hold(fixture, NULL);
+        wait_for_trouble(fixture, TROUBLE_FULL, message);
+        set_failing(fixture, NULL, 0);
+        take(fixture, &completion, 1);
+        ssize_t size = read(fixture->pipe_fd, text, sizeof(text));
+        assert_true(size > 0);
+        assert_ptr_equal(memchr(text, '\n', (size_t)size), text + size - 1);
+        assert_int_equal(found(fixture, 0), STORE_SETTLED);
+        close_fixture(fixture);
+}
+
 static void test_what_comes_up_meanwhile_is_one_batch(void **state) {
         struct completion completions[MANY];
         (void)state;
@@ -549,6 +656,9 @@ int main(void) {
                 cmocka_unit_test(test_attempts_need_no_file),
                 cmocka_unit_test(test_store_first_then_pipe),
                 cmocka_unit_test(test_broken_pipe),
+                cmocka_unit_test(test_zdr_leaves_no_body),
+                cmocka_unit_test(test_zdr_and_a_broken_pipe),
+                cmocka_unit_test(test_zdr_and_a_full_disk),
                 cmocka_unit_test(test_what_comes_up_meanwhile_is_one_batch),
                 cmocka_unit_test(test_state_of_the_source),
                 cmocka_unit_test(test_full_disk_is_waited_for),

@@ -163,6 +163,36 @@ static void a_dropped_partition_leaves_nothing(void **state) {
         }
 }
 
+/*
+ * What a job with zdr was answered: that and what it cost is known, until the next attempt takes its place.
+ */
+static void an_answer_may_be_without_a_value(void **state) {
+        struct world *world = *state;
+        world_partition(world, 5);
+        struct begun_id id = world_begin(world, 5, 2, 1), kept = world_begin(world, 5, 3, 1);
+        world_write(world);
+        world_answer(world, 5, 2, id, BYTES(""));
+        world_answer(world, 5, 3, kept, BYTES("bought"));
+        world_write(world);
+        for (int round = 0; round < 2; round++) {
+                struct store_record record = world_record(world, 5, 2);
+                assert_int_equal(record.found, STORE_ANSWERED);
+                assert_false(record.kept);
+                assert_int_equal(record.settled.cost_picousd, 6);
+                assert_true(world_record(world, 5, 3).kept);
+                if (round == 0)
+                        world_reopen(world, 5);
+        }
+        store_batch_answer_drop(world->batch, 5, key_of(2));
+        world_begin(world, 5, 2, 2);
+        world_write(world);
+        world_reopen(world, 5);
+        struct store_record record = world_record(world, 5, 2);
+        assert_int_equal(record.found, STORE_UNKNOWN);
+        assert_int_equal(record.begun.attempt, 2);
+        world_verify(world);
+}
+
 enum { MANY = 200 };
 
 static void many_partitions_take_little_memory(void **state) {
@@ -449,13 +479,21 @@ static void a_full_disk_may_pass(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(a_key_is_a_name_within_its_partition),    TEST(the_state_comes_with_the_rows),
-                TEST(without_a_state_the_rows_are_read_anew),  TEST(clearing_keeps_what_was_bought),
-                TEST(a_dropped_partition_leaves_nothing),      TEST(many_partitions_take_little_memory),
-                TEST(a_directory_belongs_to_one_cluster),      TEST(answers_stay_until_their_job_is_settled),
-                TEST(an_answer_and_its_settling_in_one_batch), TEST(an_answered_attempt_is_over),
-                TEST(a_removed_row_brings_no_attempt_back),    TEST(old_rows_go_some_at_a_time),
-                TEST(a_directory_of_files_stays_one),          TEST(a_full_disk_may_pass),
+                TEST(a_key_is_a_name_within_its_partition),
+                TEST(the_state_comes_with_the_rows),
+                TEST(without_a_state_the_rows_are_read_anew),
+                TEST(clearing_keeps_what_was_bought),
+                TEST(a_dropped_partition_leaves_nothing),
+                TEST(many_partitions_take_little_memory),
+                TEST(a_directory_belongs_to_one_cluster),
+                TEST(answers_stay_until_their_job_is_settled),
+                TEST(an_answer_and_its_settling_in_one_batch),
+                TEST(an_answered_attempt_is_over),
+                TEST(an_answer_may_be_without_a_value),
+                TEST(a_removed_row_brings_no_attempt_back),
+                TEST(old_rows_go_some_at_a_time),
+                TEST(a_directory_of_files_stays_one),
+                TEST(a_full_disk_may_pass),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
