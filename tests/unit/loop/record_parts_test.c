@@ -188,7 +188,7 @@ static void leaves_out_what_is_not_known(void **state) {
 
 /* A letter that was sent back as it was: its old reason goes, everything else stays. */
 static void replaces_an_earlier_letter(void **state) {
-        struct job_header headers[RECORD_HEADERS_MAX];
+        struct job_header headers[RECORD_HEADERS_MAX] = {0};
         struct job_record record = record_of(headers, RECORD_HEADERS_MAX);
         struct letter letter = {.outcome = {.failure = FAILURE_NO_PROVIDER, .message = "now"}};
         (void)state;
@@ -207,7 +207,7 @@ static void replaces_an_earlier_letter(void **state) {
 }
 
 static void has_room_for_all_headers(void **state) {
-        struct job_header headers[RECORD_HEADERS_MAX];
+        struct job_header headers[RECORD_HEADERS_MAX] = {0};
         struct job_record record = record_of(headers, RECORD_HEADERS_MAX);
         struct letter letter = {
                 .job = {.failure = FAILURE_INVALID_JOB, .failure_field = BYTES("f"), .custom_id = BYTES("i")},
