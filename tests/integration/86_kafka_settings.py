@@ -32,6 +32,8 @@ def properties():
         refused("session.timeout.ms", "value")
         with_kafka(enable_auto_commit=True)
         refused("enable.auto.commit")
+        with_kafka(sasl_username="somebody", sasl_password="hidden-here")
+        assert "hidden-here" not in refused("sasl.", "security.protocol")
         site.configure(idempotency={"on_duplicate": "republish"})
         refused("idempotency.on_duplicate")
         assert not pathlib.Path("state").exists(), "nothing is made for what is refused"
@@ -61,6 +63,27 @@ def nobody_there():
         refused("cannot reach the cluster", "bootstrap.servers", code=1)
 
 
+def other_mechanisms():
+    """OAUTHBEARER, whose token a thread of librdkafka's makes, and PLAIN: the same through all clients of a worker."""
+    if not broker.is_ours:
+        print("  not with a cluster of BATCHFERRY_TEST_BOOTSTRAP: skipped")
+        return
+    secure = broker.sasl_properties()
+    login = {name: secure.pop(name) for name in ("sasl.username", "sasl.password")}
+    token = {"enable.sasl.oauthbearer.unsecure.jwt": "true", "sasl.oauthbearer.config": "principal=batchferry"}
+    for number, (mechanism, more) in enumerate((("PLAIN", login), ("OAUTHBEARER", token))):
+        jobs = [ferry.embedding(number) for number in range(20)]
+        with ferry.Sim(*SIM) as sim, Site(broker, sim) as site:
+            site.configure(kafka={**site.settings["kafka"], **secure, **more, "sasl.mechanism": mechanism})
+            site.send(jobs)
+            with Worker("batchferry.yaml", f"state-{number}") as one:
+                site.wait_done(len(jobs), [one])
+                one.stop()
+            site.check_results(jobs)
+            ferry.ferry("collect", "-c", "batchferry.yaml", "-o", f"results-{number}.jsonl")
+            ferry.check_succeeded(ferry.lines(f"results-{number}.jsonl"), ferry.names(jobs))
+
+
 def sasl():
     """SASL_SSL with SCRAM: a run through; a wrong password and a certificate of another authority are refused."""
     if not broker.is_ours:
@@ -84,4 +107,4 @@ def sasl():
 
 if __name__ == "__main__":
     with broker:
-        ferry.main([properties, topics, nobody_there, sasl])
+        ferry.main([properties, topics, nobody_there, sasl, other_mechanisms])
