@@ -317,6 +317,27 @@ static bool has_brokers(const struct kafka_properties *properties) {
         return false;
 }
 
+/*
+ * A login or a certificate that is never used: librdkafka would go on without it, as if there were none to be
+ * given. Of the protocol librdkafka has judged the value.
+ */
+static struct error *refuse_unused(const struct kafka_properties *properties) {
+        static const struct {
+                const char *prefix, *needs, *advice;
+        } layers[] = {{"sasl.", "sasl", "SASL_SSL or SASL_PLAINTEXT"}, {"ssl.", "ssl", "SSL or SASL_SSL"}};
+        const char *protocol = find(properties, "security.protocol");
+        for (size_t i = 0; i < properties->count; i++) {
+                const char *name = properties->items[i].name;
+                for (size_t j = 0; j < COUNT(layers); j++)
+                        if (strncmp(name, layers[j].prefix, strlen(layers[j].prefix)) == 0 &&
+                            !(protocol && strcasestr(protocol, layers[j].needs)))
+                                return error_new(ERROR_USAGE,
+                                                 "kafka property %s has no use without security.protocol: %s",
+                                                 name, layers[j].advice);
+        }
+        return NULL;
+}
+
 static struct error *set_users(rd_kafka_conf_t *conf, const struct kafka_properties *properties) {
         if (properties->count > CLIENT_PROPERTIES_MAX)
                 return error_new(ERROR_USAGE, "more than %d kafka properties", CLIENT_PROPERTIES_MAX);
@@ -447,6 +468,8 @@ struct error *client_check(const struct kafka_properties *properties) {
         rd_kafka_conf_t *conf = rd_kafka_conf_new();
         struct error *error = set_users(conf, properties);
         rd_kafka_conf_destroy(conf);
+        if (!error)
+                error = refuse_unused(properties);
         if (!error && !has_brokers(properties))
                 error = error_new(ERROR_USAGE, "kafka property bootstrap.servers is missing");
         if (!error)

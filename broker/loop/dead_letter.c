@@ -29,13 +29,19 @@ static bool is_ours(struct bytes name) {
         return false;
 }
 
-/* Numbers as text; views into `scratch` are made once it no longer moves. */
-struct numbers {
-        size_t partition, offset, timestamp, end;
+/* Where the texts stand that are made for it; views into `scratch` are made once it no longer moves. */
+struct texts {
+        size_t message, partition, offset, timestamp, end;
 };
 
-static struct numbers write_numbers(const struct origin *origin, struct buffer *scratch) {
-        struct numbers at = {.partition = scratch->size};
+/* The message names the field, as in a result. */
+static struct texts write_texts(const struct origin *origin, struct bytes field, const char *message,
+                                struct buffer *scratch) {
+        struct texts at = {.message = scratch->size};
+        buffer_append_bytes(scratch, field);
+        buffer_append_string(scratch, field.size > 0 ? " " : "");
+        buffer_append_string(scratch, message);
+        at.partition = scratch->size;
         buffer_append_u64(scratch, origin->partition);
         at.offset = scratch->size;
         buffer_append_u64(scratch, origin->record.offset);
@@ -51,11 +57,11 @@ static struct bytes between(const struct buffer *scratch, size_t from, size_t to
 
 static void fill_values(const struct job_spec *job, const struct outcome *outcome, const char *topic,
                         const char *group_id, struct buffer *scratch, struct bytes values[HEADERS_COUNT]) {
-        struct numbers at = write_numbers(job->origin, scratch);
-        struct bytes code = bytes_of(failure_text(outcome->failure)), message = bytes_of(outcome->message);
-        values[HEADER_CODE] = values[HEADER_CONNECT_EXCEPTION] = code;
-        values[HEADER_MESSAGE] = values[HEADER_CONNECT_MESSAGE] = message;
-        values[HEADER_FIELD] = outcome->failure == job->failure ? job->failure_field : BYTES("");
+        struct bytes field = outcome->failure == job->failure ? job->failure_field : BYTES("");
+        struct texts at = write_texts(job->origin, field, outcome->message, scratch);
+        values[HEADER_CODE] = values[HEADER_CONNECT_EXCEPTION] = bytes_of(failure_text(outcome->failure));
+        values[HEADER_MESSAGE] = values[HEADER_CONNECT_MESSAGE] = between(scratch, at.message, at.partition);
+        values[HEADER_FIELD] = field;
         values[HEADER_TOPIC] = values[HEADER_CONNECT_TOPIC] = bytes_of(topic);
         values[HEADER_PARTITION] = between(scratch, at.partition, at.offset);
         values[HEADER_CONNECT_PARTITION] = values[HEADER_CONNECT_TASK] = values[HEADER_PARTITION];

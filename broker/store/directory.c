@@ -73,9 +73,15 @@ static struct error *busy(const char *directory, int fd) {
         ssize_t n = pread(fd, owner, sizeof(owner) - 1, 0);
         long pid = n > 0 ? strtol(owner, NULL, 10) : 0;
         if (pid > 0)
-                return error_new(ERROR_BUSY, "state directory %s is in use by another process (%ld)",
-                                 directory, pid);
-        return error_new(ERROR_BUSY, "state directory %s is in use by another process", directory);
+                return error_new(
+                        ERROR_BUSY,
+                        "state directory %s is in use by another process (%ld); wait for its end, or "
+                        "name another directory with --state",
+                        directory, pid);
+        return error_new(ERROR_BUSY,
+                         "state directory %s is in use by another process; wait for its end, or name another "
+                         "directory with --state",
+                         directory);
 }
 
 struct error *directory_lock(const char *directory, int *out_fd) {

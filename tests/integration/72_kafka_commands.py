@@ -354,6 +354,19 @@ def letters_are_sent_back_once():
     assert [name for name, _ in latest.headers].count("batchferry-redriven") == 1
 
 
+def letters_are_chosen():
+    """By code, batch and time, all of which must hold; what is not chosen stays where it is."""
+    topics = Topics().create()
+    broker.produce(topics.dead_letters, letters(2, "no_provider", "a") + letters(2, "invalid_job", "a", 10) + letters(2, "no_provider", "b", 20))
+    redrive = ("dead-letters", "redrive")
+    for words, count in ((["--code", "no_provider", "--batch", "a", "--until", "1h"], 0), (["--code", "no_provider", "--batch", "c"], 0),
+                         (["--code", "no_provider", "--batch", "a", "--since", "1h"], 2), (["--batch", "b", "--code", "invalid_job"], 0),
+                         (["--batch", "b"], 2), (["--code", "invalid_job", "--since", "1h"], 2)):
+        _, said = topics.ferry(*redrive, *words)
+        ferry.has(said, f"{count} dead letters were sent back")
+    assert sent_back(topics) == collections.Counter({f"key-{number}": 1 for number in (0, 1, 10, 11, 20, 21)})
+
+
 def letters_are_sent_back_once_through_kills():
     """SIGKILL at any moment, two at the same time, again and again: in the end each is there exactly once."""
     topics = Topics().create()
@@ -389,5 +402,5 @@ if __name__ == "__main__":
             topics_are_made_and_checked, topics_made_wrongly_are_told, jobs_are_sent_by_their_keys, what_is_no_job_is_not_sent,
             wrong_usage_is_one_sentence, results_are_collected, aborted_results_are_unseen, following_goes_on_until_it_is_stopped,
             a_file_is_whole_or_not_there, the_jobs_of_a_file_are_waited_for, letters_are_listed_and_shown, letters_are_sent_back_once,
-            letters_are_sent_back_once_through_kills,
+            letters_are_chosen, letters_are_sent_back_once_through_kills,
         ])

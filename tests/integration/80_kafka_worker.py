@@ -187,6 +187,38 @@ def handed_over():
         site.check_state(ferry.names(jobs))
 
 
+def long_calls():
+    """Calls that take longer than max.poll.interval.ms, which fill the window: the worker stays in its group."""
+    jobs = jobs_of(15)
+    kafka_settings = {"max.poll.interval.ms": worker.SESSION_MS}
+    with ferry.Sim("--dimensions", "8", "--latency", f"fixed:{worker.SESSION_MS + 2000}ms") as sim:
+        with Site(broker, sim, partitions=1, kafka=kafka_settings, limits={"in_flight": len(jobs)}) as site:
+            site.send(jobs)
+            with Worker() as one:
+                site.wait_done(len(jobs), [one])
+                assert one.metric("batchferry_rebalances_total") == 1
+                one.stop()
+            assert sim.stats()["repeated"] == 0, sim.stats()
+            site.check_results(jobs)
+
+
+def drain_has_a_limit():
+    """A call that would take longer than anybody waits here; its job is another worker's then."""
+    job = ferry.embedding(0)
+    with ferry.Sim("--dimensions", "8") as sim, Site(broker, sim, partitions=1, worker={"drain": "1s"}) as site:
+        sim.set_faults(script=[{"match": "text 0", "fault": "hang", "times": 1}])
+        site.send([job])
+        with Worker() as one:
+            ferry.wait_for(lambda: sim.stats()["in_flight"] == 1, "the call")
+            one.stop(130)
+        sim.set_faults()
+        assert not site.ended()
+        with Worker("batchferry.yaml", "second") as two:
+            site.wait_done(1, [two])
+            two.stop()
+        site.check_results([job])
+
+
 def straggler_of(site, sim, others):
     """A worker whose one slow job of a single partition was parked: the offsets have gone on without it."""
     slow = ferry.embedding(0, body={"model": "m", "input": "slowpoke"})
@@ -232,4 +264,4 @@ def straggler_without_store():
 
 if __name__ == "__main__":
     with broker:
-        ferry.main([plain, encodings, duplicates, lost_state, drain, handed_over, straggler, straggler_without_store])
+        ferry.main([plain, encodings, duplicates, lost_state, drain, drain_has_a_limit, handed_over, long_calls, straggler, straggler_without_store])

@@ -33,9 +33,6 @@ START_S = 1800  # the first start on a machine fetches Kafka
 NOT_YET = (confluent_kafka.KafkaError.NOT_LEADER_FOR_PARTITION, confluent_kafka.KafkaError.LEADER_NOT_AVAILABLE,
            confluent_kafka.KafkaError.UNKNOWN_TOPIC_OR_PART)
 
-NOT_YET = (confluent_kafka.KafkaError.NOT_LEADER_FOR_PARTITION, confluent_kafka.KafkaError.LEADER_NOT_AVAILABLE,
-           confluent_kafka.KafkaError.UNKNOWN_TOPIC_OR_PART)
-
 Record = collections.namedtuple("Record", "key value headers partition offset")  # bytes or None; headers: [(name, bytes)]
 
 

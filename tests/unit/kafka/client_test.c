@@ -32,7 +32,6 @@ static void test_taken(void **state) {
                 {"transaction.timeout.ms", "5000"},
                 {"compression.type", "zstd"},
                 {"security.protocol", "ssl"},
-                {"sasl.mechanism", "PLAIN"},
                 {"message.max.bytes", "20000000"},
                 {"debug", "cgrp"},
                 {"test.mock.num.brokers", "2"},
@@ -70,7 +69,8 @@ static void test_refused(void **state) {
                 /* When clients are made. */
                 {"max.in.flight", "1000", "max.in.flight"},
                 {"message.timeout.ms", "299999", "transaction.timeout.ms"},
-                {"ssl.keystore.location", "/nowhere/at-all", "keystore"},
+                {"sasl.mechanism", "GSSAPI", "security.protocol: SASL_SSL"},
+                {"ssl.ca.location", "/nowhere/at-all", "security.protocol: SSL"},
         };
         (void)state;
         for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -81,6 +81,36 @@ static void test_refused(void **state) {
                         fail_msg("%s: %s", bad[i].name, error->message);
                 assert_int_equal(error->kind, ERROR_USAGE);
                 error_free(error);
+        }
+}
+
+/* What one layer of security has is of use with that layer only. */
+static void test_security(void **state) {
+        static const struct {
+                const char *protocol, *name, *value, *words;
+        } cases[] = {
+                {"SASL_PLAINTEXT", "sasl.mechanism", "OAUTHBEARER", NULL},
+                {"sasl_ssl", "sasl.mechanism", "OAUTHBEARER", NULL},
+                {"sasl_ssl", "sasl.mechanism", "PLAIN", "sasl.username and sasl.password"},
+                {"ssl", "ssl.endpoint.identification.algorithm", "none", NULL},
+                {"ssl", "ssl.keystore.location", "/nowhere/at-all", "keystore"},
+                {"ssl", "sasl.username", "somebody", "sasl.username has no use"},
+                {"sasl_plaintext", "ssl.key.password", "secret-in-here", "ssl.key.password has no use"},
+                {"PLAINTEXT", "sasl.password", "secret-in-here", "sasl.password has no use"},
+        };
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                struct test_properties properties = {.count = 0};
+                set_property(&properties, "bootstrap.servers", "localhost:1");
+                set_property(&properties, "group.id", "g");
+                set_property(&properties, "security.protocol", cases[i].protocol);
+                set_property(&properties, cases[i].name, cases[i].value);
+                struct kafka_properties seen = view(&properties);
+                struct error *error = client_check(&seen);
+                if (!cases[i].words)
+                        assert_ok(error);
+                else
+                        assert_error(error, ERROR_USAGE, cases[i].words);
         }
 }
 
@@ -190,9 +220,9 @@ static void test_partitions(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_taken),      cmocka_unit_test(test_refused),
-                cmocka_unit_test(test_no_brokers), cmocka_unit_test(test_precedence),
-                cmocka_unit_test(test_log),        cmocka_unit_test(test_errors),
-                cmocka_unit_test(test_partitions),
+                cmocka_unit_test(test_security),   cmocka_unit_test(test_no_brokers),
+                cmocka_unit_test(test_precedence), cmocka_unit_test(test_log),
+                cmocka_unit_test(test_errors),     cmocka_unit_test(test_partitions),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

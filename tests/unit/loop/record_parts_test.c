@@ -158,7 +158,8 @@ static void says_why_and_where_from(void **state) {
         write_letter(&letter, &record);
         assert_int_equal(count_of(&letter, "mine"), 2);
         says(&letter, "batchferry-error-code", "invalid_job");
-        says(&letter, "batchferry-error-message", "no model");
+        says(&letter, "batchferry-error-message", "body.model no model");
+        says(&letter, "__connect.errors.exception.message", "body.model no model");
         says(&letter, "batchferry-error-field", "body.model");
         says(&letter, "batchferry-origin-topic", "jobs");
         says(&letter, "batchferry-origin-partition", "3");
@@ -180,6 +181,7 @@ static void leaves_out_what_is_not_known(void **state) {
                                 .outcome = {.failure = FAILURE_NO_PROVIDER, .message = "nobody"}};
         (void)state;
         write_letter(&letter, &record);
+        says(&letter, "batchferry-error-message", "nobody");
         assert_int_equal(count_of(&letter, "batchferry-error-field"), 0);
         assert_int_equal(count_of(&letter, "batchferry-job-id"), 0);
         says(&letter, "__connect.errors.stage", "TASK_PUT");
@@ -188,7 +190,7 @@ static void leaves_out_what_is_not_known(void **state) {
 
 /* A letter that was sent back as it was: its old reason goes, everything else stays. */
 static void replaces_an_earlier_letter(void **state) {
-        struct job_header headers[RECORD_HEADERS_MAX];
+        struct job_header headers[RECORD_HEADERS_MAX] = {0};
         struct job_record record = record_of(headers, RECORD_HEADERS_MAX);
         struct letter letter = {.outcome = {.failure = FAILURE_NO_PROVIDER, .message = "now"}};
         (void)state;
@@ -207,7 +209,7 @@ static void replaces_an_earlier_letter(void **state) {
 }
 
 static void has_room_for_all_headers(void **state) {
-        struct job_header headers[RECORD_HEADERS_MAX];
+        struct job_header headers[RECORD_HEADERS_MAX] = {0};
         struct job_record record = record_of(headers, RECORD_HEADERS_MAX);
         struct letter letter = {
                 .job = {.failure = FAILURE_INVALID_JOB, .failure_field = BYTES("f"), .custom_id = BYTES("i")},
@@ -218,7 +220,7 @@ static void has_room_for_all_headers(void **state) {
         write_letter(&letter, &record);
         assert_int_equal(count_of(&letter, "other"), RECORD_HEADERS_MAX);
         says(&letter, "batchferry-error-code", "invalid_job");
-        says(&letter, "__connect.errors.exception.message", "m");
+        says(&letter, "__connect.errors.exception.message", "f m");
         free_letter(&letter);
 }
 
