@@ -7,6 +7,7 @@
 #include "broker/loop/publisher.h"
 #include "broker/loop/reply.h"
 #include "broker/loop/spend_book.h"
+#include "broker/loop/spends.h"
 #include "broker/wire/result.h"
 #include "workers/providers/dialect.h"
 
@@ -25,14 +26,6 @@ enum { TROUBLE_MESSAGE_MAX = 512 };
 struct intents {
         struct intent *items;
         size_t count, capacity;
-};
-
-/* The latest of each subject that has changed. */
-struct spends {
-        struct budget_spend *rows; /* by subject */
-        uint32_t *changed;         /* subjects */
-        bool *is_changed;          /* by subject */
-        uint32_t count;
 };
 
 /* An attempt that was journaled anew: nobody but the committer knows its name. */
@@ -341,18 +334,6 @@ static struct error *stage_one(struct committer *committer, struct intent *inten
         CHECK(false);
 }
 
-static void stage_spends(struct committer *committer) {
-        struct spends *spends = &committer->spending;
-        for (uint32_t i = 0; i < spends->count; i++) {
-                enum spend_kind kind;
-                uint32_t subject = spends->changed[i];
-                struct bytes name = spend_subject_name(committer->options.catalog, subject, &kind);
-                store_batch_spend(committer->batch, kind, name, &spends->rows[subject]);
-                spends->is_changed[subject] = false;
-        }
-        spends->count = 0;
-}
-
 static struct error *stage(struct committer *committer) {
         struct error *error = NULL;
         store_batch_clear(committer->batch);
@@ -365,7 +346,7 @@ static struct error *stage(struct committer *committer) {
         for (size_t i = 0; i < committer->working.count && !error; i++)
                 error = stage_one(committer, &committer->working.items[i]);
         if (committer->spending.count > 0)
-                stage_spends(committer);
+                spends_stage(&committer->spending, committer->options.catalog, committer->batch);
         return error;
 }
 
@@ -652,13 +633,6 @@ struct error *committer_new(const struct committer_options *options, struct comm
         return NULL;
 }
 
-static void free_spends(struct spends *spends) {
-        free(spends->rows);
-        free(spends->changed);
-        free(spends->is_changed);
-        *spends = (struct spends){0};
-}
-
 struct committer *committer_free(struct committer *committer) {
         if (!committer)
                 return NULL;
@@ -691,9 +665,9 @@ struct committer *committer_free(struct committer *committer) {
         free(committer->completions);
         free(committer->published);
         free(committer->noted);
-        free_spends(&committer->told);
-        free_spends(&committer->spends);
-        free_spends(&committer->spending);
+        spends_deinit(&committer->told);
+        spends_deinit(&committer->spends);
+        spends_deinit(&committer->spending);
         free(committer->unkept);
         pthread_cond_destroy(&committer->cond);
         pthread_mutex_destroy(&committer->mutex);
@@ -701,19 +675,22 @@ struct committer *committer_free(struct committer *committer) {
         return NULL;
 }
 
+static size_t count_promised(const struct intent *intents, size_t count) {
+        size_t promised = 0;
+        for (size_t i = 0; i < count; i++)
+                promised += intents[i].kind == INTENT_OPEN || intents[i].kind == INTENT_SETTLE;
+        return promised;
+}
+
 /* Room for all subjects in each of the three places, from the first time that one is told. */
 static bool make_spends(struct committer *committer) {
         size_t subjects = budget_subjects(committer->options.catalog);
         struct spends made[3] = {{0}};
         bool well = true;
-        for (size_t i = 0; i < 3; i++) {
-                made[i].rows = calloc(subjects, sizeof(*made[i].rows));
-                made[i].changed = calloc(subjects, sizeof(*made[i].changed));
-                made[i].is_changed = calloc(subjects, sizeof(*made[i].is_changed));
-                well = well && made[i].rows && made[i].changed && made[i].is_changed;
-        }
+        for (size_t i = 0; i < 3; i++)
+                well = spends_init(&made[i], subjects) && well;
         for (size_t i = 0; i < 3 && !well; i++)
-                free_spends(&made[i]);
+                spends_deinit(&made[i]);
         if (!well)
                 return false;
         committer->told = made[0];
@@ -724,33 +701,10 @@ static bool make_spends(struct committer *committer) {
         return true;
 }
 
-static size_t count_promised(const struct intent *intents, size_t count) {
-        size_t promised = 0;
-        for (size_t i = 0; i < count; i++)
-                promised += intents[i].kind == INTENT_OPEN || intents[i].kind == INTENT_SETTLE;
-        return promised;
-}
-
-static void put_spend(struct spends *spends, uint32_t subject, const struct budget_spend *spend) {
-        spends->rows[subject] = *spend;
-        if (!spends->is_changed[subject])
-                spends->changed[spends->count++] = subject;
-        spends->is_changed[subject] = true;
-}
-
-static void merge_spends(struct spends *into, struct spends *from) {
-        for (uint32_t i = 0; i < from->count; i++) {
-                uint32_t subject = from->changed[i];
-                put_spend(into, subject, &from->rows[subject]);
-                from->is_changed[subject] = false;
-        }
-        from->count = 0;
-}
-
 bool committer_spend(struct committer *committer, uint32_t subject, const struct budget_spend *spend) {
         if (!committer->told.rows && !make_spends(committer))
                 return false;
-        put_spend(&committer->told, subject, spend);
+        spends_put(&committer->told, subject, spend);
         return true;
 }
 
@@ -773,7 +727,7 @@ bool committer_submit(struct committer *committer, const struct intent *intents,
                         committer->state = *state;
                         committer->state_pending = true;
                 }
-                merge_spends(&committer->spends, &committer->told);
+                spends_merge(&committer->spends, &committer->told);
         }
         bool wake = room && committer->waiting;
         pthread_mutex_unlock(&committer->mutex);

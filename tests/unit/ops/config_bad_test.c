@@ -658,7 +658,7 @@ static void command_line(void **state) {
                 {"a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r.s.t=1",
                  "--set: a: unknown setting; known here: state, shards, limits, topics, commit, worker, "
                  "results, "
-                 "idempotency, retry, timeouts, fetch, http, listen, log, kafka, routing, catalog, "
+                 "idempotency, retry, timeouts, fetch, http, listen, audit, log, kafka, routing, catalog, "
                  "providers, "
                  "workspaces"},
         };
