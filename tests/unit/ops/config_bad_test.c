@@ -70,7 +70,7 @@ static const struct {
          "it, \"in_flight\""},
         {"colour: red\n",
          "f:1:1: colour: unknown setting; known here: state, shards, limits, topics, commit, worker, "
-         "results, idempotency, retry, timeouts, fetch, http, listen, log, kafka, routing, "
+         "results, idempotency, retry, timeouts, fetch, http, listen, audit, log, kafka, routing, "
          "catalog, providers, workspaces"},
         {"topics: {jobs: \"a b\"}\n",
          "f:1:16: topics.jobs: must be 1 to 249 letters, digits, \"_\", \".\" and \"-\", is \"a b\""},
@@ -519,7 +519,7 @@ static const struct {
          "f:5:15: log.format: must be \"text\" or \"json\", is 7"},
         {"\303\251: 1\n",
          "f:1:1: \303\251: unknown setting; known here: state, shards, limits, topics, commit, worker, "
-         "results, idempotency, retry, timeouts, fetch, http, listen, log, kafka, routing, "
+         "results, idempotency, retry, timeouts, fetch, http, listen, audit, log, kafka, routing, "
          "catalog, providers, workspaces"},
         {A_PROVIDER "    api_key:\n",
          "f:6:13: providers[0].api_key: has no value; remove it, or write \"\" for an empty text"},
