@@ -49,6 +49,15 @@ static const struct provider providers[] = {
                 .reasoning = PRICE_UNKNOWN                                                                   \
         }
 
+/* 22:00 to 06:00 UTC, for 60 %. */
+static const struct zone_change no_change = {INT64_MIN, 0};
+static const struct zone utc = {.name = "UTC", .changes = &no_change, .changes_count = 1};
+static const struct price_window nights[] = {{.zone = &utc,
+                                              .multiply_millionths = 600000,
+                                              .from_minutes = 22 * 60,
+                                              .to_minutes = 6 * 60,
+                                              .days = 0x7f}};
+
 #define PLACE(at, provider_name, model_name, in, out, rpm)                                                   \
         {                                                                                                    \
                 .name = provider_name "/" model_name, .provider = (at), .model = model_name,                 \
@@ -278,10 +287,16 @@ static void print_day(const struct day *day) {
 }
 
 static bool day_init(struct day *day) {
-        day->catalog = (struct catalog){.providers = providers,
-                                        .providers_count = 3,
-                                        .endpoints = endpoints,
-                                        .endpoints_count = PLACES};
+        static struct endpoint priced[PLACES];
+        for (uint32_t i = 0; i < PLACES; i++) {
+                priced[i] = endpoints[i];
+                if (priced[i].provider == 1) {
+                        priced[i].windows = nights;
+                        priced[i].windows_count = 1;
+                }
+        }
+        day->catalog = (struct catalog){
+                .providers = providers, .providers_count = 3, .endpoints = priced, .endpoints_count = PLACES};
         struct engine_config config = {.jobs_max = JOBS_MAX,
                                        .in_flight_max = 4096,
                                        .open_ahead = 64,
