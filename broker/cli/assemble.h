@@ -25,6 +25,6 @@ struct job_decoder_options assemble_decoder(const struct assembly *assembly, con
  * Between commits: what makes a batch of a busy run's results. Attempts are opened ahead, so no call waits
  * for it.
  */
-#define ASSEMBLE_COMMIT_SPACING_NS (10 * NS_PER_MS)
+#define ASSEMBLE_COMMIT_SPACING_NS (20 * NS_PER_MS)
 /* Allows as many open files as the calls in flight need, or says that the system does not. */
 void assemble_descriptors(const struct assembly *assembly);

@@ -81,7 +81,7 @@ _Static_assert(UNUSABLES_MAX < THROTTLES_MAX, "an unusable answer costs more tha
  * Attempts are opened ahead for as many calls as began in about that time: what the journal needs to keep up,
  * and no more, since a crash leaves all of them of unknown outcome.
  */
-#define PACE_NS (INT64_C(30) * 1000000)
+#define PACE_NS (INT64_C(50) * 1000000)
 /*
  * A durable attempt whose permit has moved farther away than that (the provider named a wait) is withdrawn:
  * another endpoint may do.
