@@ -12,7 +12,7 @@ enum { CELL_MAX = 512, COLUMN_GAP = 2 };
 #define TABLE_BYTES_MAX ((size_t)64 << 20)
 
 void table_init(struct table *table, const char *const *headers, const bool *right, size_t columns) {
-        CHECK(columns <= TABLE_COLUMNS_MAX);
+        CHECK(columns > 0 && columns <= TABLE_COLUMNS_MAX);
         *table = (struct table){.headers = headers, .right = right, .columns = columns};
         buffer_init(&table->text, TABLE_BYTES_MAX);
 }
@@ -83,6 +83,7 @@ static void append_cell(const struct table *table, size_t column, const char *te
 void table_finish(struct table *table, struct buffer *out) {
         size_t widths[TABLE_COLUMNS_MAX] = {0};
         const char *cell = table->text.data;
+        CHECK(table->columns > 0);
         for (size_t i = 0; i < table->columns; i++)
                 widths[i] = width_of(table->headers[i]);
         for (size_t i = 0; i < table->cells && !table->text.failed; i++, cell += strlen(cell) + 1) {
