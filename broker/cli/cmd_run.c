@@ -2,12 +2,12 @@
 
 #include "broker/base/time.h"
 #include "broker/cli/assemble.h"
+#include "broker/cli/cmd_quote.h"
 #include "broker/cli/interrupts.h"
 #include "broker/cli/options.h"
 #include "broker/cli/progress.h"
 #include "broker/cli/run_files.h"
 #include "broker/cli/say.h"
-#include "broker/cli/scan.h"
 #include "broker/loop/audit_log.h"
 #include "broker/loop/line_intake.h"
 
@@ -49,7 +49,8 @@ static const struct argp_option known[] = {
         {"errors", KEY_ERRORS, "FILE", 0, "Failed jobs go here instead of the output", 1},
         {"in-flight", KEY_IN_FLIGHT, "N", 0, "Calls under way at a time (limits.in_flight, 4096)", 1},
         {"limit", KEY_LIMIT, "N", 0, "Run at most N jobs this time", 1},
-        {"dry-run", KEY_DRY_RUN, NULL, 0, "Read everything, say what it would cost where, call nobody", 1},
+        {"dry-run", KEY_DRY_RUN, NULL, 0,
+         "Read everything, say what it will cost and how long it will take (as quote does), call nobody", 1},
         {"strict", KEY_STRICT, NULL, 0, "Stop before the first call if any line is no job", 1},
         {0},
 };
@@ -366,14 +367,15 @@ static int tell_end(struct run *run, struct progress *progress) {
 
 static int scan_first(struct run *run) {
         struct scan_options options = {.input = run->input,
-                                       .config = run->config,
                                        .decoder = assemble_decoder(&run->assembly, run->batch),
-                                       .report = run->dry_run};
+                                       .quiet = run->options.quiet};
+        struct quote_options quote = {.config = run->config, .at_unix_ms = clock_now_unix_ms()};
         uint64_t jobs, bad;
         if (strcmp(run->input, "-") == 0 && run->strict && !run->dry_run)
                 return options_fail(error_new(
                         ERROR_USAGE, "--strict reads the input twice: give a file, not standard input"));
-        struct error *error = scan_input(&options, &jobs, &bad);
+        struct error *error = run->dry_run ? quote_input(&options, &quote, false, &jobs, &bad)
+                                           : scan_input(&options, &jobs, &bad);
         if (error)
                 return options_fail(error);
         if (run->strict && bad > 0) {

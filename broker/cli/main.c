@@ -4,7 +4,11 @@
 #include "broker/cli/cmd_collect.h"
 #include "broker/cli/cmd_config.h"
 #include "broker/cli/cmd_dead_letters.h"
+#include "broker/cli/cmd_explain.h"
+#include "broker/cli/cmd_quote.h"
+#include "broker/cli/cmd_replay.h"
 #include "broker/cli/cmd_run.h"
+#include "broker/cli/cmd_share.h"
 #include "broker/cli/cmd_sim.h"
 #include "broker/cli/cmd_state.h"
 #include "broker/cli/cmd_submit.h"
@@ -28,6 +32,12 @@ static const struct command {
         {"topics", "create the topics with the right settings, or check those there are", cmd_topics},
         {"worker", "take jobs from Kafka and publish results, exactly once; any number share the work",
          cmd_worker},
+        {"quote", "what jobs will cost and how long they will take, before anything is sent", cmd_quote},
+        {"explain", "the routing decision for a job: candidates, costs, what excludes whom, and why",
+         cmd_explain},
+        {"share", "who got the traffic, against a neutral broker, and why", cmd_share},
+        {"replay", "decide again what results record: the same, or what another policy would have paid",
+         cmd_replay},
         {"state", "look at the durable state: show, stats, verify", cmd_state},
         {"audit", "verify the records of calls and refusals: none changed, removed, put in or moved",
          cmd_audit},

@@ -1,13 +1,14 @@
 #pragma once
-/* Reads a whole input without calling anybody: what --strict and --dry-run do. */
+/* Reads a whole input without calling anybody: what quote, --strict and --dry-run do. */
+#include "broker/cli/quote.h"
 #include "broker/ops/config.h"
 #include "broker/wire/job.h"
 
 struct scan_options {
         const char *input;
-        const struct config *config;
         struct job_decoder_options decoder;
-        bool report; /* --dry-run: print models, counts and costs on standard output */
+        bool quiet;
+        struct quote *quote; /* gets every job; NULL: only counted */
 };
 
 /* out_bad: lines that are no jobs; the first ones are named on standard error. */

@@ -5,6 +5,7 @@
 #include "broker/core/classes.h"
 #include "broker/core/conclude.h"
 #include "broker/core/order.h"
+#include "broker/core/pick.h"
 #include "broker/core/planning.h"
 #include "broker/core/spend.h"
 #include "workers/routing/limits.h"
@@ -151,11 +152,17 @@ void dispatch_view(struct engine *engine, const struct job *job, uint32_t endpoi
         out_view->waiting = state->health.paused_until_ns > now_ns ? EXCLUSION_PAUSED : EXCLUSION_BREAKER;
 }
 
-static void record_decision(struct job *job, const struct route *route, uint64_t seed) {
-        struct decision *decision = &job->outcome.decision;
+/* Which moment, places and states a ranking is of. */
+struct ranked {
+        struct decision_moment moment;
+        const struct route_set *set;
+        struct route_set only; /* without fallbacks, once the job was called */
+        struct route_state states[ROUTE_CANDIDATES_MAX];
+        struct route route;
+};
+
+static void record_candidates(struct decision *decision, const struct route *route) {
         decision->count = 0;
-        decision->seed = seed;
-        decision->chosen = false;
         decision->truncated = route->truncated || route->count > DECISION_CANDIDATES_MAX;
         for (uint32_t i = 0; i < route->count && i < DECISION_CANDIDATES_MAX; i++) {
                 const struct candidate *candidate = &route->candidates[i];
@@ -164,16 +171,31 @@ static void record_decision(struct job *job, const struct route *route, uint64_t
                         .excluded_by = candidate->excluded_by,
                         .cost_known = candidate->cost_known,
                         .cost_expected_picousd = candidate->cost_expected_picousd,
+                        .measure_known = candidate->measure_known,
+                        .measure = candidate->measure,
+                        .penalties = candidate->penalties,
                 };
         }
 }
 
+static void record_decision(const struct engine *engine, struct job *job, const struct ranked *ranked) {
+        struct decision *decision = &job->outcome.decision;
+        struct record_writer writer = {decision->record, decision->record + DECISION_RECORD_MAX};
+        decision->seed = ranked->moment.route.seed;
+        decision->chosen = false;
+        record_candidates(decision, &ranked->route);
+        record_write_places(&writer, &ranked->moment, engine->time.now_ns, ranked->set, ranked->states,
+                            &ranked->route);
+        decision->record_size = writer.at ? (uint16_t)(writer.at - decision->record) : 0;
+}
+
 static void open_at(struct engine *engine, struct job *job, const struct candidate *candidate) {
-        planning_take(engine, job, candidate->place);
+        if (!job->pinned)
+                job->place = candidate->place;
+        planning_take(engine, job, job->place);
         classes_dequeue(engine, job);
         engine_move(engine, job, JOB_OPENING);
         job->endpoint = candidate->endpoint;
-        job->place = candidate->place;
         job->model = candidate->model;
         job->exposure_picousd = SPEND_UNKNOWN;
         if (candidate->cost_known)
@@ -201,104 +223,14 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
         engine_arm(engine, job);
 }
 
-/*
- * Dearer endpoints will do when the cheapest is not fit, is full for long, or when half of the job's time has
- * gone.
- */
-static bool accepts_dearer(const struct engine *engine, const struct job *job, const struct candidate *best) {
-        int64_t now_ns = engine->time.now_ns;
-        bool brief =
-                best->excluded_by == EXCLUSION_AT_LIMIT || best->excluded_by == EXCLUSION_BUDGET_EXCEEDED;
-        if (job_demand(job)->prefs.sort != SORT_PRICE || !brief)
-                return true;
-        if (engine_pressed(engine, job))
-                return true;
-        return best->ready_ns - now_ns > PATIENCE_NS;
-}
-
-/* Neither is to be waited for on account of the other: they cost the same, or share the load. */
-static bool same_cost(const struct candidate *a, const struct candidate *b) {
-        if (a->shares && b->shares)
-                return true;
-        return a->cost_known == b->cost_known && a->model == b->model &&
-               (!a->cost_known || a->cost_expected_picousd == b->cost_expected_picousd);
-}
-
-/* The same where a plan says which candidates are worth using now. */
-static const struct candidate *pick_planned(const struct engine *engine, const struct job *job,
-                                            const struct plan_pool *pool, const struct route *route,
-                                            int64_t *out_wake_ns) {
-        for (uint32_t i = 0; i < route->usable; i++) {
-                const struct candidate *candidate = &route->candidates[i];
-                if ((job->tried & (1U << candidate->place)) || !planning_allows(pool, candidate->place))
-                        continue;
-                if (candidate->ready_ns <= engine->time.now_ns)
-                        return candidate;
-                *out_wake_ns = min64(*out_wake_ns, candidate->ready_ns);
-        }
-        *out_wake_ns = min64(*out_wake_ns, pool->made_ns + PLAN_AGE_NS);
-        return NULL;
-}
-
-/* Behind the best only because it is slow: better than to wait until there is room at a dearer one. */
-static bool only_slower(const struct candidate *best, const struct candidate *candidate) {
-        return (candidate->penalties & PENALTY_SLOW) && !(best->penalties & PENALTY_SLOW) &&
-               candidate->model == best->model && candidate->cost_known && best->cost_known &&
-               candidate->cost_expected_picousd <= best->cost_expected_picousd;
-}
-
-/*
- * The first candidate that was not tried just now, may start now and is acceptable; NULL: none, and
- * out_wake_ns says when to look again.
- */
-static const struct candidate *pick(struct engine *engine, const struct job *job, const struct route *route,
-                                    int64_t *out_wake_ns) {
-        const struct candidate *best = NULL;
-        const struct plan_pool *pool = planning_pool(engine, job, route);
-        if (pool)
-                return pick_planned(engine, job, pool, route, out_wake_ns);
-        for (uint32_t i = 0; i < route->usable; i++) {
-                const struct candidate *candidate = &route->candidates[i];
-                if (job->tried & (1U << candidate->place))
-                        continue;
-                if (best && !same_cost(best, candidate) && !only_slower(best, candidate) &&
-                    !accepts_dearer(engine, job, best))
-                        break;
-                if (!best)
-                        best = candidate;
-                if (candidate->ready_ns <= engine->time.now_ns)
-                        return candidate;
-                *out_wake_ns = min64(*out_wake_ns, candidate->ready_ns);
-        }
-        return NULL;
-}
-
-/* No endpoint can take this job at all: the code tells what stopped it where it came farthest. */
+/* No endpoint can take this job at all. */
 static void refuse(struct engine *engine, struct job *job, const struct route *route) {
-        bool refused = false, large = false, cost = false, budget = false, unbounded = false;
-        for (uint32_t i = 0; i < route->count; i++) {
-                enum exclusion why = route->candidates[i].excluded_by;
-                refused = refused || why == EXCLUSION_REFUSED;
-                large = large || why == EXCLUSION_CONTEXT_LENGTH || why == EXCLUSION_AT_LIMIT;
-                cost = cost || why == EXCLUSION_MAX_COST || why == EXCLUSION_MAX_PRICE;
-                budget = budget || why == EXCLUSION_BUDGET_EXCEEDED;
-                unbounded = unbounded || why == EXCLUSION_BUDGET_PRICE_UNKNOWN;
-        }
-        enum failure failure = FAILURE_EXCLUDED_BY_POLICY;
-        if (refused)
-                failure = FAILURE_ATTEMPTS_EXHAUSTED;
-        else if (budget)
-                failure = FAILURE_BUDGET_EXCEEDED;
-        else if (unbounded)
+        if (pick_unbounded(route))
                 conclude_say(job,
                              "a budget bounds what it may cost, and the most that it can cost is not known: "
                              "give the model its prices, and the job max_tokens or the model output_max");
-        else if (large)
-                failure = FAILURE_INPUT_TOO_LARGE;
-        else if (cost)
-                failure = FAILURE_MAX_COST_EXCEEDED;
         classes_dequeue(engine, job);
-        conclude_without_answer(engine, job, failure);
+        conclude_without_answer(engine, job, pick_refusal(route));
 }
 
 /* The places that are closed to this very job, whatever its class may do. */
@@ -336,47 +268,73 @@ static void compare_paces(const struct engine *engine, const struct route_set *s
                         views[i].slow = quicker_peer(engine, set, views, i);
 }
 
-/* Ranks the places where the job may go; without fallbacks, once it was called, that is one. */
+static struct decision_moment moment_of(const struct engine *engine, const struct job *job) {
+        return (struct decision_moment){
+                .route = {.now_unix_ms = engine->time.now_unix_ms,
+                          .now_ns = engine->time.now_ns,
+                          .refused = job->refused,
+                          .spent_picousd = job->spent_picousd,
+                          .seed = engine->config.seed ^ job->key.lo ^ job->attempts},
+                .tried = job->tried,
+                .pressed = engine_pressed(engine, job),
+                .audio_ms = job_demand(job)->audio_ms,
+        };
+}
+
+/* What the plan for its like says, where there is one. */
+static void look_at_plan(struct engine *engine, const struct job *job, struct ranked *ranked) {
+        struct plan_pool *pool = planning_pool(engine, job, &ranked->route);
+        if (!pool)
+                return;
+        ranked->moment.planned = true;
+        ranked->moment.plan_until_ns = pool->made_ns + PLAN_AGE_NS;
+        for (uint32_t place = 0; place < ranked->set->count; place++)
+                if (planning_allows(pool, place))
+                        ranked->moment.worth |= 1U << place;
+}
+
+/*
+ * Ranks the places where the job may go; without fallbacks, once it was called, that is one, the only place
+ * of a set of its own.
+ */
 static void rank(struct engine *engine, struct job *job, const struct job_class *job_class,
-                 struct route *out_route) {
-        struct route_state views[ROUTE_CANDIDATES_MAX];
+                 struct ranked *out_ranked) {
+        struct decision_moment moment = moment_of(engine, job);
         const struct route_set *set = &job_class->set;
-        struct route_set only;
-        uint32_t refused = job->refused;
         if (job->pinned) {
-                route_set_one(set, job->place, &only);
-                set = &only;
-                refused = refused >> job->place & 1U;
+                route_set_one(set, job->place, &out_ranked->only);
+                set = &out_ranked->only;
+                moment.route.refused = job->refused >> job->place & 1U;
+                moment.tried = job->tried >> job->place & 1U;
         }
+        moment.truncated = set->truncated;
         for (uint32_t i = 0; i < set->count; i++)
-                dispatch_view(engine, job, set->endpoints[i], &views[i]);
-        compare_paces(engine, set, views);
-        uint64_t seed = engine->config.seed ^ job->key.lo ^ job->attempts;
-        route_rank(engine->catalog, job_demand(job), set, views,
-                   &(struct route_moment){.now_unix_ms = engine->time.now_unix_ms,
-                                          .now_ns = engine->time.now_ns,
-                                          .refused = refused,
-                                          .spent_picousd = job->spent_picousd,
-                                          .seed = seed},
-                   out_route);
-        if (job->pinned)
-                out_route->candidates[0].place = (uint8_t)job->place;
-        record_decision(job, out_route, seed);
+                dispatch_view(engine, job, set->endpoints[i], &out_ranked->states[i]);
+        compare_paces(engine, set, out_ranked->states);
+        for (uint32_t i = 0; i < set->count; i++)
+                record_round(&out_ranked->states[i]);
+        out_ranked->set = set;
+        out_ranked->moment = moment;
+        route_rank(engine->catalog, job_demand(job), set, out_ranked->states, &moment.route,
+                   &out_ranked->route);
+        look_at_plan(engine, job, out_ranked);
+        record_decision(engine, job, out_ranked);
 }
 
 /* The first job of the class whose turn it is goes somewhere, or the class is blocked. */
 static void open_first(struct engine *engine, const struct turn *turn) {
         struct job_class *job_class = turn->job_class;
         struct job *job = classes_first(job_class);
-        struct route route;
-        rank(engine, job, job_class, &route);
-        if (route.usable == 0) {
-                refuse(engine, job, &route);
+        struct ranked ranked;
+        rank(engine, job, job_class, &ranked);
+        const struct route *route = &ranked.route;
+        if (route->usable == 0) {
+                refuse(engine, job, route);
                 return;
         }
         int64_t wake_ns = NEVER_NS;
-        const struct candidate *candidate = pick(engine, job, &route, &wake_ns);
-        uint32_t closed = closed_places(job, &route);
+        const struct candidate *candidate = pick(job_demand(job), route, &ranked.moment, &wake_ns);
+        uint32_t closed = closed_places(job, route);
         if (candidate) {
                 open_at(engine, job, candidate);
                 order_opened(engine, turn, candidate->endpoint);
@@ -386,7 +344,7 @@ static void open_first(struct engine *engine, const struct turn *turn) {
         } else if (closed != job_class->closed) { /* what holds it need not hold the others */
                 classes_move(engine, job, closed);
         } else {
-                if (route.candidates[0].excluded_by == EXCLUSION_BUDGET_EXCEEDED)
+                if (route->candidates[0].excluded_by == EXCLUSION_BUDGET_EXCEEDED)
                         engine->stats.budget_until_ns = wake_ns;
                 order_block(engine, job_class, wake_ns);
         }

@@ -5,13 +5,22 @@
  */
 #include "broker/core/answer.h"
 
-enum { DECISION_CANDIDATES_MAX = 12, SPEND_UNKNOWN = -1 };
+enum {
+        DECISION_CANDIDATES_MAX = 12,
+        /* Of a record: 32 places of endpoints that have answered, or 20 with percentiles as well. */
+        DECISION_RECORD_MAX = 1024,
+        SPEND_UNKNOWN = -1,
+};
 
 struct decision_candidate {
         uint32_t endpoint;
         enum exclusion excluded_by;
         bool cost_known;
         int64_t cost_expected_picousd;
+        /* What it was sorted by, as struct candidate has it */
+        bool measure_known;
+        uint8_t penalties;
+        int64_t measure;
 };
 
 /* Why this endpoint: the ranking of the last attempt. */
@@ -22,6 +31,8 @@ struct decision {
         uint32_t chosen_endpoint;
         uint8_t chosen_model; /* index in demand.models */
         uint64_t seed;
+        uint16_t record_size;                /* 0: none, or it did not fit */
+        uint8_t record[DECISION_RECORD_MAX]; /* moment and places (workers/routing/record.h) */
 };
 
 struct outcome {

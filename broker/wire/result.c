@@ -7,6 +7,7 @@
 
 #include "broker/base/check.h"
 #include "broker/base/time.h"
+#include "broker/wire/decision.h"
 #include "broker/wire/digest.h"
 #include "broker/wire/json_span.h"
 #include "broker/wire/json_value.h"
@@ -215,19 +216,86 @@ static void append_usage(struct buffer *out, const struct usage *usage) {
         buffer_append_char(out, '}');
 }
 
-static void append_candidate(struct buffer *out, const struct catalog *catalog,
+/*
+ * What it was sorted by besides the cost. Lower measures come first, so what is better when higher is
+ * negative.
+ */
+static void append_measure(struct buffer *out, enum sort_by sort,
+                           const struct decision_candidate *candidate) {
+        static const char *const names[] = {[SORT_THROUGHPUT] = ",\"tokens_per_s\":",
+                                            [SORT_LATENCY] = ",\"latency_ms\":",
+                                            [SORT_QUALITY] = ",\"quality\":",
+                                            [SORT_BALANCED] = ",\"score\":"};
+        if (!candidate->measure_known || (size_t)sort >= sizeof names / sizeof *names || names[sort] == NULL)
+                return;
+        buffer_append_string(out, names[sort]);
+        if (sort == SORT_LATENCY)
+                buffer_append_i64(out, candidate->measure / NS_PER_MS);
+        else if (sort == SORT_THROUGHPUT)
+                append_seconds(out, -candidate->measure); /* thousandths, too */
+        else
+                buffer_append_i64(out, -candidate->measure);
+}
+
+/* What put it behind its peers. */
+static void append_penalties(struct buffer *out, uint8_t penalties) {
+        static const struct {
+                enum penalty bit;
+                const char *text;
+        } words[] = {{PENALTY_UNKNOWN_PRICE, "\"price_unknown\""},
+                     {PENALTY_FAILING, "\"failing\""},
+                     {PENALTY_SLOW, "\"slow\""},
+                     {PENALTY_PARAMETERS, "\"parameters\""},
+                     {PENALTY_THROUGHPUT, "\"throughput\""},
+                     {PENALTY_LATENCY, "\"latency\""}};
+        bool first = true;
+        if (penalties == 0)
+                return;
+        APPEND(out, ",\"penalties\":[");
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+                if ((penalties & words[i].bit) == 0)
+                        continue;
+                buffer_append_string(out, first ? "" : ",");
+                buffer_append_string(out, words[i].text);
+                first = false;
+        }
+        buffer_append_char(out, ']');
+}
+
+/* What must wait has a cost like what may start; what a rule excludes has none that matters. */
+static void append_candidate(struct buffer *out, const struct result_source *source,
                              const struct decision_candidate *candidate) {
         APPEND(out, "{\"endpoint\":");
-        append_text(out, bytes_of(endpoint_at(catalog, candidate->endpoint)->name));
+        append_text(out, bytes_of(endpoint_at(source->catalog, candidate->endpoint)->name));
         if (candidate->excluded_by != EXCLUSION_NONE) {
                 APPEND(out, ",\"excluded_by\":\"");
                 buffer_append_string(out, exclusion_text(candidate->excluded_by));
                 buffer_append_char(out, '"');
-        } else {
+        }
+        if (!exclusion_is_hard(candidate->excluded_by)) {
                 APPEND(out, ",\"cost_usd\":");
                 append_money(out, candidate->cost_known, candidate->cost_expected_picousd);
+                append_measure(out, source->job->demand.prefs.sort, candidate);
+                append_penalties(out, candidate->penalties);
         }
         buffer_append_char(out, '}');
+}
+
+static void append_sort(struct buffer *out, enum sort_by sort) {
+        if (sort == SORT_PRICE)
+                return;
+        APPEND(out, ",\"sort\":\"");
+        buffer_append_string(out, decision_sort_text(sort));
+        buffer_append_char(out, '"');
+}
+
+static void append_replay(struct buffer *out, const struct result_source *source) {
+        size_t start = out->size;
+        APPEND(out, ",\"replay\":\"");
+        if (decision_append(out, &source->job->demand, &source->outcome->decision))
+                buffer_append_char(out, '"');
+        else if (!out->failed)
+                out->size = start;
 }
 
 /* The seed is text, as it has more bits than a JSON number keeps everywhere. */
@@ -245,15 +313,18 @@ static void append_decision(struct buffer *out, const struct result_source *sour
                                     : BYTES(""));
         APPEND(out, ",\"seed\":\"");
         append_u64_hex(out, decision->seed);
-        APPEND(out, "\",\"candidates\":[");
+        buffer_append_char(out, '"');
+        append_sort(out, source->job->demand.prefs.sort);
+        APPEND(out, ",\"candidates\":[");
         for (unsigned i = 0; i < decision->count; i++) {
                 if (i > 0)
                         buffer_append_char(out, ',');
-                append_candidate(out, source->catalog, &decision->candidates[i]);
+                append_candidate(out, source, &decision->candidates[i]);
         }
         buffer_append_char(out, ']');
         if (decision->truncated)
                 APPEND(out, ",\"truncated\":true");
+        append_replay(out, source);
         buffer_append_char(out, '}');
 }
 

@@ -194,6 +194,8 @@ static void read_pipe(int fd, unsigned seen[GOOD]) {
         buffer_deinit(&text);
 }
 
+enum { PIPE_BYTES = 1 << 20 };
+
 static uint64_t count_settled(void) {
         struct store *store;
         struct store_stats stats;
@@ -220,6 +222,8 @@ static bool fail_pipe_at(const char *const *operations, unsigned n, bool persist
         assert_int_equal(mkfifo(world.output, 0600), 0);
         int fd = open(world.output, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
         assert_true(fd >= 0);
+        /* all lines, and nobody reads meanwhile */
+        assert_true(fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES) >= PIPE_BYTES);
         struct world_end end = world_run_with(&world, fail_nth, &nth, &nth.opened, NULL, NULL);
         assert_true(atomic_load(&nth.fired) || end.end == SHARD_FINISHED);
         if (end.error)

@@ -1,0 +1,363 @@
+/*
+ * The decision for a job as routing would make it with endpoints that nobody has called yet: what depends on
+ * their state (limits, health, speed) is not known here, and the output says so.
+ */
+#include "broker/cli/cmd_explain.h"
+
+#include "broker/base/money.h"
+#include "broker/base/time.h"
+#include "broker/cli/assemble.h"
+#include "broker/cli/lines.h"
+#include "broker/cli/options.h"
+#include "broker/cli/redecide.h"
+#include "broker/cli/rule_text.h"
+#include "broker/cli/say.h"
+#include "broker/cli/table.h"
+#include "broker/wire/decision.h"
+#include "broker/wire/job.h"
+
+#include <argp.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_JSON = 512, KEY_AT };
+enum { REPORT_BYTES_MAX = 1 << 20 };
+
+struct explaining {
+        struct options options;
+        const char *input;
+        bool json;
+        int64_t at_unix_ms;
+        struct config *config;
+        struct assembly assembly;
+        struct job_decoder *decoder;
+        struct buffer out;
+        uint64_t jobs, bad, unroutable;
+        /* of the job at hand */
+        struct route_set set;
+        struct route_state states[ROUTE_CANDIDATES_MAX];
+        struct route route;
+};
+
+static const struct argp_option known[] = {
+        {"at", KEY_AT, "TIME", 0, "At the prices of that time, RFC 3339 (default: now)", 1},
+        {"json", KEY_JSON, NULL, 0, "One JSON object per job instead of tables", 1},
+        {0},
+};
+
+static error_t parse(int key, char *value, struct argp_state *state) {
+        struct explaining *explaining = state->input;
+        switch (key) {
+        case ARGP_KEY_INIT:
+                state->child_inputs[0] = &explaining->options;
+                return 0;
+        case KEY_JSON:
+                explaining->json = true;
+                return 0;
+        case KEY_AT:
+                if (!rfc3339_parse(bytes_of(value), &explaining->at_unix_ms))
+                        argp_error(state, "--at takes a time such as 2026-11-23T06:00:00Z, not \"%s\"",
+                                   value);
+                return 0;
+        case ARGP_KEY_ARG:
+                if (explaining->input)
+                        argp_error(state, "one input at a time; \"%s\" is a second one", value);
+                explaining->input = value;
+                return 0;
+        case ARGP_KEY_END:
+                if (!explaining->input)
+                        argp_error(state, "which job? give a file with a job on each line, or - for standard "
+                                          "input");
+                return 0;
+        default:
+                return ARGP_ERR_UNKNOWN;
+        }
+}
+
+static const struct argp_child children[] = {{&options_argp, 0, "Common options:", 10}, {0}};
+
+static const struct argp argp = {
+        known,
+        parse,
+        "JOB.json",
+        "Shows the routing decision for a job: the endpoints in the order in which they would be tried, what "
+        "each is expected to cost and could cost at most, what excludes the others, and which rules are in "
+        "force. For each line of a JSONL file. Calls nobody.\v"
+        "All endpoints are taken to be fit, with room, and never called: a decision in a run also looks at "
+        "limits, health and measured speed, and stands in the receipt of each result (`batchferry "
+        "replay`).\n\n"
+        "Exit codes: 0 all well, 1 failed, 2 wrong usage or configuration, 3 a line is no job, or nobody can "
+        "take it.\n\n"
+        "Examples:\n"
+        "  batchferry explain job.json\n"
+        "  head -1 jobs.jsonl | batchferry explain - --at 2026-11-23T02:00:00Z\n"
+        "  batchferry explain jobs.jsonl --json | jq .chosen",
+        children,
+        NULL,
+        NULL};
+
+static const struct catalog *catalog_of(const struct explaining *explaining) {
+        return &explaining->config->catalog;
+}
+
+static const char *candidate_name(const struct explaining *explaining, uint32_t at) {
+        return catalog_of(explaining)->endpoints[explaining->route.candidates[at].endpoint].name;
+}
+
+static void decide(struct explaining *explaining, const struct job_spec *job) {
+        const struct route_moment moment = {.now_unix_ms = explaining->at_unix_ms, .seed = job->key.lo};
+        route_match(catalog_of(explaining), &job->demand, &explaining->set);
+        redecide_fresh(&explaining->set, explaining->states);
+        route_rank(catalog_of(explaining), &job->demand, &explaining->set, explaining->states, &moment,
+                   &explaining->route);
+}
+
+/* The first two decide: what put the first before the second. */
+static const char *reason(const struct explaining *explaining, const struct demand *demand) {
+        const struct candidate *first = &explaining->route.candidates[0], *second = first + 1;
+        if (explaining->route.usable == 1)
+                return "it is the only one that may take the job";
+        if (demand->prefs.order.count > 0)
+                return "the job's `order` puts it first";
+        if (first->model != second->model)
+                return "it serves the model that the job names first";
+        if (demand->prefs.sort != SORT_PRICE)
+                return "it comes first by the `sort` that is in force, and then by cost";
+        if (!first->cost_known)
+                return "nobody's price is known, and it comes first in the configuration";
+        if (!second->cost_known)
+                return "it is the only one whose price is known";
+        if (first->cost_expected_picousd < second->cost_expected_picousd)
+                return "it is expected to cost the least";
+        return "it costs the same as the next one, and the draw by the job's key put it first";
+}
+
+static void append_why(const struct explaining *explaining, const struct job_spec *job, struct buffer *out) {
+        const struct route *route = &explaining->route;
+        if (route->usable > 0)
+                buffer_printf(out, "%s is chosen: %s", candidate_name(explaining, 0),
+                              reason(explaining, &job->demand));
+        else if (route->count > 0)
+                buffer_printf(out, "nobody can take it: it would end as %s",
+                              failure_text(pick_refusal(route)));
+        else
+                buffer_printf(out, "no configured provider serves this model at this url: it would end as %s",
+                              failure_text(FAILURE_NO_PROVIDER));
+}
+
+/* ---- text ---- */
+
+static void add_sorted_by(const struct explaining *explaining, struct table *table,
+                          const struct demand *demand, const struct candidate *candidate) {
+        int64_t quality = catalog_of(explaining)->endpoints[candidate->endpoint].quality;
+        if (demand->prefs.sort == SORT_PRICE)
+                table_cell(table, "cost");
+        else if (demand->prefs.sort == SORT_QUALITY && quality >= 0)
+                table_cell(table, "quality %lld", (long long)quality);
+        else
+                table_cell(table, "%s unknown", decision_sort_text(demand->prefs.sort));
+}
+
+static void print_candidates(const struct explaining *explaining, const struct job_spec *job,
+                             struct buffer *out) {
+        static const char *const headers[] = {"",        "endpoint",  "model",       "expected",
+                                              "at most", "sorted by", "excluded by", "meaning"};
+        static const bool right[] = {true, false, false, true, true, false, false, false};
+        const struct route *route = &explaining->route;
+        struct table table;
+        table_init(&table, headers, right, 8);
+        for (uint32_t i = 0; i < route->count; i++) {
+                const struct candidate *candidate = &route->candidates[i];
+                if (i < route->usable)
+                        table_cell(&table, "%u", i + 1);
+                else
+                        table_cell(&table, "-");
+                table_cell(&table, "%s", candidate_name(explaining, i));
+                table_bytes(&table, job->demand.models[candidate->model]);
+                table_money(&table, candidate->cost_known, candidate->cost_expected_picousd);
+                table_money(&table, candidate->ceiling_known, candidate->cost_ceiling_picousd);
+                add_sorted_by(explaining, &table, &job->demand, candidate);
+                table_cell(&table, "%s", exclusion_text(candidate->excluded_by));
+                table_cell(&table, "%s", exclusion_meaning(candidate->excluded_by));
+        }
+        if (route->count > 0)
+                table_finish(&table, out);
+        else
+                buffer_deinit(&table.text);
+        if (route->truncated)
+                buffer_printf(out, "more endpoints serve it; the %d closest are looked at\n",
+                              ROUTE_CANDIDATES_MAX);
+}
+
+static void print_rule(void *userdata, const struct rule_text *rule) {
+        struct buffer *out = userdata;
+        buffer_printf(out, "    %s: %.*s (%s)\n", rule->name, (int)rule->value.size, rule->value.data,
+                      rule->layer);
+}
+
+static const struct routing_prefs *workspace_prefs(const struct explaining *explaining,
+                                                   const struct demand *demand) {
+        const struct catalog *catalog = catalog_of(explaining);
+        return demand->workspace < catalog->workspaces_count ? &catalog->workspaces[demand->workspace].prefs
+                                                             : NULL;
+}
+
+static void print_job(struct explaining *explaining, const struct job_spec *job) {
+        struct buffer *out = &explaining->out;
+        const struct demand *demand = &job->demand;
+        buffer_printf(out, "%.*s: %s, %lld tokens of input estimated", (int)job->custom_id.size,
+                      job->custom_id.data, kind_facts[demand->kind].url, (long long)demand->input_tokens);
+        if (demand->output_tokens_max >= 0)
+                buffer_printf(out, ", at most %lld of output", (long long)demand->output_tokens_max);
+        buffer_append_string(out, ", at ");
+        rfc3339_append(out, explaining->at_unix_ms);
+        buffer_printf(out, ", catalog %s\n", catalog_of(explaining)->id);
+        print_candidates(explaining, job, out);
+        append_why(explaining, job, out);
+        size_t start = out->size;
+        buffer_append_string(out, "\nRules in force:\n");
+        size_t rules = out->size;
+        rule_texts(demand, &explaining->config->prefs, workspace_prefs(explaining, demand), print_rule, out);
+        if (out->size == rules) {
+                out->size = start;
+                buffer_append_string(out, "\nRules in force: none\n");
+        }
+}
+
+/* ---- JSON ---- */
+
+static void append_candidate(struct explaining *explaining, const struct job_spec *job, uint32_t at) {
+        const struct candidate *candidate = &explaining->route.candidates[at];
+        struct buffer *out = &explaining->out;
+        json_comma(out);
+        buffer_append_char(out, '{');
+        json_string(out, "endpoint", bytes_of(candidate_name(explaining, at)));
+        json_string(out, "model", job->demand.models[candidate->model]);
+        json_money(out, "cost_usd", candidate->cost_known, candidate->cost_expected_picousd);
+        json_money(out, "ceiling_usd", candidate->ceiling_known, candidate->cost_ceiling_picousd);
+        if (candidate->excluded_by != EXCLUSION_NONE) {
+                json_string(out, "excluded_by", bytes_of(exclusion_text(candidate->excluded_by)));
+                json_string(out, "meaning", bytes_of(exclusion_meaning(candidate->excluded_by)));
+        }
+        buffer_append_char(out, '}');
+}
+
+static void append_rule(void *userdata, const struct rule_text *rule) {
+        struct buffer *out = userdata;
+        json_comma(out);
+        buffer_append_char(out, '{');
+        json_string(out, "rule", bytes_of(rule->name));
+        json_string(out, "value", rule->value);
+        json_string(out, "from", bytes_of(rule->layer));
+        buffer_append_char(out, '}');
+}
+
+static void append_job(struct explaining *explaining, const struct job_spec *job) {
+        struct buffer *out = &explaining->out, why;
+        const struct route *route = &explaining->route;
+        buffer_init(&why, 4096);
+        append_why(explaining, job, &why);
+        buffer_append_char(out, '{');
+        json_string(out, "custom_id", job->custom_id);
+        json_string(out, "catalog", bytes_of(catalog_of(explaining)->id));
+        json_string(out, "sort", bytes_of(decision_sort_text(job->demand.prefs.sort)));
+        json_name(out, "chosen");
+        if (route->usable > 0) {
+                buffer_append_char(out, '"');
+                buffer_append_json_escaped(out, bytes_of(candidate_name(explaining, 0)));
+                buffer_append_char(out, '"');
+        } else {
+                buffer_append_string(out, "null");
+        }
+        json_string(out, "why", buffer_view(&why));
+        json_name(out, "candidates");
+        buffer_append_char(out, '[');
+        for (uint32_t i = 0; i < route->count; i++)
+                append_candidate(explaining, job, i);
+        buffer_append_char(out, ']');
+        json_name(out, "rules");
+        buffer_append_char(out, '[');
+        rule_texts(&job->demand, &explaining->config->prefs, workspace_prefs(explaining, &job->demand),
+                   append_rule, out);
+        buffer_append_string(out, "]}\n");
+        buffer_deinit(&why);
+}
+
+/* ---- the whole ---- */
+
+static void tell_bad(struct explaining *explaining, const struct job_spec *job) {
+        say(LOG_LEVEL_ERROR, "%s line %llu: %.*s%s%.*s", explaining->input, (unsigned long long)job->line,
+            (int)job->failure_field.size, job->failure_field.data ? job->failure_field.data : "",
+            job->failure_field.size ? " " : "", (int)job->failure_message.size, job->failure_message.data);
+        explaining->bad++;
+}
+
+static struct error *explain_job(struct explaining *explaining, const struct job_spec *job) {
+        if (job->failure != FAILURE_NONE) {
+                tell_bad(explaining, job);
+                return NULL;
+        }
+        decide(explaining, job);
+        explaining->unroutable += explaining->route.usable == 0;
+        buffer_clear(&explaining->out);
+        if (!explaining->json && explaining->jobs > 0)
+                buffer_append_char(&explaining->out, '\n');
+        if (explaining->json)
+                append_job(explaining, job);
+        else
+                print_job(explaining, job);
+        explaining->jobs++;
+        return table_print(&explaining->out);
+}
+
+static struct error *visit(void *userdata, const struct source_line *line) {
+        struct explaining *explaining = userdata;
+        struct job_spec *job =
+                job_decode(explaining->decoder, line->text, line->line, line->sequence, line->too_long);
+        if (!job)
+                return error_new(ERROR_MEMORY, "no memory for line %llu", (unsigned long long)line->line);
+        struct error *error = explain_job(explaining, job);
+        job_spec_free(job);
+        return error;
+}
+
+static struct error *explain_input(struct explaining *explaining) {
+        struct error *error = options_load(&explaining->options, &explaining->config);
+        if (!error)
+                error = assemble(explaining->config, &explaining->assembly);
+        if (error)
+                return error;
+        say_init(explaining->config, explaining->options.quiet, explaining->options.verbose);
+        struct job_decoder_options options = assemble_decoder(&explaining->assembly, explaining->input);
+        struct lines_options lines = {.path = explaining->input,
+                                      .things = "jobs",
+                                      .line_max = options.job_bytes_max,
+                                      .quiet = true};
+        buffer_init(&explaining->out, REPORT_BYTES_MAX);
+        error = job_decoder_new(&options, &explaining->decoder);
+        if (!error)
+                error = lines_each(&lines, visit, explaining);
+        if (!error && explaining->jobs > 0)
+                say(LOG_LEVEL_INFO, "endpoints are taken to be fit, with room, and never called; a run also "
+                                    "looks at limits, health and measured speed");
+        return error;
+}
+
+int cmd_explain(int argc, char **argv) {
+        struct explaining *explaining = calloc(1, sizeof *explaining);
+        if (!explaining)
+                return options_fail(error_new(ERROR_MEMORY, "no memory"));
+        argp_err_exit_status = EXIT_USAGE;
+        argp_parse(&argp, argc, argv, 0, NULL, explaining);
+        if (explaining->at_unix_ms == 0)
+                explaining->at_unix_ms = clock_now_unix_ms();
+        struct error *error = explain_input(explaining);
+        int code = explaining->bad > 0 || explaining->unroutable > 0 ? EXIT_JOBS_FAILED : EXIT_WELL;
+        if (error)
+                code = options_fail(error);
+        buffer_deinit(&explaining->out);
+        job_decoder_free(explaining->decoder);
+        config_free(explaining->config);
+        free(explaining);
+        return code;
+}

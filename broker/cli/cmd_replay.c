@@ -1,0 +1,368 @@
+/*
+ * One pass over the results. A decision that was made under the configuration's own catalog must come out the
+ * same; with -c, what that configuration would have chosen is added up besides.
+ */
+#include "broker/cli/cmd_replay.h"
+
+#include "broker/base/money.h"
+#include "broker/cli/lines.h"
+#include "broker/cli/options.h"
+#include "broker/cli/redecide.h"
+#include "broker/cli/say.h"
+#include "broker/cli/table.h"
+
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_JSON = 512, KEY_RULES };
+enum { DIFFERENCES_SHOWN_MAX = 10, PROVIDERS_MAX = 2 * CATALOG_PROVIDERS_MAX, NAME_MAX_BYTES = 128 };
+
+/* What went to a provider then, and would go there now. */
+struct tally {
+        char name[NAME_MAX_BYTES];
+        uint64_t jobs_then, jobs_now;
+        int64_t cost_then_picousd, cost_now_picousd;
+        bool unknown_then, unknown_now;
+};
+
+struct replay {
+        struct options options;
+        const char *input;
+        bool json, what_if;
+        enum redecide_rules rules;
+        struct config *config;
+        struct receipt_reader *reader;
+        struct receipt receipt;
+        struct redecision redecision;
+        uint64_t lines, strange, unreadable, outcomes[REDECIDED_NO_RECORD + 1];
+        /* with another configuration */
+        struct tally tallies[PROVIDERS_MAX];
+        size_t tallies_count;
+        uint64_t compared, elsewhere, nobody[FAILURES_COUNT];
+};
+
+static const struct argp_option known[] = {
+        {"json", KEY_JSON, NULL, 0, "One JSON object instead of tables", 1},
+        {"rules", KEY_RULES, "merged|recorded|config", 0,
+         "With -c, whose rules hold: both, the stricter one where they differ (merged, the default), those "
+         "that were in force then, or those of the configuration alone",
+         1},
+        {0},
+};
+
+static error_t parse(int key, char *value, struct argp_state *state) {
+        struct replay *replay = state->input;
+        switch (key) {
+        case ARGP_KEY_INIT:
+                state->child_inputs[0] = &replay->options;
+                return 0;
+        case KEY_JSON:
+                replay->json = true;
+                return 0;
+        case KEY_RULES:
+                if (strcmp(value, "merged") == 0)
+                        replay->rules = RULES_MERGED;
+                else if (strcmp(value, "recorded") == 0)
+                        replay->rules = RULES_RECORDED;
+                else if (strcmp(value, "config") == 0)
+                        replay->rules = RULES_CONFIG;
+                else
+                        argp_error(state, "--rules takes merged, recorded or config, not \"%s\"", value);
+                return 0;
+        case ARGP_KEY_ARG:
+                if (replay->input)
+                        argp_error(state, "one file of results at a time; \"%s\" is a second one", value);
+                replay->input = value;
+                return 0;
+        case ARGP_KEY_END:
+                if (!replay->input)
+                        argp_error(state, "which results? give what run or collect wrote, or - for standard "
+                                          "input");
+                return 0;
+        default:
+                return ARGP_ERR_UNKNOWN;
+        }
+}
+
+static const struct argp_child children[] = {{&options_argp, 0, "Common options:", 10}, {0}};
+
+static const struct argp argp = {
+        known,
+        parse,
+        "RESULTS.jsonl",
+        "Decides again every routing decision that results record, and proves that it comes out the same; or "
+        "shows what another configuration would have chosen and paid. Calls nobody.\v"
+        "Decisions that were made under the catalog of the configuration in force must come out the same: "
+        "the "
+        "same candidates in the same order with the same costs and codes, and the same choice. One that does "
+        "not is named with its line, what was expected and what came out, and the command ends with 1. Those "
+        "of other catalogs are counted apart.\n\n"
+        "With -c FILE the table says, for each provider, the jobs and what they cost, and how many jobs "
+        "would "
+        "have gone there under FILE at which cost: what was used, at the price there. Endpoints that the "
+        "record knows by name are in the state that they were in; others count as fit and with room. Jobs "
+        "that failed are not compared.\n\n"
+        "Exit codes: 0 all the same, 1 some came out different or the file cannot be read, 2 wrong usage or "
+        "configuration.\n\n"
+        "Examples:\n"
+        "  batchferry replay results.jsonl\n"
+        "  batchferry replay results.jsonl -c cheaper.yaml\n"
+        "  batchferry replay results.jsonl -c no-zdr.yaml --rules config --json",
+        children,
+        NULL,
+        NULL};
+
+static struct tally *tally_of(struct replay *replay, struct bytes provider) {
+        for (size_t i = 0; i < replay->tallies_count; i++)
+                if (bytes_equal_string(provider, replay->tallies[i].name))
+                        return &replay->tallies[i];
+        if (replay->tallies_count == PROVIDERS_MAX)
+                return &replay->tallies[PROVIDERS_MAX - 1];
+        struct tally *tally = &replay->tallies[replay->tallies_count++];
+        snprintf(tally->name, sizeof tally->name, "%.*s", (int)provider.size, provider.data);
+        return tally;
+}
+
+static void add_cost(int64_t *sum, bool *unknown, bool cost_known, int64_t picousd) {
+        if (cost_known)
+                *sum = money_add(*sum, picousd);
+        else
+                *unknown = true;
+}
+
+static void compare(struct replay *replay) {
+        const struct receipt *receipt = &replay->receipt;
+        struct redecision *now = &replay->redecision;
+        const struct catalog *catalog = &replay->config->catalog;
+        redecide_with(replay->config, replay->rules, receipt, now);
+        replay->compared++;
+        struct tally *then = tally_of(replay, receipt->provider);
+        then->jobs_then++;
+        add_cost(&then->cost_then_picousd, &then->unknown_then, receipt->cost_known, receipt->cost_picousd);
+        if (!now->taken) {
+                replay->nobody[now->failure]++;
+                return;
+        }
+        const struct endpoint *endpoint = &catalog->endpoints[now->taken->endpoint];
+        bool stays = bytes_equal_string(receipt->chosen, endpoint->name);
+        replay->elsewhere += !stays;
+        struct tally *there = tally_of(replay, bytes_of(catalog->providers[endpoint->provider].name));
+        there->jobs_now++;
+        if (stays && bytes_equal_string(receipt->catalog, catalog->id))
+                add_cost(&there->cost_now_picousd, &there->unknown_now, receipt->cost_known,
+                         receipt->cost_picousd);
+        else
+                add_cost(&there->cost_now_picousd, &there->unknown_now, now->cost_known, now->cost_picousd);
+}
+
+static void tell_difference(struct replay *replay, uint64_t line, const struct difference *difference) {
+        if (replay->outcomes[REDECIDED_DIFFERENT] <= DIFFERENCES_SHOWN_MAX)
+                say(LOG_LEVEL_ERROR, "%s line %llu (%.*s): %s: expected %s, got %s", replay->input,
+                    (unsigned long long)line, (int)replay->receipt.custom_id.size,
+                    replay->receipt.custom_id.data, difference->what,
+                    difference->expected[0] ? difference->expected : "nobody",
+                    difference->got[0] ? difference->got : "nobody");
+}
+
+static struct error *visit(void *userdata, const struct source_line *line) {
+        struct replay *replay = userdata;
+        struct difference difference;
+        replay->lines++;
+        switch (line->too_long ? RECEIPT_STRANGE
+                               : receipt_read(replay->reader, line->text, &replay->receipt)) {
+        case RECEIPT_STRANGE:
+                replay->strange++;
+                return NULL;
+        case RECEIPT_UNREADABLE:
+                replay->unreadable++;
+                return NULL;
+        case RECEIPT_MEMORY:
+                return error_new(ERROR_MEMORY, "no memory for line %llu", (unsigned long long)line->line);
+        case RECEIPT_OK:
+                break;
+        }
+        enum redecided outcome = redecide_check(&replay->config->catalog, &replay->receipt, &difference);
+        replay->outcomes[outcome]++;
+        if (outcome == REDECIDED_DIFFERENT)
+                tell_difference(replay, line->line, &difference);
+        if (replay->what_if && replay->receipt.has_inputs && replay->receipt.failure == FAILURE_NONE)
+                compare(replay);
+        return NULL;
+}
+
+/* ---- what it prints ---- */
+
+static const struct {
+        enum redecided outcome;
+        const char *name, *text;
+} shown[] = {
+        {REDECIDED_SAME, "same", "came out the same"},
+        {REDECIDED_DIFFERENT, "different", "came out DIFFERENT"},
+        {REDECIDED_OTHER_CATALOG, "other_catalog", "were made under another catalog, and are not proved"},
+        {REDECIDED_NO_RECORD, "no_record", "have no record of what they stood on"},
+        {REDECIDED_NOTHING, "no_decision", "results had nothing to decide"},
+};
+
+static struct tally sum_up(const struct replay *replay) {
+        struct tally total = {.name = "total"};
+        for (size_t i = 0; i < replay->tallies_count; i++) {
+                const struct tally *tally = &replay->tallies[i];
+                total.jobs_then += tally->jobs_then;
+                total.jobs_now += tally->jobs_now;
+                total.cost_then_picousd = money_add(total.cost_then_picousd, tally->cost_then_picousd);
+                total.cost_now_picousd = money_add(total.cost_now_picousd, tally->cost_now_picousd);
+                total.unknown_then = total.unknown_then || tally->unknown_then;
+                total.unknown_now = total.unknown_now || tally->unknown_now;
+        }
+        return total;
+}
+
+static void add_row(struct table *table, const struct tally *tally) {
+        table_cell(table, "%s", tally->name);
+        table_count(table, tally->jobs_then);
+        table_money(table, !tally->unknown_then, tally->cost_then_picousd);
+        table_count(table, tally->jobs_now);
+        table_money(table, !tally->unknown_now, tally->cost_now_picousd);
+        table_money(table, !tally->unknown_then && !tally->unknown_now,
+                    tally->cost_then_picousd - tally->cost_now_picousd);
+}
+
+static void print_what_if(const struct replay *replay, struct buffer *out) {
+        static const char *const headers[] = {"provider", "jobs",         "cost",
+                                              "would be", "at a cost of", "saved"};
+        static const bool right[] = {false, true, true, true, true, true};
+        struct table table;
+        struct tally total = sum_up(replay);
+        table_init(&table, headers, right, 6);
+        for (size_t i = 0; i < replay->tallies_count; i++)
+                add_row(&table, &replay->tallies[i]);
+        add_row(&table, &total);
+        buffer_printf(out, "\nwith %s (catalog %s):\n", replay->options.config_path,
+                      replay->config->catalog.id);
+        table_finish(&table, out);
+        buffer_printf(out, "%llu of %llu jobs would have gone elsewhere\n",
+                      (unsigned long long)replay->elsewhere, (unsigned long long)replay->compared);
+        for (int i = 0; i < FAILURES_COUNT; i++)
+                if (replay->nobody[i] > 0)
+                        buffer_printf(out, "%llu jobs nobody could have taken: %s\n",
+                                      (unsigned long long)replay->nobody[i], failure_text((enum failure)i));
+}
+
+static void print_text(const struct replay *replay, struct buffer *out) {
+        buffer_printf(out, "%llu results, catalog %s\n", (unsigned long long)replay->lines,
+                      replay->config->catalog.id);
+        for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
+                if (replay->outcomes[shown[i].outcome] > 0 || shown[i].outcome == REDECIDED_SAME)
+                        buffer_printf(out, "%12llu %s\n",
+                                      (unsigned long long)replay->outcomes[shown[i].outcome], shown[i].text);
+        if (replay->unreadable > 0)
+                buffer_printf(out, "%12llu have a record that cannot be read\n",
+                              (unsigned long long)replay->unreadable);
+        if (replay->strange > 0)
+                buffer_printf(out, "%12llu lines are no results\n", (unsigned long long)replay->strange);
+        if (replay->what_if)
+                print_what_if(replay, out);
+}
+
+static void append_tally(struct buffer *out, const struct tally *tally) {
+        json_comma(out);
+        buffer_append_char(out, '{');
+        json_string(out, "provider", bytes_of(tally->name));
+        json_count(out, "jobs", tally->jobs_then);
+        json_money(out, "cost_usd", !tally->unknown_then, tally->cost_then_picousd);
+        json_count(out, "would_be_jobs", tally->jobs_now);
+        json_money(out, "would_be_cost_usd", !tally->unknown_now, tally->cost_now_picousd);
+        json_money(out, "saved_usd", !tally->unknown_then && !tally->unknown_now,
+                   tally->cost_then_picousd - tally->cost_now_picousd);
+        buffer_append_char(out, '}');
+}
+
+static void append_what_if(const struct replay *replay, struct buffer *out) {
+        struct tally total = sum_up(replay);
+        json_name(out, "what_if");
+        buffer_append_char(out, '{');
+        json_string(out, "config", bytes_of(replay->options.config_path));
+        json_count(out, "jobs", replay->compared);
+        json_count(out, "elsewhere", replay->elsewhere);
+        json_name(out, "nobody");
+        buffer_append_char(out, '{');
+        for (int i = 0; i < FAILURES_COUNT; i++)
+                if (replay->nobody[i] > 0)
+                        json_count(out, failure_text((enum failure)i), replay->nobody[i]);
+        buffer_append_char(out, '}');
+        json_name(out, "providers");
+        buffer_append_char(out, '[');
+        for (size_t i = 0; i < replay->tallies_count; i++)
+                append_tally(out, &replay->tallies[i]);
+        buffer_append_char(out, ']');
+        json_name(out, "total");
+        append_tally(out, &total);
+        buffer_append_char(out, '}');
+}
+
+static void print_json(const struct replay *replay, struct buffer *out) {
+        buffer_append_char(out, '{');
+        json_count(out, "results", replay->lines);
+        json_string(out, "catalog", bytes_of(replay->config->catalog.id));
+        for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
+                json_count(out, shown[i].name, replay->outcomes[shown[i].outcome]);
+        json_count(out, "unreadable", replay->unreadable);
+        json_count(out, "no_results", replay->strange);
+        if (replay->what_if)
+                append_what_if(replay, out);
+        buffer_append_string(out, "}\n");
+}
+
+static int print_report(const struct replay *replay) {
+        struct buffer out;
+        buffer_init(&out, (size_t)64 << 20);
+        if (replay->json)
+                print_json(replay, &out);
+        else
+                print_text(replay, &out);
+        struct error *error = table_print(&out);
+        buffer_deinit(&out);
+        if (error)
+                return options_fail(error);
+        uint64_t different = replay->outcomes[REDECIDED_DIFFERENT];
+        if (different > DIFFERENCES_SHOWN_MAX)
+                say(LOG_LEVEL_ERROR, "and %llu more",
+                    (unsigned long long)(different - DIFFERENCES_SHOWN_MAX));
+        return different > 0 || replay->unreadable > 0 ? EXIT_FAILED : EXIT_WELL;
+}
+
+static struct error *replay_file(struct replay *replay) {
+        struct lines_options lines = {.path = replay->input,
+                                      .things = "results",
+                                      .line_max = RESULT_LINE_MAX,
+                                      .quiet = replay->options.quiet};
+        replay->reader = receipt_reader_new();
+        if (!replay->reader)
+                return error_new(ERROR_MEMORY, "no memory");
+        struct error *error = lines_each(&lines, visit, replay);
+        if (!error && replay->strange > 0 && replay->strange == replay->lines)
+                error = error_new(ERROR_INPUT, "%s holds no results: give what run or collect wrote",
+                                  replay->input);
+        return error;
+}
+
+int cmd_replay(int argc, char **argv) {
+        struct replay *replay = calloc(1, sizeof *replay);
+        if (!replay)
+                return options_fail(error_new(ERROR_MEMORY, "no memory"));
+        argp_err_exit_status = EXIT_USAGE;
+        argp_parse(&argp, argc, argv, 0, NULL, replay);
+        replay->what_if = replay->options.config_path != NULL;
+        struct error *error = options_load(&replay->options, &replay->config);
+        if (!error) {
+                say_init(replay->config, replay->options.quiet, replay->options.verbose);
+                error = replay_file(replay);
+        }
+        int code = error ? options_fail(error) : print_report(replay);
+        receipt_reader_free(replay->reader);
+        config_free(replay->config);
+        free(replay);
+        return code;
+}

@@ -1,0 +1,3 @@
+#pragma once
+/* `batchferry replay`: decides again what results record. */
+int cmd_replay(int argc, char **argv);

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""What explains and proves the routing: replay, share, quote and explain, on a run against three providers with different
+prices, limits and faults; and that the receipts hold exactly the money that the providers counted."""
+import datetime
+import decimal
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
+import ferry
+
+DEADLINE = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=2)).isoformat()
+# of thirty jobs of about 45 to 60 millionths each, some find nothing left
+WORKSPACES = [{"name": "default"}, {"name": "tight", "budget": {"daily": 0.0008}, "over_budget": "fail"}]
+PRICES = {"cheap": ("1.01", "2.03"), "middle": ("2.07", "4.11"), "dear": ("3.13", "6.17")}
+
+
+def sims():
+    """Cheap has little room, dear fails now and then, middle refuses some."""
+    options = {"cheap": ["--latency", "fixed:5ms", "--concurrency", "3"], "middle": ["--fault", "429:0.1", "--retry-after", "0"], "dear": ["--fault", "500:0.2"]}
+    return {name: ferry.Sim("--price-input", PRICES[name][0], "--price-output", PRICES[name][1], *more) for name, more in options.items()}
+
+
+def providers(running):
+    made = []
+    for name, sim in running.items():
+        models = [{"model": "m", "price": {"input": float(PRICES[name][0]), "output": float(PRICES[name][1])}}]
+        limits = {"limits": {"concurrency": 2}} if name == "cheap" else {}
+        made.append(ferry.provider(name, sim, models, **limits))
+    return made
+
+
+def workload():
+    wishes = [{}, {"ignore": ["cheap"]}, {"order": ["dear"]}, {"sort": "throughput"}, {"sort": "latency"}, {"only": ["middle", "dear"]}]
+    jobs = [ferry.chat(i, routing=wishes[i % len(wishes)]) for i in range(300)]
+    jobs += [ferry.chat(1000 + i, routing={"order": ["dear"], "allow_fallbacks": False}) for i in range(20)]
+    jobs += [ferry.chat(2000 + i, routing={"allow_fallbacks": False}) for i in range(20)]
+    jobs += [ferry.chat(3000 + i, max_cost_usd=0.5) for i in range(20)]
+    jobs += [ferry.chat(5000 + i, workspace="tight") for i in range(30)]
+    jobs += [ferry.chat(6000 + i, deadline=DEADLINE) for i in range(30)]
+    return jobs + [ferry.chat(4000, routing={"zdr": True}), ferry.chat(4001, max_cost_usd=0.000000001)]
+
+
+def decisions():
+    running = sims()
+    jobs = workload()
+    ferry.write_jobs("jobs.jsonl", jobs)
+    with running["cheap"], running["middle"], running["dear"]:
+        ferry.configure(providers=providers(running), workspaces=WORKSPACES, retry={"backoff": {"base": "10ms", "cap": "100ms"}, "attempts": 12})
+        ferry.run("jobs.jsonl", "results.jsonl", code=3)
+        counted = {name: decimal.Decimal(str(json.loads(sim.get("/sim/stats"), parse_float=str)["cost_usd"])) for name, sim in running.items()}
+    results = [json.loads(line, parse_float=decimal.Decimal) for line in open("results.jsonl")]
+    ferry.check_once(results, ferry.names(jobs))
+    money(results, counted)
+    replay(len(jobs))
+    share(results)
+
+
+def money(results, counted):
+    """Picodollar for picodollar, per provider: nobody was called twice for an answer that came."""
+    paid = dict.fromkeys(counted, decimal.Decimal(0))
+    for result in results:
+        if result["receipt"]["provider"] and not result["error"]:
+            assert not result["receipt"]["cost_is_estimate"], result
+            paid[result["receipt"]["provider"]] += result["receipt"]["cost_usd"]
+    assert paid == counted, (paid, counted)
+
+
+def replay(count):
+    out, said = ferry.ferry("replay", "results.jsonl")
+    ferry.has(out, f"{count} came out the same")
+    assert "DIFFERENT" not in out and not said, (out, said)
+    told = json.loads(ferry.ferry("replay", "results.jsonl", "--json")[0])
+    assert told["same"] == count and told["different"] == told["no_record"] == told["unreadable"] == 0, told
+    damage(count)
+    what_if()
+
+
+def damage(count):
+    """A receipt that was changed is named, whatever was changed."""
+    lines = pathlib.Path("results.jsonl").read_text().splitlines()
+    spoilt = next(i for i, line in enumerate(lines) if '"chosen":"cheap/m"' in line)
+    lines[spoilt] = lines[spoilt].replace('"chosen":"cheap/m"', '"chosen":"dear/m"')
+    pathlib.Path("spoilt.jsonl").write_text("\n".join(lines) + "\n")
+    out, said = ferry.ferry("replay", "spoilt.jsonl", code=1)
+    ferry.check_sentence(said, f"spoilt.jsonl line {spoilt + 1}", "chosen", "expected dear/m, got cheap/m")
+    ferry.has(out, f"{count - 1} came out the same", "1 came out DIFFERENT")
+    lines[spoilt] = lines[spoilt].replace('"replay":"', '"replay":"AA')
+    pathlib.Path("spoilt.jsonl").write_text("\n".join(lines) + "\n")
+    ferry.has(ferry.ferry("replay", "spoilt.jsonl", code=1)[0], "1 have a record that cannot be read")
+    _, said = ferry.ferry("replay", "jobs.jsonl", code=1)
+    ferry.check_sentence(said, "jobs.jsonl", "no results")
+
+
+def what_if():
+    """A world in which dear costs nothing, and one in which nobody may be asked."""
+    config = json.loads(pathlib.Path("batchferry.yaml").read_text())
+    for provider in config["providers"]:
+        if provider["name"] == "dear":
+            provider["models"][0]["price"] = {"input": 0, "output": 0}
+    pathlib.Path("free.yaml").write_text(json.dumps(config))
+    told = json.loads(ferry.ferry("replay", "results.jsonl", "-c", "free.yaml", "--json")[0])
+    assert told["same"] == 0 and told["other_catalog"] > 0, told
+    rows = {row["provider"]: row for row in told["what_if"]["providers"]}
+    assert told["what_if"]["elsewhere"] > 100 and rows["dear"]["would_be_jobs"] > rows["dear"]["jobs"], told
+    assert rows["dear"]["would_be_cost_usd"] == 0 and told["what_if"]["total"]["saved_usd"] > 0, told
+    assert rows["cheap"]["would_be_jobs"] < rows["cheap"]["jobs"], told
+    config["routing"] = {"zdr": True}
+    pathlib.Path("zdr.yaml").write_text(json.dumps(config))
+    out, _ = ferry.ferry("replay", "results.jsonl", "-c", "zdr.yaml")
+    ferry.has(out, f"{told['what_if']['jobs']} jobs nobody could have taken: excluded_by_policy")
+    out, _ = ferry.ferry("replay", "results.jsonl", "-c", "zdr.yaml", "--rules", "recorded")
+    assert "nobody could have taken" not in out, out
+
+
+def share(results):
+    told = json.loads(ferry.ferry("share", "results.jsonl", "--json")[0])
+    rows = {row["provider"]: row for row in told["providers"]}
+    for name in PRICES:
+        assert rows[name]["jobs"] == sum(r["receipt"]["provider"] == name and r["receipt"]["attempts"] > 0 for r in results), (name, rows)
+    assert rows["cheap"]["neutral_jobs"] == told["compared"] == told["jobs"], told
+    causes = {cause["cause"]: cause["jobs"] for cause in told["causes"]}
+    assert sum(causes.values()) == told["jobs"] - told["as_neutral"], told
+    assert causes["ignored_providers"] == 50 and causes["allowed_providers"] == 50, causes
+    assert causes["order"] >= 20 and causes["fallbacks_off"] > 0, causes
+    out, _ = ferry.ferry("share", "results.jsonl")
+    ferry.has(out, "cheap", "100.00 %", "ignored_providers", "capacity_exhausted")
+
+
+def quote():
+    """30 jobs of known size: the sums are worked out here."""
+    running = sims()
+    ferry.write_jobs("jobs.jsonl", [ferry.chat(i, "x" * 40) for i in range(30)] + [ferry.chat(99, routing={"zdr": True}), "no job"])
+    with running["cheap"], running["middle"], running["dear"]:
+        ferry.configure(providers=providers(running))
+        told, said = ferry.ferry("quote", "jobs.jsonl", "--latency", "2s", "--json")
+        text, _ = ferry.ferry("run", "jobs.jsonl", "--dry-run", "--state", "state")
+        assert all(sim.stats()["requests"] == 0 for sim in running.values())
+    ferry.has(said, "line 32")
+    told = json.loads(told, parse_float=decimal.Decimal)
+    assert told["lines"] == 32 and told["no_jobs"] == 1 and told["nobody"] == {"excluded_by_policy": 1}, told
+    assert told["excluded_by"] == {"data_policy:zdr": 1}, told
+    (row,) = told["providers"]
+    assert row["provider"] == "cheap" and row["jobs"] == 30 and row["output_tokens"] == 30 * 16, row
+    assert row["seconds"] == 30 and row["bound_by"] == "concurrency", row  # 30 calls of 2 s, 2 at a time
+    expected = row["input_tokens"] * decimal.Decimal("1.01") / 10**6 + 480 * decimal.Decimal("2.03") / 10**6
+    assert abs(row["expected_usd"] - expected) < decimal.Decimal("1e-9") and row["expected_usd"] == row["ceiling_usd"], (row, expected)
+    assert 0 < row["low_usd"] < row["expected_usd"], row
+    ferry.has(text, "cheap", "30", "excluded_by_policy", "Nothing was called")
+    assert not os.path.exists("state")
+
+
+def piped_quote():
+    """Standard input is waited for, and text that pipes has no control characters."""
+    with ferry.Sim() as sim:
+        done = subprocess.run([ferry.BATCHFERRY, "quote", "-", "--base-url", sim.url], input=json.dumps(ferry.chat(1)), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "\x1b" not in done.stdout and not done.stderr, done
+    ferry.has(done.stdout, "default/*", "unknown")
+
+
+def explain():
+    running = sims()
+    with running["cheap"], running["middle"], running["dear"]:
+        ferry.configure(providers=providers(running), routing={"ignore": ["middle"]})
+    ferry.write_jobs("job.json", [ferry.chat(1, routing={"sort": "latency"})])
+    out, said = ferry.ferry("explain", "job.json", "--at", "2026-11-23T02:00:00Z")
+    ferry.has(out, "2026-11-23T02:00:00.000Z", "ignored_providers", "`ignore` names it", "is chosen", "ignore: middle (configuration)", "sort: latency (job)")
+    ferry.check_sentence(said, "never called")
+    told = json.loads(ferry.ferry("explain", "job.json", "--json")[0])
+    assert told["chosen"] == "cheap/m" and [c["endpoint"] for c in told["candidates"]] == ["cheap/m", "dear/m", "middle/m"], told
+    assert told["candidates"][2]["excluded_by"] == "ignored_providers" and told["sort"] == "latency", told
+    ferry.write_jobs("jobs.jsonl", [ferry.chat(1), ferry.chat(2, routing={"zdr": True}), "no job"])
+    out, said = ferry.ferry("explain", "jobs.jsonl", code=3)
+    ferry.has(out, "it is expected to cost the least", "would end as excluded_by_policy", "zdr: true (job)")
+    ferry.has(said, "jobs.jsonl line 3")
+    for words, part in ((["explain", "job.json", "--at", "noon"], "--at takes a time"), (["explain"], "which job"), (["replay"], "which results"), (["quote"], "which jobs"), (["share"], "which results"), (["replay", "x", "--rules", "y"], "--rules takes"), (["quote", "x", "--latency", "0"], "--latency takes")):
+        ferry.has(ferry.ferry(*words, code=2)[1], part)
+    for word in ("explain", "replay", "share", "quote"):
+        ferry.check_sentence(ferry.ferry(word, "missing.jsonl", code=1)[1], "missing.jsonl", "No such file")
+
+
+ferry.main([decisions, quote, piped_quote, explain])
