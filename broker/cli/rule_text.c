@@ -47,7 +47,7 @@ static void append_number(struct buffer *out, const char *name, int64_t value) {
 /* One field: `said` when it is a rule that says something. */
 #define FIELD(member, type, otherwise, bound)                                                                \
         if (strncmp(#member, PREFS, sizeof PREFS - 1) == 0 && SAID_##type(demand->member, otherwise)) {      \
-                rule.name = #member + sizeof PREFS - 1;                                                      \
+                rule.name = &(#member)[sizeof PREFS - 1];                                                    \
                 rule.layer = SAME_##type(demand->member, base.member)     ? "configuration"                  \
                              : SAME_##type(demand->member, shared.member) ? "workspace"                      \
                                                                           : "job";                           \

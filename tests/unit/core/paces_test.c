@@ -95,7 +95,8 @@ static void add_job(struct world *world) {
                 assert_true(++slot < SPECS);
         static uint64_t keys;
         struct job_spec *spec = &world->specs[slot];
-        *spec = (struct job_spec){.key = {++keys, slot}, .alias = {keys, ~slot}, .class_key = {7, 7}};
+        keys++;
+        *spec = (struct job_spec){.key = {keys, slot}, .alias = {keys, ~slot}, .class_key = {7, 7}};
         demand_init(&spec->demand, KIND_CHAT);
         spec->demand.models[0] = BYTES("m");
         spec->demand.models_count = 1;

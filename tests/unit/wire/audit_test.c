@@ -395,14 +395,9 @@ static void members_stand_in_the_order_of_the_table(void **state) {
 }
 
 static void what_is_no_record_is_none(void **state) {
-        static const char *const lines[] = {
-                "",
-                "{}",
-                "null",
-                "\n",
-                "{\"chain\":1}",
-                ",\"hash\":\"0000000000000000000000000000000000000000000000000000000000"
-                "000000\"}"};
+        static const char zeros[] = ",\"hash\":\"0000000000000000000000000000000000000000000000000000000000"
+                                    "000000\"}";
+        static const char *const lines[] = {"", "{}", "null", "\n", "{\"chain\":1}", zeros};
         (void)state;
         struct digest *digest = digest_new();
         struct audit_head head;
