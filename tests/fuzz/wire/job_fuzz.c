@@ -17,7 +17,7 @@ enum { FUZZ_JOB_BYTES_MAX = 1 << 16 };
 
 static const struct provider provider = {.name = "p"};
 static const struct endpoint endpoint = {.name = "p/m", .model = "*", .upstream = "*"};
-static const struct catalog catalog = {&provider, 1, &endpoint, 1, "0123456789abcdef"};
+static const struct catalog catalog = {&provider, 1, &endpoint, 1, "0123456789abcdef", NULL, 0};
 
 static void check_json(struct bytes text) {
         yyjson_doc *doc = yyjson_read(text.data, text.size, YYJSON_READ_NUMBER_AS_RAW);
