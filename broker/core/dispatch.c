@@ -151,8 +151,9 @@ void dispatch_view(struct engine *engine, const struct job *job, uint32_t endpoi
         out_view->waiting = state->health.paused_until_ns > now_ns ? EXCLUSION_PAUSED : EXCLUSION_BREAKER;
 }
 
-static void record_decision(struct job *job, const struct route *route, uint64_t seed) {
+static void record_decision(const struct engine *engine, struct job *job, const struct route *route, uint64_t seed) {
         struct decision *decision = &job->outcome.decision;
+        decision->catalog = engine->catalog;
         decision->count = 0;
         decision->seed = seed;
         decision->chosen = false;
@@ -275,9 +276,10 @@ static const struct candidate *pick(struct engine *engine, const struct job *job
 
 /* No endpoint can take this job at all: the code tells what stopped it where it came farthest. */
 static void refuse(struct engine *engine, struct job *job, const struct route *route) {
-        bool refused = false, large = false, cost = false, budget = false, unbounded = false;
+        bool refused = false, large = false, cost = false, budget = false, unbounded = false, gone = true;
         for (uint32_t i = 0; i < route->count; i++) {
                 enum exclusion why = route->candidates[i].excluded_by;
+                gone = gone && why == EXCLUSION_WRONG_ENDPOINT;
                 refused = refused || why == EXCLUSION_REFUSED;
                 large = large || why == EXCLUSION_CONTEXT_LENGTH || why == EXCLUSION_AT_LIMIT;
                 cost = cost || why == EXCLUSION_MAX_COST || why == EXCLUSION_MAX_PRICE;
@@ -285,7 +287,9 @@ static void refuse(struct engine *engine, struct job *job, const struct route *r
                 unbounded = unbounded || why == EXCLUSION_BUDGET_PRICE_UNKNOWN;
         }
         enum failure failure = FAILURE_EXCLUDED_BY_POLICY;
-        if (refused)
+        if (gone) /* all that served it, by a catalog that followed */
+                failure = FAILURE_NO_PROVIDER;
+        else if (refused)
                 failure = FAILURE_ATTEMPTS_EXHAUSTED;
         else if (budget)
                 failure = FAILURE_BUDGET_EXCEEDED;
@@ -361,7 +365,7 @@ static void rank(struct engine *engine, struct job *job, const struct job_class 
                    out_route);
         if (job->pinned)
                 out_route->candidates[0].place = (uint8_t)job->place;
-        record_decision(job, out_route, seed);
+        record_decision(engine, job, out_route, seed);
 }
 
 /* The first job of the class whose turn it is goes somewhere, or the class is blocked. */
