@@ -426,6 +426,7 @@ static void call_now(struct engine *engine, struct job *job, const struct gates 
         job->amounts = *amounts;
         job->pinned = !job_demand(job)->prefs.allow_fallbacks && job_demand(job)->prefs.order.count == 0;
         job->attempts++;
+        job->called_under = engine->generation;
         job->outcome.queued_ns = now_ns - job->admitted_ns;
         struct command *command = engine_command(engine, job, COMMAND_CALL, true);
         command->endpoint = job->endpoint;
