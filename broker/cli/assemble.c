@@ -23,10 +23,13 @@ static void name_file_root(struct assembly *assembly) {
                 snprintf(assembly->file_root, sizeof(assembly->file_root), "%s", named);
 }
 
-struct error *assemble(const struct config *config, struct assembly *out_assembly) {
-        const struct catalog *catalog = &config->catalog;
-        struct assembly assembly = {.config = config};
-        if (catalog->endpoints_count == 0)
+struct error *assemble(const struct config *config, const struct succession *succession,
+                       struct assembly *out_assembly) {
+        const struct catalog *catalog = succession ? &succession->catalog : &config->catalog;
+        struct assembly assembly = {.config = config,
+                                    .catalog = catalog,
+                                    .keys = succession ? succession->keys : config->keys};
+        if (config->catalog.endpoints_count == 0)
                 return error_new(
                         ERROR_USAGE,
                         "no provider is configured: give --base-url URL (its key in OPENAI_API_KEY or "
@@ -60,15 +63,15 @@ struct job_decoder_options assemble_decoder(const struct assembly *assembly, con
         return (struct job_decoder_options){.batch = batch,
                                             .job_bytes_max = (size_t)assembly->config->settings.job_bytes,
                                             .prefs_default = &assembly->config->prefs,
-                                            .workspaces = assembly->config->catalog.workspaces,
-                                            .workspaces_count = assembly->config->catalog.workspaces_count};
+                                            .workspaces = assembly->catalog->workspaces,
+                                            .workspaces_count = assembly->catalog->workspaces_count};
 }
 
 struct calls_options assemble_calls(const struct assembly *assembly, uint32_t in_flight) {
         const struct settings *settings = &assembly->config->settings;
         return (struct calls_options){
                 .dialects = assembly->dialects,
-                .keys = assembly->config->keys,
+                .keys = assembly->keys,
                 .http = {.calls_max = in_flight,
                          .connect_timeout_ns = settings->timeout_connect,
                          .low_speed_ns = settings->timeout_low_speed,

@@ -4,19 +4,25 @@
  * the process needs for them.
  */
 #include "broker/loop/shard.h"
-#include "broker/ops/config.h"
+#include "broker/ops/succession.h"
 #include "broker/wire/job.h"
 
 #include <limits.h>
 
 struct assembly {
         const struct config *config; /* the caller's */
+        const struct catalog *catalog; /* the configuration's, or one that follows another */
+        const char *const *keys;       /* per provider of it */
         const struct dialect *dialects[CATALOG_PROVIDERS_MAX];
         char file_root[PATH_MAX];
 };
 
-/* ERROR_USAGE when there is no provider, or one of an unknown dialect. */
-struct error *assemble(const struct config *config, struct assembly *out_assembly) MUST_USE;
+/*
+ * ERROR_USAGE when there is no provider, or one of an unknown dialect. `succession` is how the configuration
+ * follows another; NULL: it is the first.
+ */
+struct error *assemble(const struct config *config, const struct succession *succession,
+                       struct assembly *out_assembly) MUST_USE;
 /* Of a shard with so many calls in flight, of the process's `shards`. */
 struct engine_config assemble_engine(const struct assembly *assembly, uint32_t in_flight, uint32_t shards);
 struct calls_options assemble_calls(const struct assembly *assembly, uint32_t in_flight);

@@ -6,6 +6,7 @@
 #include "broker/cli/interrupts.h"
 #include "broker/cli/options.h"
 #include "broker/cli/progress.h"
+#include "broker/cli/reload.h"
 #include "broker/cli/run_files.h"
 #include "broker/cli/say.h"
 #include "broker/loop/audit_log.h"
@@ -37,6 +38,8 @@ struct run {
         struct audit_log *audit; /* NULL: none is kept */
         struct line_intake intake;
         struct assembly assembly;
+        struct reloads reloads;
+        char in_flight_set[64];             /* one of options.sets */
         char batch[NAME_MAX + 1];
         struct shard *shard;
         enum shard_end end;
@@ -155,18 +158,21 @@ static struct error *check_supported(const struct config *config) {
 }
 
 static struct error *prepare_config(struct run *run) {
-        char in_flight[64];
         if (run->in_flight > 0 && run->options.sets_count < SETS_MAX) {
-                snprintf(in_flight, sizeof(in_flight), "limits.in_flight=%llu",
+                snprintf(run->in_flight_set, sizeof(run->in_flight_set), "limits.in_flight=%llu",
                          (unsigned long long)run->in_flight);
-                run->options.sets[run->options.sets_count++] = in_flight;
+                run->options.sets[run->options.sets_count++] = run->in_flight_set;
         }
         struct error *error = options_load(&run->options, &run->config);
         if (!error)
                 error = check_supported(run->config);
         if (error)
                 return error;
-        return assemble(run->config, &run->assembly);
+        run->reloads = (struct reloads){.options = &run->options,
+                                        .check = check_supported,
+                                        .config = run->config,
+                                        .assembly = &run->assembly};
+        return assemble(run->config, NULL, &run->assembly);
 }
 
 static struct shard_options shard_options(struct run *run) {
@@ -230,6 +236,37 @@ static void tell_budget(const struct run *run, struct progress *progress, const 
         buffer_deinit(&until);
 }
 
+/* What was spent before counts for a budget that comes now. */
+static const struct budget_spend **known_spends(struct run *run, const struct catalog *catalog) {
+        uint32_t subjects = budget_subjects(catalog);
+        const struct budget_spend **spends = calloc(subjects + 1, sizeof(*spends));
+        for (uint32_t i = 0; spends && i < subjects; i++) {
+                enum spend_kind kind;
+                struct bytes name = spend_subject_name(catalog, i, &kind);
+                spends[i] = spend_book_find(&run->files.book, kind, name);
+        }
+        return spends;
+}
+
+static void reload(struct run *run, struct progress *progress) {
+        struct job_decoder *decoder;
+        progress_clear(progress);
+        if (!reloads_load(&run->reloads))
+                return;
+        struct job_decoder_options options = assemble_decoder(run->reloads.assembly, run->batch);
+        struct error *error = job_decoder_new(&options, &decoder);
+        if (error) {
+                say(LOG_LEVEL_ERROR, "%s: the configuration before stays in force", error->message);
+                error_free(error);
+                return;
+        }
+        struct shard_reload next =
+                reloads_for_shard(&run->reloads, (uint32_t)run->config->settings.in_flight, 1);
+        next.decoder = decoder;
+        next.spends = reloads_keep(&run->reloads, known_spends(run, next.catalog));
+        shard_reload(run->shard, &next);
+}
+
 /* Shows progress and takes signals until the shard has ended. */
 static void attend(struct run *run, struct progress *progress) {
         uint64_t interrupts = 0, more;
@@ -241,6 +278,8 @@ static void attend(struct run *run, struct progress *progress) {
                         on_interrupts(run, progress, interrupts, interrupts + more);
                         interrupts += more;
                 }
+                if (interrupts_reload())
+                        reload(run, progress);
                 shard_get_progress(run->shard, &now);
                 progress_show(progress, &now);
                 tell_budget(run, progress, &now, &told);
@@ -345,7 +384,7 @@ static int tell_end(struct run *run, struct progress *progress) {
                     (unsigned long long)run->files.state.sequence, run->input, run->output);
                 return EXIT_WELL;
         }
-        progress_summary(progress, run->shard, &run->config->catalog);
+        progress_summary(progress, run->shard, shard_catalog(run->shard));
         struct shard_progress now;
         shard_get_progress(run->shard, &now);
         switch (run->end) {
@@ -441,6 +480,7 @@ int cmd_run(int argc, char **argv) {
         name_batch(run);
         struct error *error = prepare_config(run);
         int code = error ? options_fail(error) : run_with_config(run);
+        reloads_deinit(&run->reloads);
         config_free(run->config);
         free(run);
         return code;

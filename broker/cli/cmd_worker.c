@@ -5,6 +5,7 @@
 #include "broker/cli/interrupts.h"
 #include "broker/cli/kafka_options.h"
 #include "broker/cli/options.h"
+#include "broker/cli/reload.h"
 #include "broker/cli/say.h"
 #include "broker/cli/worker_cluster.h"
 #include "broker/cli/worker_metrics.h"
@@ -43,6 +44,7 @@ struct worker {
         struct options options;
         struct config *config;
         struct assembly assembly;
+        struct reloads reloads;
         struct cluster cluster;
         struct store *store;
         struct metrics *metrics;
@@ -111,7 +113,7 @@ static struct error *check_budgets(const struct catalog *catalog) {
         return NULL;
 }
 
-static struct error *check_supported(const struct config *config) {
+static struct error *check(const struct config *config) {
         if (strcmp(config->settings.on_duplicate, "drop") != 0)
                 return error_new(ERROR_USAGE,
                                  "idempotency.on_duplicate: this version can only drop duplicates; "
@@ -119,7 +121,7 @@ static struct error *check_supported(const struct config *config) {
         if (config->fetch_s3)
                 return error_new(ERROR_USAGE,
                                  "fetch.allow: s3 cannot be fetched from in this version; remove it");
-        return NULL;
+        return check_budgets(&config->catalog);
 }
 
 static uint32_t count_shards(const struct config *config) {
@@ -130,10 +132,15 @@ static uint32_t count_shards(const struct config *config) {
 
 /* ---- the loops ---- */
 
+/* Of a shard. */
+static uint32_t in_flight_of(const struct worker *worker) {
+        return ((uint32_t)worker->config->settings.in_flight + worker->shards - 1) / worker->shards;
+}
+
 static struct error *open_loop(struct worker *worker, uint32_t index) {
         const struct settings *settings = &worker->config->settings;
         struct loop *loop = &worker->loops[index];
-        uint32_t in_flight = ((uint32_t)settings->in_flight + worker->shards - 1) / worker->shards;
+        uint32_t in_flight = in_flight_of(worker);
         loop->worker = worker;
         snprintf(loop->name, sizeof(loop->name), "%s-%u", worker->cluster.name, index);
         loop->metrics = (struct worker_metrics){.metrics = worker->metrics,
@@ -262,6 +269,26 @@ static void interrupted(struct worker *worker, uint64_t interrupts) {
         drain(worker);
 }
 
+/* A shard for which there is no memory keeps the one before. */
+static void reload_loop(struct worker *worker, struct loop *loop) {
+        struct shard_reload next = reloads_for_shard(&worker->reloads, in_flight_of(worker), worker->shards);
+        struct job_decoder_options options = assemble_decoder(worker->reloads.assembly, "");
+        struct error *error = job_decoder_new(&options, &next.decoder);
+        if (error) {
+                say(LOG_LEVEL_ERROR, "%s: %s keeps the configuration before", error->message, loop->name);
+                error_free(error);
+                return;
+        }
+        shard_reload(member_shard(loop->member), &next);
+}
+
+static void reload(struct worker *worker) {
+        if (!interrupts_reload() || !reloads_load(&worker->reloads))
+                return;
+        for (uint32_t i = 0; i < worker->shards; i++)
+                reload_loop(worker, &worker->loops[i]);
+}
+
 static void report_suppressed(struct worker *worker) {
         int64_t now_ns = clock_now_ns();
         if (now_ns - worker->reported_ns < NS_PER_S)
@@ -281,6 +308,7 @@ static void attend(struct worker *worker) {
                             "outcome, and their jobs come again");
                         stop(worker);
                 }
+                reload(worker);
                 tell(worker, false);
                 report_suppressed(worker);
         }
@@ -382,13 +410,16 @@ int cmd_worker(int argc, char **argv) {
         argp_parse(&argp, argc, argv, 0, NULL, worker);
         struct error *error = options_load(&worker->options, &worker->config);
         if (!error)
-                error = check_supported(worker->config);
+                error = check(worker->config);
         if (!error)
-                error = check_budgets(&worker->config->catalog);
-        if (!error)
-                error = assemble(worker->config, &worker->assembly);
+                error = assemble(worker->config, NULL, &worker->assembly);
+        worker->reloads = (struct reloads){.options = &worker->options,
+                                           .check = check,
+                                           .config = worker->config,
+                                           .assembly = &worker->assembly};
         worker->shards = error ? 0 : count_shards(worker->config);
         int code = error ? options_fail(error) : work(worker);
+        reloads_deinit(&worker->reloads);
         config_free(worker->config);
         free(worker);
         return code;

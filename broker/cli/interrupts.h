@@ -1,14 +1,17 @@
 #pragma once
 /*
- * Ctrl-C, SIGTERM and SIGHUP, counted. Until interrupts_attend() the process ends at once: there is nothing
- * to finish yet, and the state is as safe as after any crash.
+ * Ctrl-C and SIGTERM, counted; and SIGHUP, which asks for the configuration to be read again. Until interrupts_attend() the process ends at once when it is
+ * interrupted: there is nothing to finish yet, and the state is as safe as after any crash.
  */
 #include "broker/base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct error *interrupts_open(void) MUST_USE;
 /* From here on somebody looks. */
 void interrupts_attend(void);
-/* Waits at most so long; how many have come since the last call. */
+/* Waits at most so long, also for SIGHUP; how many interrupts have come since the last call. */
 uint64_t interrupts_wait(int wait_ms);
+/* SIGHUP has come since the last call. */
+bool interrupts_reload(void);

@@ -76,6 +76,7 @@ void admit_job(struct engine *engine, struct job_spec *spec) {
         uint32_t generation = job->generation;
         *job = (struct job){.spec = spec, .key = spec->key, .generation = generation, .job_class = NO_CLASS};
         usage_init(&job->outcome.usage);
+        job->outcome.decision.catalog = engine->catalog;
         job->admitted_ns = engine->time.now_ns;
         admit_reckon(engine, job);
         job->contested = known && engine->jobs[slot].state == JOB_SEEKING;

@@ -21,19 +21,23 @@ static uint64_t mix(uint64_t hash, uint64_t value) {
         return hash ^ hash >> 32;
 }
 
-/* A class's name: its jobs' class key, told apart by workspace, by what is closed to them, and by haste. */
+/*
+ * A class's name: its jobs' class key, told apart by workspace, by what is closed to them, by haste, and by the
+ * catalog for which their places were numbered.
+ */
 static struct key128 name_class(const struct engine *engine, const struct job *job, uint32_t closed,
-                                bool pressed) {
+                                bool pressed, uint32_t generation) {
         struct key128 key = job->spec->class_key;
         uint64_t haste = (uint64_t)pressed << 1 | (job->spec->deadline_unix_ms != 0);
-        key.hi = mix(mix(key.hi, closed), (uint64_t)engine_workspace(engine, job) << 2 | haste);
+        key.hi = mix(mix(key.hi, (uint64_t)generation << 32 | closed), (uint64_t)engine_workspace(engine, job) << 2 | haste);
         return key;
 }
 
-static void enter(struct engine *engine, struct job *job, const struct route_set *set, uint32_t closed) {
+static void enter(struct engine *engine, struct job *job, const struct route_set *set, uint32_t closed,
+                  uint32_t generation) {
         uint32_t index;
         bool pressed = engine_pressed(engine, job);
-        struct key128 key = name_class(engine, job, closed, pressed);
+        struct key128 key = name_class(engine, job, closed, pressed, generation);
         if (!map_get(&engine->by_class, key, &index)) {
                 CHECK(!list_empty(&engine->free_classes)); /* there are as many as jobs */
                 struct job_class *made = LIST_ENTRY(engine->free_classes.next, struct job_class, link);
@@ -43,6 +47,8 @@ static void enter(struct engine *engine, struct job *job, const struct route_set
                                            .set = *set,
                                            .closed = closed,
                                            .pressed = pressed,
+                                           .generation = generation,
+                                           .matched = engine->generation,
                                            .workspace = engine_workspace(engine, job),
                                            .blocked_until_ns = INT64_MIN};
                 made->priority = (uint32_t)(job->spec->priority - PRIORITY_MIN);
@@ -58,22 +64,23 @@ static void enter(struct engine *engine, struct job *job, const struct route_set
 bool classes_join(struct engine *engine, struct job *job) {
         uint32_t index;
         struct route_set set;
-        if (map_get(&engine->by_class, name_class(engine, job, 0, engine_pressed(engine, job)), &index))
+        if (map_get(&engine->by_class, name_class(engine, job, 0, engine_pressed(engine, job), engine->generation), &index))
                 set = engine->classes[index].set;
         else
                 route_match(engine->catalog, job_demand(job), &set);
         if (set.count == 0)
                 return false;
-        enter(engine, job, &set, 0);
+        enter(engine, job, &set, 0, engine->generation);
         return true;
 }
 
 /* The job is in no queue. */
 static void change(struct engine *engine, struct job *job, uint32_t closed) {
         struct route_set set = engine->classes[job->job_class].set;
+        uint32_t generation = engine->classes[job->job_class].generation;
         classes_leave(engine,
                       job); /* first: it may be the last one there, and its class the one that is needed */
-        enter(engine, job, &set, closed);
+        enter(engine, job, &set, closed, generation);
 }
 
 void classes_move(struct engine *engine, struct job *job, uint32_t closed) {
@@ -130,6 +137,29 @@ void classes_dequeue(struct engine *engine, struct job *job) {
                 pairing_remove(&job_class->waiting, &job->node);
         if (first)
                 order_head(engine, job_class);
+}
+
+static void match_again(struct engine *engine, struct job_class *job_class, const struct job *job) {
+        uint64_t before = order_openings(engine, job_class);
+        route_match_again(engine->catalog, job_demand(job), &job_class->set);
+        job_class->passed += order_openings(engine, job_class) - before;
+        job_class->matched = engine->generation;
+        planning_join(engine, job_class, job);
+}
+
+void classes_match_again(struct engine *engine) {
+        planning_dissolve(engine);
+        engine->generation++;
+        for (uint32_t i = 0; i < engine->config.jobs_max; i++) {
+                struct job *job = &engine->jobs[i];
+                if (job->state == JOB_FREE || job->job_class == NO_CLASS)
+                        continue;
+                if (engine->classes[job->job_class].matched != engine->generation)
+                        match_again(engine, &engine->classes[job->job_class], job);
+                if (job->state == JOB_WAITING)
+                        planning_waits(engine, job);
+        }
+        engine->epoch++; /* what was blocked is looked at again */
 }
 
 struct job *classes_first(const struct job_class *job_class) {

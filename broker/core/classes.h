@@ -10,6 +10,11 @@ bool classes_join(struct engine *engine, struct job *job);
 void classes_leave(struct engine *engine, struct job *job);
 /* Moves a WAITING job to the class of those to which the same places are closed, and that are as pressed. */
 void classes_move(struct engine *engine, struct job *job, uint32_t closed);
+/*
+ * Another catalog is in force. Jobs inside keep their classes, with the numbers of their places; jobs that
+ * come from here on form classes of their own, whose places are numbered anew.
+ */
+void classes_match_again(struct engine *engine);
 /* Queues a job that is WAITING; one that waited before keeps its place among its equals. */
 void classes_enqueue(struct engine *engine, struct job *job);
 void classes_dequeue(struct engine *engine, struct job *job);

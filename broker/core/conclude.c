@@ -384,7 +384,8 @@ static void pause_provider(struct engine *engine, struct job *job, const struct 
         int64_t asked_ns = asked_wait_ns(answer);
         int64_t until_ns = engine->time.now_ns + (asked_ns > 0 ? asked_ns : pause_ns);
         uint32_t provider = engine->catalog->endpoints[job->endpoint].provider;
-        for (uint32_t i = 0; i < engine->catalog->endpoints_count; i++) {
+        bool mended = job->called_under != engine->generation; /* it may be another key, or place, by now */
+        for (uint32_t i = 0; i < engine->catalog->endpoints_count && !mended; i++) {
                 if (engine->catalog->endpoints[i].provider != provider ||
                     (answer->endpoint_only && i != job->endpoint))
                         continue;

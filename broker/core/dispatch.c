@@ -181,6 +181,7 @@ static void record_candidates(struct decision *decision, const struct route *rou
 static void record_decision(const struct engine *engine, struct job *job, const struct ranked *ranked) {
         struct decision *decision = &job->outcome.decision;
         struct record_writer writer = {decision->record, decision->record + DECISION_RECORD_MAX};
+        decision->catalog = engine->catalog;
         decision->seed = ranked->moment.route.seed;
         decision->chosen = false;
         record_candidates(decision, &ranked->route);
@@ -380,6 +381,7 @@ static void call_now(struct engine *engine, struct job *job, const struct gates 
         job->amounts = *amounts;
         job->pinned = !job_demand(job)->prefs.allow_fallbacks && job_demand(job)->prefs.order.count == 0;
         job->attempts++;
+        job->called_under = engine->generation;
         job->outcome.queued_ns = now_ns - job->admitted_ns;
         struct command *command = engine_command(engine, job, COMMAND_CALL, true);
         command->endpoint = job->endpoint;

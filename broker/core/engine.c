@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-static uint32_t count_limiters(const struct catalog *catalog) {
+uint32_t engine_limiters(const struct catalog *catalog) {
         uint32_t count = 0;
         for (uint32_t i = 0; i < catalog->providers_count; i++)
                 count += gate_limiters(&catalog->providers[i].limits);
@@ -82,7 +82,7 @@ struct engine *engine_new(const struct catalog *catalog, const struct engine_con
         engine->providers = calloc(catalog->providers_count + 1, sizeof(*engine->providers));
         engine->workspaces_count = catalog->workspaces_count > 0 ? catalog->workspaces_count : 1;
         engine->workspaces = calloc(engine->workspaces_count, sizeof(*engine->workspaces));
-        engine->limiters = calloc(count_limiters(catalog) + 1, sizeof(*engine->limiters));
+        engine->limiters = calloc(engine_limiters(catalog) + 1, sizeof(*engine->limiters));
         /* touched when used */
         engine->recents = calloc(catalog->endpoints_count + 1, sizeof(*engine->recents));
         if (!engine->jobs || !engine->classes || !engine->pools || !engine->endpoints || !engine->providers ||
@@ -367,8 +367,12 @@ void engine_each_idle(const struct engine *engine, int64_t longer_than_ns,
 void engine_share(struct engine *engine, struct engine_time now, const struct limit_part *parts, size_t count,
                   uint32_t whole) {
         const struct catalog *catalog = engine->catalog;
-        CHECK(now.now_ns >= engine->time.now_ns && whole > 0 && count <= whole);
+        CHECK(now.now_ns >= engine->time.now_ns && whole > 0 && count <= whole && count <= PARTS_MAX);
         engine->time = now;
+        for (size_t i = 0; i < count; i++)
+                engine->parts[i] = parts[i].part;
+        engine->parts_count = count;
+        engine->parts_whole = whole;
         for (uint32_t i = 0; i < catalog->providers_count; i++)
                 gate_share(&engine->providers[i], parts, count, whole, now.now_ns);
         for (uint32_t i = 0; i < catalog->endpoints_count; i++)

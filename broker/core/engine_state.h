@@ -59,6 +59,8 @@ struct job_class {
         struct route_set set;
         uint32_t closed;    /* bit per place of the set: not for these jobs */
         uint32_t jobs;      /* inside the engine, in whatever state */
+        /* of the catalog for which places are numbered, and of that for which the set was matched last */
+        uint32_t generation, matched;
         bool pressed;       /* half of the time that they had has gone */
         uint32_t workspace; /* index in engine.workspaces */
         uint32_t priority;  /* from 0 */
@@ -90,6 +92,7 @@ struct spend_subject {
         struct ledger ledger;
         uint64_t epoch; /* changes when room may have come up */
         bool dirty;     /* what it has spent has changed since engine_spend_take() */
+        bool counted;   /* the catalog has asked for it at some time: `ledger` is what was spent */
 };
 
 struct trace_entry {
@@ -103,6 +106,7 @@ struct engine {
         struct engine_config config;
         struct engine_time time;
         int64_t wake_ns;
+        uint32_t generation; /* of the catalog */
         bool draining, held;
         uint32_t drained;     /* slots whose open attempts were looked at, while draining */
         struct commands *out; /* during a step */
@@ -128,6 +132,10 @@ struct engine {
         int64_t share_since_ns; /* what workspaces had was halved last */
 
         struct limiter *limiters; /* of all gates */
+        /* Parts of the limits that are ours; parts_whole 0: all of them. */
+        uint32_t parts[PARTS_MAX];
+        size_t parts_count;
+        uint32_t parts_whole;
         struct endpoint_state *endpoints;
         struct recent *recents; /* per endpoint; apart, since only answers and now and then a look touch it */
         struct gate *providers;
@@ -177,6 +185,8 @@ static inline struct gates engine_gates(const struct engine *engine, const struc
                                &engine->workspaces[engine_workspace(engine, job)].gate}};
 }
 
+/* Limiters of all gates of a catalog. */
+uint32_t engine_limiters(const struct catalog *catalog);
 void engine_move(struct engine *engine, struct job *job, enum job_state to);
 /*
  * Appends a command for the job; with `expects` its generation is new, so that only the answer to this one

@@ -136,6 +136,47 @@ static int64_t share_of(int64_t limit, uint32_t part, uint32_t whole) {
         return each + rest * (part + 1) / whole - rest * part / whole;
 }
 
+static int64_t shares_of(int64_t limit, const uint32_t *parts, size_t count, uint32_t whole) {
+        int64_t sum = whole == 0 ? limit : 0;
+        for (size_t i = 0; i < count && whole > 0; i++)
+                sum += share_of(limit, parts[i], whole);
+        return sum;
+}
+
+static const struct limiter *limiter_of(const struct gate *gate, int quota) {
+        for (uint32_t i = 0; i < gate->limiters_count; i++)
+                if (gate->quotas[i] == quota)
+                        return &gate->limiters[i];
+        return NULL;
+}
+
+struct limiter *gate_change(struct gate *gate, const struct limits_spec *limits, struct limiter *limiters,
+                            const uint32_t *parts, size_t count, uint32_t whole, int64_t now_ns) {
+        const struct gate before = *gate;
+        gate->limiters = limiters;
+        gate->limiters_count = 0;
+        for (int quota = 0; quota < QUOTAS_COUNT; quota++) {
+                int64_t limit = limit_of(limits, (enum quota)quota);
+                const struct limiter *was = limiter_of(&before, quota);
+                struct limiter *limiter = &limiters[gate->limiters_count];
+                if (limit == 0)
+                        continue;
+                if (was)
+                        *limiter = *was;
+                else
+                        limiter_init(limiter, limit, quotas[quota].window_ns, now_ns);
+                limiter_change(limiter, limit, shares_of(limit, parts, count, whole));
+                gate->quotas[gate->limiters_count++] = (uint8_t)quota;
+        }
+        gate->concurrency = gate->concurrency_whole = INT64_MAX;
+        if (limits->concurrency > 0) {
+                gate->concurrency_whole = limits->concurrency;
+                gate->concurrency = shares_of(limits->concurrency, parts, count, whole);
+        }
+        gate->epoch++;
+        return limiters + gate->limiters_count;
+}
+
 /* Nobody has used the part for at least a window. */
 static bool is_fresh(const struct limit_part *part, int64_t window_ns) {
         return part->kind == PART_FRESH && (window_ns <= MINUTE_NS || part->free_ns >= window_ns);

@@ -40,6 +40,13 @@ uint32_t gate_limiters(const struct limits_spec *limits);
 /* Gives what stands behind the limiters that it took. */
 struct limiter *gate_init(struct gate *gate, const struct limits_spec *limits, struct limiter *limiters,
                           int64_t now_ns);
+/*
+ * The limits are others from here on, with limiters in other memory: a limit that was there before keeps what
+ * was taken of it, a new one begins empty. Calls that are opened or under way stay. Of each, these parts are
+ * ours (engine_share()); whole 0: all of it.
+ */
+struct limiter *gate_change(struct gate *gate, const struct limits_spec *limits, struct limiter *limiters,
+                            const uint32_t *parts, size_t count, uint32_t whole, int64_t now_ns);
 
 /*
  * When the windows would admit that, all of them: see limiter_when(). With `behind_opened`, after what is

@@ -52,6 +52,7 @@ struct job {
         uint32_t due_bucket;      /* WAITING, counted in its pool: the bucket and 1; else 0 */
         int64_t spent_picousd;    /* earlier attempts that may have been billed */
         bool spent_unknown;       /* some of them at an unknown price */
+        uint32_t called_under;    /* engine.generation when the call began */
         uint32_t endpoint, place; /* from OPENING to the end of the call */
         uint8_t model;
         struct amounts amounts;   /* that this call takes, or took, from the limits */

@@ -50,6 +50,8 @@ enum {
          * Of an endpoint that is slow or failing a plan counts on a trickle, by which it is seen to recover.
          */
         PLAN_UNFIT_HOURLY = 60,
+        /* Parts into which limits are divided: one per partition of the jobs. */
+        PARTS_MAX = 4096,
         /* State changes remembered for a failed CHECK(). */
         TRACE_MAX = 256,
 };

@@ -39,21 +39,35 @@ static bool class_older_of_all(const struct pairing_node *a, const struct pairin
         return x->served < PAIRING_ITEM(b, struct job_class, aged_of_all)->served;
 }
 
-void order_init(struct engine *engine) {
-        list_init(&engine->blocked);
-        pairing_init(&engine->by_share, workspace_before);
-        pairing_init(&engine->by_age, class_older_of_all);
+static void weigh(struct engine *engine, uint32_t index) {
+        struct workspace_state *workspace = &engine->workspaces[index];
+        const struct catalog *catalog = engine->catalog;
+        int64_t weight = index < catalog->workspaces_count ? catalog->workspaces[index].weight : 1;
+        weight = weight < 1 ? 1 : weight > WEIGHT_MAX ? WEIGHT_MAX : weight;
+        workspace->weight = weight;
+        workspace->call_cost = CALL_COST / weight;
+}
+
+void order_workspaces(struct engine *engine, uint32_t known) {
+        engine->weight_waiting = 0;
         for (uint32_t i = 0; i < engine->workspaces_count; i++) {
                 struct workspace_state *workspace = &engine->workspaces[i];
-                const struct catalog *catalog = engine->catalog;
-                int64_t weight = i < catalog->workspaces_count ? catalog->workspaces[i].weight : 1;
-                weight = weight < 1 ? 1 : weight > WEIGHT_MAX ? WEIGHT_MAX : weight;
-                workspace->weight = weight;
-                workspace->call_cost = CALL_COST / weight;
+                weigh(engine, i);
+                if (workspace->waiting > 0)
+                        engine->weight_waiting += workspace->weight;
+                if (i < known)
+                        continue;
                 pairing_init(&workspace->by_age, class_older);
                 for (int priority = 0; priority < PRIORITIES; priority++)
                         pairing_init(&workspace->ranked[priority], class_before);
         }
+}
+
+void order_init(struct engine *engine) {
+        list_init(&engine->blocked);
+        pairing_init(&engine->by_share, workspace_before);
+        pairing_init(&engine->by_age, class_older_of_all);
+        order_workspaces(engine, 0);
 }
 
 /* ---- the queues ---- */
@@ -72,8 +86,7 @@ static void leave(struct engine *engine, struct workspace_state *workspace) {
                 engine->weight_waiting -= workspace->weight;
 }
 
-/* Jobs opened so far where those of the class might have been. */
-static uint64_t openings_at(const struct engine *engine, const struct job_class *job_class) {
+uint64_t order_openings(const struct engine *engine, const struct job_class *job_class) {
         uint64_t sum = 0;
         for (uint32_t i = 0; i < job_class->set.count; i++)
                 sum += engine->endpoints[job_class->set.endpoints[i]].openings;
@@ -83,7 +96,7 @@ static uint64_t openings_at(const struct engine *engine, const struct job_class 
 /* It has, or had, its turn. */
 static void serve(const struct engine *engine, struct job_class *job_class) {
         job_class->served = engine->openings;
-        job_class->passed = openings_at(engine, job_class);
+        job_class->passed = order_openings(engine, job_class);
 }
 
 static void put(struct engine *engine, struct job_class *job_class) {
@@ -188,7 +201,7 @@ void order_wake(struct engine *engine) {
 static bool passed_over(const struct engine *engine, const struct job_class *job_class) {
         const struct workspace_state *workspace = workspace_of(engine, job_class);
         uint64_t shares = (uint64_t)(engine->weight_waiting / workspace->weight) + 1;
-        return openings_at(engine, job_class) - job_class->passed >
+        return order_openings(engine, job_class) - job_class->passed >
                2 * GUARANTEE * shares * workspace->waiting;
 }
 

@@ -21,6 +21,10 @@
 #include "broker/core/engine_state.h"
 
 void order_init(struct engine *engine);
+/* The weights are the catalog's; workspaces from `known` on are new. */
+void order_workspaces(struct engine *engine, uint32_t known);
+/* Jobs opened so far where those of the class might have been. */
+uint64_t order_openings(const struct engine *engine, const struct job_class *job_class);
 /* Its first job is another one, or has come; or there is none any more. Blocked or not, it is judged anew. */
 void order_head(struct engine *engine, struct job_class *job_class);
 /* Its first job cannot start before that, unless room comes up. */

@@ -12,6 +12,8 @@ enum {
         SPEND_UNKNOWN = -1,
 };
 
+struct catalog;
+
 struct decision_candidate {
         uint32_t endpoint;
         enum exclusion excluded_by;
@@ -25,6 +27,7 @@ struct decision_candidate {
 
 /* Why this endpoint: the ranking of the last attempt. */
 struct decision {
+        const struct catalog *catalog; /* under which it was made; at first, under which the job came */
         struct decision_candidate candidates[DECISION_CANDIDATES_MAX];
         uint8_t count;
         bool truncated, chosen;

@@ -84,8 +84,15 @@ bool pick_unbounded(const struct route *route) {
                !any(route, EXCLUSION_BUDGET_EXCEEDED);
 }
 
+static bool all(const struct route *route, enum exclusion why) {
+        for (uint32_t i = 0; i < route->count; i++)
+                if (route->candidates[i].excluded_by != why)
+                        return false;
+        return true;
+}
+
 enum failure pick_refusal(const struct route *route) {
-        if (route->count == 0)
+        if (route->count == 0 || all(route, EXCLUSION_WRONG_ENDPOINT)) /* gone with an earlier catalog */
                 return FAILURE_NO_PROVIDER;
         if (any(route, EXCLUSION_REFUSED))
                 return FAILURE_ATTEMPTS_EXHAUSTED;

@@ -68,6 +68,13 @@ void planning_leave(struct engine *engine, struct job_class *job_class) {
         job_class->pool = NO_POOL;
 }
 
+void planning_dissolve(struct engine *engine) {
+        for (uint32_t i = 0; i < PLAN_POOLS_MAX; i++)
+                engine->pools[i].classes = 0;
+        for (uint32_t i = 0; i < engine->config.jobs_max; i++)
+                engine->jobs[i].due_bucket = 0;
+}
+
 static struct plan_pool *pool_of(struct engine *engine, const struct job *job) {
         uint32_t pool = engine->classes[job->job_class].pool;
         return pool == NO_POOL || job->deadline_ns == NEVER_NS ? NULL : &engine->pools[pool];

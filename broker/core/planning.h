@@ -16,6 +16,9 @@
 void planning_join(struct engine *engine, struct job_class *job_class, const struct job *job);
 void planning_leave(struct engine *engine, struct job_class *job_class); /* when it goes */
 
+/* All pools are gone, and who waits is counted in none: each class is to join anew. */
+void planning_dissolve(struct engine *engine);
+
 /* The job waits in its class from now on, resp. no longer. */
 void planning_waits(struct engine *engine, struct job *job);
 void planning_waits_no_more(struct engine *engine, struct job *job);

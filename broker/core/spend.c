@@ -12,6 +12,16 @@
 
 #define NO_SUBJECT UINT32_MAX
 
+/* Counted from now on, if the catalog asks for it. */
+static void begin(struct engine *engine, uint32_t subject, const struct budget_spend *spend) {
+        struct spend_subject *at = &engine->subjects[subject];
+        budget_subject_ledger(engine->catalog, subject, &at->ledger);
+        at->counted = budget_is_counted(engine->catalog, subject);
+        if (spend)
+                at->ledger.spend = *spend;
+        ledger_roll(&at->ledger, engine->time.now_unix_ms);
+}
+
 bool spend_init(struct engine *engine) {
         uint32_t count = budget_subjects(engine->catalog);
         if (count == 0 || engine->config.uncounted)
@@ -20,11 +30,54 @@ bool spend_init(struct engine *engine) {
         if (!engine->subjects)
                 return false;
         engine->subjects_count = count;
-        for (uint32_t i = 0; i < count; i++) {
-                budget_subject_ledger(engine->catalog, i, &engine->subjects[i].ledger);
-                ledger_roll(&engine->subjects[i].ledger, engine->time.now_unix_ms);
-        }
+        for (uint32_t i = 0; i < count; i++)
+                begin(engine, i, NULL);
         return true;
+}
+
+bool spend_make(const struct engine *engine, const struct catalog *catalog,
+                struct spend_subject **out_subjects, uint32_t *out_count) {
+        uint32_t count = budget_subjects(catalog);
+        if (count == 0 && engine->subjects_count > 0) /* what is reserved is still to be settled */
+                count = catalog->workspaces_count + catalog->providers_count;
+        *out_count = engine->config.uncounted ? 0 : count;
+        *out_subjects = *out_count > 0 ? calloc(count, sizeof(**out_subjects)) : NULL;
+        return *out_count == 0 || *out_subjects;
+}
+
+static uint32_t moved(const struct engine *engine, const struct catalog *before, uint32_t subject) {
+        return subject == NO_SUBJECT ? NO_SUBJECT
+                                     : budget_of_lasting(engine->catalog, budget_lasting(before, subject));
+}
+
+/* What was spent stays; the limits are the new ones. */
+static void follow(struct engine *engine, uint32_t subject, const struct budget_spend *spend) {
+        struct spend_subject *at = &engine->subjects[subject];
+        struct ledger limits;
+        if (!at->counted) {
+                begin(engine, subject, spend);
+                return;
+        }
+        budget_subject_ledger(engine->catalog, subject, &limits);
+        at->ledger.limit = limits.limit;
+        at->ledger.fails = limits.fails;
+        at->epoch++;
+}
+
+void spend_follow(struct engine *engine, const struct catalog *before, struct spend_subject *subjects,
+                  uint32_t count, const struct budget_spend *const *spends) {
+        for (uint32_t i = 0; i < engine->subjects_count; i++)
+                subjects[moved(engine, before, i)] = engine->subjects[i];
+        for (uint32_t i = 0; i < engine->config.jobs_max; i++)
+                for (int k = 0; k < 2 && engine->jobs[i].reserved.open; k++) {
+                        uint32_t *subject = &engine->jobs[i].reserved.subjects[k];
+                        *subject = moved(engine, before, *subject);
+                }
+        free(engine->subjects);
+        engine->subjects = subjects;
+        engine->subjects_count = count;
+        for (uint32_t i = 0; i < count; i++)
+                follow(engine, i, spends ? spends[i] : NULL);
 }
 
 void spend_deinit(struct engine *engine) {

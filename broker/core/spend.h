@@ -10,6 +10,16 @@
 bool spend_init(struct engine *engine);
 void spend_deinit(struct engine *engine);
 
+/*
+ * Subjects of the catalog that follows, in the place of those of the one before: see engine_reload(). The
+ * first is made before anything changes; NULL with *out_count 0 when nothing is counted. false: memory was
+ * refused.
+ */
+bool spend_make(const struct engine *engine, const struct catalog *catalog,
+                struct spend_subject **out_subjects, uint32_t *out_count);
+void spend_follow(struct engine *engine, const struct catalog *before, struct spend_subject *subjects,
+                  uint32_t count, const struct budget_spend *const *spends);
+
 /* What routing holds a candidate's ceiling against. */
 void spend_view(struct engine *engine, const struct job *job, uint32_t endpoint, struct route_state *view);
 /* For the call that is being opened; its exposure must be covered. */

@@ -14,6 +14,7 @@
 
 struct watched {
         const struct job_spec *job; /* of the attempt; valid while one is open */
+        const struct catalog *catalog; /* in force when it was opened */
         uint32_t endpoint, attempt;
         int64_t reserved_picousd, spent_picousd; /* SPEND_UNKNOWN */
         const struct answer *answer;             /* of this turn, not yet told */
@@ -95,12 +96,13 @@ static void tell_call(struct audit_watch *watch, struct watched *watched, const 
         watched->answer = NULL;
         if (!answer || answer->verdict == VERDICT_INPUT || answer->verdict == VERDICT_INPUT_RETRY)
                 return; /* nobody was called */
-        const struct endpoint *endpoint = &watch->options.catalog->endpoints[watched->endpoint];
-        const struct provider *provider = &watch->options.catalog->providers[endpoint->provider];
+        const struct endpoint *endpoint = &watched->catalog->endpoints[watched->endpoint];
+        const struct provider *provider = &watched->catalog->providers[endpoint->provider];
         struct audit_event event = event_of(watch, AUDIT_CALL, watched->job);
         event.endpoint = bytes_of(endpoint->name);
         event.provider = bytes_of(provider->name);
         event.region = bytes_of(provider->region);
+        event.catalog = bytes_of(watched->catalog->id);
         event.attempt = watched->attempt;
         event.outcome = verdicts[answer->verdict];
         event.status = answer->status;
@@ -110,7 +112,8 @@ static void tell_call(struct audit_watch *watch, struct watched *watched, const 
         tell(watch, &event);
 }
 
-static void opened(struct watched *watched, const struct command *command) {
+static void opened(const struct audit_watch *watch, struct watched *watched, const struct command *command) {
+        watched->catalog = watch->options.catalog;
         watched->job = command->job;
         watched->endpoint = command->endpoint;
         watched->attempt = command->attempt;
@@ -202,7 +205,7 @@ void audit_watch_command(struct audit_watch *watch, const struct command *comman
                 return;
         case COMMAND_OPEN:
                 tell_call(watch, watched, NULL);
-                opened(watched, command);
+                opened(watch, watched, command);
                 return;
         case COMMAND_FORGET:
                 if (!command->duplicate) /* that may never have had a slot */
@@ -236,6 +239,10 @@ struct audit_watch *audit_watch_free(struct audit_watch *watch) {
         free(watch->slots);
         free(watch);
         return NULL;
+}
+
+void audit_watch_follow(struct audit_watch *watch, const struct catalog *catalog) {
+        watch->options.catalog = catalog;
 }
 
 bool audit_watch_failed(const struct audit_watch *watch) {

@@ -23,6 +23,8 @@ struct audit_watch_options {
 
 struct audit_watch *audit_watch_new(const struct audit_watch_options *options); /* NULL: no memory */
 struct audit_watch *audit_watch_free(struct audit_watch *watch);                /* NULL gives NULL */
+/* From here on that catalog is in force, with the same indexes. */
+void audit_watch_follow(struct audit_watch *watch, const struct catalog *catalog);
 /* Memory was refused: something is missing in the audit. */
 bool audit_watch_failed(const struct audit_watch *watch);
 

@@ -24,6 +24,9 @@ struct call {
         const struct job_spec *job;
         uint32_t endpoint;
         uint8_t model;
+        /* with which it was sent: another catalog may follow before the answer */
+        const struct dialect *dialect;
+        const char *key;
         int64_t timeout_ns;
         struct buffer body; /* of the request, while it is under way */
         struct http_part *parts;
@@ -95,12 +98,17 @@ struct calls *calls_close(struct calls *calls) {
         return NULL;
 }
 
+static void forget_targets(struct calls *calls, size_t from, size_t to) {
+        for (size_t i = from * KINDS_COUNT; i < to * KINDS_COUNT; i++)
+                calls->targets[i] = NO_TARGET;
+}
+
 struct error *calls_open(const struct calls_options *options, struct calls **out_calls) {
         struct calls *calls = calloc(1, sizeof(*calls));
         if (!calls)
                 return error_new(ERROR_MEMORY, "no memory for calls");
         calls->options = *options;
-        size_t endpoints = options->catalog->endpoints_count;
+        size_t endpoints = CATALOG_ENDPOINTS_MAX; /* more may follow; what is not used is not touched */
         calls->slots = calloc(options->slots, sizeof(*calls->slots));
         calls->targets = calloc(endpoints * KINDS_COUNT + 1, sizeof(*calls->targets));
         calls->latency_ns = calloc(endpoints + 1, sizeof(*calls->latency_ns));
@@ -114,8 +122,7 @@ struct error *calls_open(const struct calls_options *options, struct calls **out
                 calls_close(calls);
                 return error_new(ERROR_MEMORY, "no memory for calls");
         }
-        for (size_t i = 0; i < endpoints * KINDS_COUNT; i++)
-                calls->targets[i] = NO_TARGET;
+        forget_targets(calls, 0, options->catalog->endpoints_count);
         struct error *error = http_open(&options->http, &calls->http);
         if (!error)
                 error = fetch_open(&options->fetch, &calls->fetch);
@@ -125,6 +132,49 @@ struct error *calls_open(const struct calls_options *options, struct calls **out
         }
         *out_calls = calls;
         return NULL;
+}
+
+static bool same_key(const char *a, const char *b) {
+        return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* Another URL or key. */
+static bool is_another_target(const struct calls *calls, uint32_t index, const struct catalog *catalog,
+                              const struct dialect *const *dialects, const char *const *keys) {
+        const struct endpoint *before = &calls->options.catalog->endpoints[index];
+        const struct endpoint *now = &catalog->endpoints[index];
+        uint32_t provider = before->provider;
+        return strcmp(calls->options.catalog->providers[provider].base_url,
+                      catalog->providers[provider].base_url) != 0 ||
+               calls->options.dialects[provider] != dialects[provider] ||
+               strcmp(before->upstream, now->upstream) != 0 ||
+               !same_key(calls->options.keys[provider], keys[provider]);
+}
+
+static void forget_named(struct calls *calls, uint32_t endpoint) {
+        size_t kept = 0;
+        for (size_t i = 0; i < calls->named_count; i++) {
+                if (calls->named[i].endpoint == endpoint)
+                        free(calls->named[i].model);
+                else
+                        calls->named[kept++] = calls->named[i];
+        }
+        calls->named_count = kept;
+}
+
+void calls_follow(struct calls *calls, const struct catalog *catalog, const struct dialect *const *dialects,
+                  const char *const *keys) {
+        uint32_t known = calls->options.catalog->endpoints_count;
+        for (uint32_t i = 0; i < known; i++) {
+                if (!is_another_target(calls, i, catalog, dialects, keys))
+                        continue;
+                forget_targets(calls, i, i + 1);
+                forget_named(calls, i);
+        }
+        forget_targets(calls, known, catalog->endpoints_count);
+        calls->options.catalog = catalog;
+        calls->options.dialects = dialects;
+        calls->options.keys = keys;
 }
 
 static struct bytes upstream_model(const struct calls *calls, const struct call *call) {
@@ -305,6 +355,8 @@ static uint32_t trace_headers(struct calls *calls, const struct job_spec *job, c
 static void send_call(struct calls *calls, struct call *call) {
         const struct endpoint *endpoint = &calls->options.catalog->endpoints[call->endpoint];
         const struct dialect *dialect = calls->options.dialects[endpoint->provider];
+        call->dialect = dialect;
+        call->key = calls->options.keys[endpoint->provider];
         struct http_call http_call = {
                 .tag = call->handle.slot,
                 .timeout_ns = call->timeout_ns,
@@ -410,11 +462,10 @@ static void mask(struct buffer *text, const char *key) {
 
 static void read_answer(struct calls *calls, struct call *call, struct http_done *done,
                         struct answer *out_answer) {
-        const struct endpoint *endpoint = &calls->options.catalog->endpoints[call->endpoint];
-        const struct dialect *dialect = calls->options.dialects[endpoint->provider];
-        mask(&done->headers, calls->options.keys[endpoint->provider]);
+        const struct dialect *dialect = call->dialect;
+        mask(&done->headers, call->key);
         if (done->status >= 400)
-                mask(&done->body, calls->options.keys[endpoint->provider]);
+                mask(&done->body, call->key);
         call->reply = (struct reply){
                 .dialect = dialect,
                 .status = done->status,

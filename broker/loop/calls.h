@@ -32,6 +32,12 @@ struct error *calls_open(const struct calls_options *options, struct calls **out
 /* Ends all calls without reports. NULL gives NULL. */
 struct calls *calls_close(struct calls *calls);
 
+/*
+ * From here on that catalog, with the same indexes. Calls under way end as they began; URLs and keys that are
+ * others are used from the next call on.
+ */
+void calls_follow(struct calls *calls, const struct catalog *catalog, const struct dialect *const *dialects,
+                  const char *const *keys);
 /* Finds out how long the audio of a job plays, where that can be told before it is fetched. */
 void calls_measure(struct calls *calls, struct job_spec *job);
 /* Starts the call of a COMMAND_CALL. What fails at once comes out of calls_poll() like everything else. */

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -43,6 +44,7 @@ struct unkept {
 
 struct committer {
         struct committer_options options;
+        _Atomic(const struct catalog *) catalog; /* the last one */
         pthread_t thread;
         pthread_mutex_t mutex;
         pthread_cond_t cond;
@@ -107,6 +109,11 @@ static uint32_t sink_for(const struct committer *committer, const struct intent 
         return failed && committer->options.sinks[SINK_ERRORS] ? SINK_ERRORS : SINK_RESULTS;
 }
 
+/* Under which the decision was made. */
+static const struct catalog *catalog_of(struct committer *committer, const struct outcome *outcome) {
+        return outcome->decision.catalog ? outcome->decision.catalog : atomic_load(&committer->catalog);
+}
+
 /* Renders the result behind what stands in `out`, as a line or as a value. */
 static void render(struct committer *committer, const struct intent *intent, bool line, struct buffer *out) {
         struct bytes body = {NULL, 0}, request_id = {NULL, 0};
@@ -122,7 +129,7 @@ static void render(struct committer *committer, const struct intent *intent, boo
         }
         struct result_source source = {.job = intent->job,
                                        .outcome = intent->outcome,
-                                       .catalog = committer->options.catalog,
+                                       .catalog = catalog_of(committer, intent->outcome),
                                        .request_id = request_id,
                                        .body_json = body};
         if (line)
@@ -164,7 +171,7 @@ static struct begun_id stage_cost(struct committer *committer, const struct inte
         memcpy(begun.fingerprint, intent->job->fingerprint, sizeof(begun.fingerprint));
         if (outcome->decision.chosen)
                 snprintf(begun.endpoint, sizeof(begun.endpoint), "%s",
-                         committer->options.catalog->endpoints[outcome->decision.chosen_endpoint].name);
+                         catalog_of(committer, outcome)->endpoints[outcome->decision.chosen_endpoint].name);
         store_batch_end(committer->batch, intent->begun);
         return store_batch_begin(committer->batch, &begun);
 }
@@ -346,7 +353,7 @@ static struct error *stage(struct committer *committer) {
         for (size_t i = 0; i < committer->working.count && !error; i++)
                 error = stage_one(committer, &committer->working.items[i]);
         if (committer->spending.count > 0)
-                spends_stage(&committer->spending, committer->options.catalog, committer->batch);
+                spends_stage(&committer->spending, atomic_load(&committer->catalog), committer->batch);
         return error;
 }
 
@@ -598,6 +605,10 @@ static void *run(void *userdata) {
         return NULL;
 }
 
+void committer_follow(struct committer *committer, const struct catalog *catalog) {
+        atomic_store(&committer->catalog, catalog);
+}
+
 void committer_publish_to(struct committer *committer, struct publisher *publisher) {
         pthread_mutex_lock(&committer->mutex);
         committer->publisher = publisher;
@@ -609,6 +620,7 @@ struct error *committer_new(const struct committer_options *options, struct comm
         if (!committer)
                 return error_new(ERROR_MEMORY, "no memory for the committer");
         committer->options = *options;
+        atomic_init(&committer->catalog, options->catalog);
         if (committer->options.retry_ns == 0)
                 committer->options.retry_ns = RETRY_NS;
         committer->batch = store_batch_new(options->store);
@@ -684,11 +696,10 @@ static size_t count_promised(const struct intent *intents, size_t count) {
 
 /* Room for all subjects in each of the three places, from the first time that one is told. */
 static bool make_spends(struct committer *committer) {
-        size_t subjects = budget_subjects(committer->options.catalog);
         struct spends made[3] = {{0}};
         bool well = true;
         for (size_t i = 0; i < 3; i++)
-                well = spends_init(&made[i], subjects) && well;
+                well = spends_init(&made[i], BUDGET_LASTING_MAX) && well;
         for (size_t i = 0; i < 3 && !well; i++)
                 spends_deinit(&made[i]);
         if (!well)

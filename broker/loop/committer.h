@@ -96,8 +96,11 @@ void committer_fail(void *userdata, const char *message);
  */
 bool committer_submit(struct committer *committer, const struct intent *intents, size_t count,
                       const struct source_state *state);
+/* From here on that catalog is in force, with the same indexes. It must outlive the committer. */
+void committer_follow(struct committer *committer, const struct catalog *catalog);
 /*
- * Before committer_submit(), by the same thread: what a subject of the catalog has spent, as of the intents
+ * Before committer_submit(), by the same thread: what a subject of the catalog (its lasting number:
+ * budget_lasting()) has spent, as of the intents
  * that are submitted then. Becomes durable with them. false: memory was refused.
  */
 bool committer_spend(struct committer *committer, uint32_t subject, const struct budget_spend *spend);

@@ -8,6 +8,7 @@
 #include "broker/loop/committer.h"
 
 struct shard;
+struct job_decoder;
 struct shard_progress;
 
 struct intake_ops {
@@ -30,6 +31,8 @@ struct intake_ops {
         const struct source_state *(*finish)(void *intake, bool finished);
         /* when to gather again; INT64_MAX */
         int64_t (*wake_ns)(const void *intake, const struct shard *shard);
+        /* Where it keeps the decoder of its jobs. NULL: it has none */
+        struct job_decoder **(*decoder)(void *intake);
         bool (*ended)(const void *intake); /* no more jobs will come */
         bool (*quiet)(const void *intake); /* nothing of its own is on the way. May be NULL */
         void (*progress)(const void *intake, struct shard_progress *out_progress);

@@ -99,6 +99,11 @@ static int64_t wake_ns(const void *userdata, const struct shard *shard) {
         return takes_more(intake, shard) && !intake->later ? 0 : INT64_MAX;
 }
 
+static struct job_decoder **decoder(void *userdata) {
+        struct line_intake *intake = userdata;
+        return &intake->decoder;
+}
+
 static bool ended(const void *userdata) {
         const struct line_intake *intake = userdata;
         return intake->ended || intake->jobs_taken >= intake->jobs_limit;
@@ -117,6 +122,7 @@ const struct intake_ops line_intake_ops = {
         .moved = moved,
         .finish = finish,
         .wake_ns = wake_ns,
+        .decoder = decoder,
         .ended = ended,
         .progress = progress,
 };

@@ -72,7 +72,7 @@ static struct error *open_shard(struct member *member) {
         struct shard_options options = member->options.shard;
         struct record_intake_options intake = {.store = options.committer.store,
                                                .board = &member->board,
-                                               .decoder = member->decoder,
+                                               .decoder = &member->decoder,
                                                .member = member->options.name,
                                                .session_ns = member->options.session_ns,
                                                .park_after_ns = member->options.park_after_ns,

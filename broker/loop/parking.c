@@ -68,7 +68,7 @@ static struct error *take_parked(void *userdata, const struct parked_job *parked
         }
         struct job_record record = state.parked.record;
         record.partition = reading->part->partition;
-        struct job_spec *job = job_decode_record(intake->options.decoder, &record);
+        struct job_spec *job = job_decode_record(*intake->options.decoder, &record);
         struct origin *origin = job ? origin_new(&record, record.partition) : NULL;
         if (!origin) {
                 job_spec_free(job);

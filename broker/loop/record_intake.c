@@ -107,7 +107,7 @@ static void send_home(struct record_intake *intake, struct part *part, struct or
                 return;
         }
         publication->offset = origin->record.offset;
-        publication->key = job_record_key(intake->options.decoder, part->partition, publication->offset);
+        publication->key = job_record_key(*intake->options.decoder, part->partition, publication->offset);
         publication->settled = (struct settled){.partition = part->partition,
                                                 .offset = publication->offset,
                                                 .settled_unix_ms = clock_now_unix_ms(),
@@ -125,7 +125,7 @@ static bool is_known_record(struct record_intake *intake, const struct part *par
         struct store_record record;
         if (offset >= part->source_high)
                 return false;
-        struct key128 key = job_record_key(intake->options.decoder, part->partition, offset);
+        struct key128 key = job_record_key(*intake->options.decoder, part->partition, offset);
         struct error *error = store_look_up(intake->options.store, part->partition, key, &record);
         if (error) {
                 intake_fail(intake, error);
@@ -168,7 +168,7 @@ static void take_record(struct record_intake *intake, struct part *part, struct 
                                         .partition = part->partition,
                                         .offset = record->offset,
                                         .timestamp_unix_ms = record->timestamp_unix_ms};
-        struct job_spec *job = job_decode_record(intake->options.decoder, &job_record);
+        struct job_spec *job = job_decode_record(*intake->options.decoder, &job_record);
         struct origin *origin = job ? origin_new(&job_record, part->partition) : NULL;
         if (!origin) {
                 job_spec_free(job);
@@ -297,7 +297,7 @@ static void settling(void *userdata, struct intent *intent) {
         struct origin *origin = intent->job->origin;
         if (!intent->outcome->journaled && dead_letter_is(intent->job, intent->outcome))
                 intent->key =
-                        job_record_key(intake->options.decoder, origin->partition, origin->record.offset);
+                        job_record_key(*intake->options.decoder, origin->partition, origin->record.offset);
         job_log_failed(intent->job, intent->outcome);
         origin->handed = true;
         atomic_fetch_add(&intake->options.board->pending[origin->partition], 1);
@@ -418,6 +418,11 @@ static void progress(const void *userdata, struct shard_progress *out_progress) 
         (void)userdata, (void)out_progress;
 }
 
+static struct job_decoder **decoder(void *userdata) {
+        const struct record_intake *intake = userdata;
+        return intake->options.decoder;
+}
+
 const struct intake_ops record_intake_ops = {
         .gather = gather,
         .looked_up = looked_up,
@@ -427,6 +432,7 @@ const struct intake_ops record_intake_ops = {
         .moved = moved,
         .finish = finish,
         .wake_ns = wake_ns,
+        .decoder = decoder,
         .ended = ended,
         .quiet = quiet,
         .progress = progress,

@@ -30,7 +30,7 @@ struct record_intake;
 struct record_intake_options {
         struct store *store;
         struct board *board;
-        struct job_decoder *decoder;
+        struct job_decoder **decoder; /* where the owner keeps it: another one may come */
         const char *member; /* who owns a partition, for people */
         int64_t park_after_ns;
         int64_t session_ns;    /* session.timeout.ms */

@@ -5,6 +5,7 @@
 #include "broker/loop/audit_watch.h"
 #include "broker/loop/publisher.h"
 #include "broker/loop/spend_book.h"
+#include "broker/wire/job.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -73,6 +74,8 @@ struct shard {
         size_t intents_count;
 
         pthread_mutex_t mutex;
+        struct shard_reload reload; /* under the mutex */
+        atomic_bool reloads;        /* it is to be taken */
         struct shard_progress progress; /* under the mutex */
         int64_t progress_ns;
 };
@@ -103,6 +106,7 @@ struct shard *shard_free(struct shard *shard) {
         if (shard->engine)
                 engine_each_job(shard->engine, shard->options.intake_ops->free_job, shard->options.intake);
         engine_free(shard->engine);
+        job_decoder_free(shard->reload.decoder);
         if (shard->epoll_fd >= 0)
                 close(shard->epoll_fd);
         if (shard->event_fd >= 0)
@@ -458,7 +462,8 @@ static void carry_out(struct shard *shard, const struct command *command) {
 
 static void keep_spend(void *userdata, uint32_t subject, const struct budget_spend *spend) {
         struct shard *shard = userdata;
-        if (!committer_spend(shard->committer, subject, spend) && !shard->error)
+        if (!committer_spend(shard->committer, budget_lasting(shard->options.catalog, subject), spend) &&
+            !shard->error)
                 shard->error = error_new(ERROR_MEMORY, "no memory for what was spent");
 }
 
@@ -568,7 +573,33 @@ static struct error *end_watch(struct shard *shard) {
                                                 : NULL;
 }
 
+/* When memory is refused, again in the next turn: until then the one before is in force. */
+static void take_reload(struct shard *shard) {
+        struct shard_reload reload;
+        if (!atomic_load(&shard->reloads))
+                return;
+        pthread_mutex_lock(&shard->mutex);
+        reload = shard->reload;
+        bool taken = engine_reload(shard->engine, read_clock(), reload.catalog, &reload.engine, reload.spends);
+        if (taken) {
+                shard->reload.decoder = NULL;
+                atomic_store(&shard->reloads, false);
+        }
+        pthread_mutex_unlock(&shard->mutex);
+        if (!taken)
+                return;
+        shard->options.catalog = reload.catalog;
+        calls_follow(shard->calls, reload.catalog, reload.dialects, reload.keys);
+        committer_follow(shard->committer, reload.catalog);
+        if (shard->watch)
+                audit_watch_follow(shard->watch, reload.catalog);
+        struct job_decoder **decoder = shard->options.intake_ops->decoder(shard->options.intake);
+        job_decoder_free(*decoder);
+        *decoder = reload.decoder;
+}
+
 static struct error *turn(struct shard *shard) {
+        take_reload(shard);
         gather(shard);
         struct error *error = watch_trouble(shard);
         if (error || shard->error || atomic_load(&shard->stop) > 0)
@@ -727,10 +758,23 @@ void shard_stop(struct shard *shard) {
         wake(shard);
 }
 
+void shard_reload(struct shard *shard, const struct shard_reload *reload) {
+        pthread_mutex_lock(&shard->mutex);
+        job_decoder_free(shard->reload.decoder); /* of one that was not taken */
+        shard->reload = *reload;
+        atomic_store(&shard->reloads, true);
+        pthread_mutex_unlock(&shard->mutex);
+        wake(shard);
+}
+
 void shard_get_progress(struct shard *shard, struct shard_progress *out_progress) {
         pthread_mutex_lock(&shard->mutex);
         *out_progress = shard->progress;
         pthread_mutex_unlock(&shard->mutex);
+}
+
+const struct catalog *shard_catalog(const struct shard *shard) {
+        return shard->options.catalog;
 }
 
 const struct engine *shard_engine(const struct shard *shard) {

@@ -60,8 +60,24 @@ enum shard_end shard_run(struct shard *shard, struct error **out_error);
 void shard_drain(struct shard *shard);
 void shard_stop(struct shard *shard);
 
+/*
+ * From any thread: at the start of a turn that takes the place of what the shard was made with. What it points
+ * to must outlive the shard, and so must what was given before. Once it is taken, the decoder is the intake's,
+ * and the one before is freed.
+ */
+struct shard_reload {
+        const struct catalog *catalog; /* follows the last one that was given: catalog indexes stay */
+        struct engine_config engine;   /* see engine_reload() */
+        const struct dialect *const *dialects;
+        const char *const *keys;
+        struct job_decoder *decoder;
+        const struct budget_spend *const *spends; /* per subject; NULL */
+};
+void shard_reload(struct shard *shard, const struct shard_reload *reload);
+
 void shard_get_progress(struct shard *shard, struct shard_progress *out_progress);
 /* After the run, and on the shard's thread. */
+const struct catalog *shard_catalog(const struct shard *shard); /* the last that was taken */
 const struct engine *shard_engine(const struct shard *shard);
 
 size_t shard_payload_bytes(const struct shard *shard); /* held; the same */

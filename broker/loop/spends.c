@@ -38,7 +38,7 @@ void spends_stage(struct spends *spends, const struct catalog *catalog, struct s
         for (uint32_t i = 0; i < spends->count; i++) {
                 enum spend_kind kind;
                 uint32_t subject = spends->changed[i];
-                struct bytes name = spend_subject_name(catalog, subject, &kind);
+                struct bytes name = spend_subject_name(catalog, budget_of_lasting(catalog, subject), &kind);
                 store_batch_spend(batch, kind, name, &spends->rows[subject]);
                 spends->is_changed[subject] = false;
         }

@@ -7,9 +7,9 @@
 #include "broker/store/store.h"
 
 struct spends {
-        struct budget_spend *rows; /* by subject */
-        uint32_t *changed;         /* subjects */
-        bool *is_changed;          /* by subject */
+        struct budget_spend *rows; /* by the subject's lasting number: budget_lasting() */
+        uint32_t *changed;         /* subjects, so numbered */
+        bool *is_changed;          /* the same */
         uint32_t count;
 };
 

@@ -28,8 +28,8 @@ struct said {
 struct layers {
         struct routing_prefs configuration;
         const struct workspace *workspaces;
-        struct workspace_name *names; /* sorted */
-        uint32_t workspaces_count;
+        struct workspace_name *names; /* sorted; of those that are not gone */
+        uint32_t workspaces_count, names_count;
         /* The workspace that was asked for last. */
         struct buffer name;
         bool entered;
@@ -63,9 +63,11 @@ struct layers *layers_new(const struct routing_prefs *configuration, const struc
                 return NULL;
         }
         for (uint32_t i = 0; i < workspaces_count; i++)
-                layers->names[i] = (struct workspace_name){bytes_of(workspaces[i].name), i};
-        if (workspaces_count > 0)
-                qsort(layers->names, workspaces_count, sizeof *layers->names, compare_names);
+                if (!workspaces[i].gone)
+                        layers->names[layers->names_count++] =
+                                (struct workspace_name){bytes_of(workspaces[i].name), i};
+        if (layers->names_count > 0)
+                qsort(layers->names, layers->names_count, sizeof *layers->names, compare_names);
         return layers;
 }
 
@@ -125,7 +127,7 @@ static void enter(struct layers *layers, struct bytes name) {
         problem_init(&layers->problem);
         if (layers->workspaces_count == 0)
                 return;
-        found = bsearch(&wanted, layers->names, layers->workspaces_count, sizeof wanted, compare_names);
+        found = bsearch(&wanted, layers->names, layers->names_count, sizeof wanted, compare_names);
         layers->index = found == NULL ? 0 : found->index;
         snprintf(layers->label, sizeof layers->label, "workspace \"%s\"",
                  layers->workspaces[layers->index].name);

@@ -52,9 +52,6 @@ def terminate():
     drain(signal.SIGTERM)
 
 
-def hang_up():
-    drain(signal.SIGHUP)
-
 
 def twice():
     """The calls under way are let go: at most these are repeated."""
@@ -114,4 +111,4 @@ def while_input_is_silent():
 
 
 if __name__ == "__main__":
-    ferry.main([interrupt, terminate, hang_up, twice, while_nothing_answers, while_backing_off, while_input_is_silent])
+    ferry.main([interrupt, terminate, twice, while_nothing_answers, while_backing_off, while_input_is_silent])

@@ -364,6 +364,15 @@ bool budget_is_counted(const struct catalog *catalog, uint32_t subject) {
                has_budget(&catalog->providers[subject - catalog->workspaces_count].budget);
 }
 
+uint32_t budget_lasting(const struct catalog *catalog, uint32_t subject) {
+        return subject < catalog->workspaces_count ? 2 * subject
+                                                   : 2 * (subject - catalog->workspaces_count) + 1;
+}
+
+uint32_t budget_of_lasting(const struct catalog *catalog, uint32_t lasting) {
+        return lasting % 2 == 0 ? lasting / 2 : catalog->workspaces_count + lasting / 2;
+}
+
 void budget_subject_ledger(const struct catalog *catalog, uint32_t subject, struct ledger *out_ledger) {
         if (subject < catalog->workspaces_count) {
                 const struct workspace *workspace = &catalog->workspaces[subject];

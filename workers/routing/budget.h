@@ -90,4 +90,12 @@ void ledger_view(const struct ledger *ledger, enum budget_kind kind, struct budg
  */
 uint32_t budget_subjects(const struct catalog *catalog);
 bool budget_is_counted(const struct catalog *catalog, uint32_t subject);
+/*
+ * A number of the subject that stays when another catalog follows in which more workspaces stand before the
+ * providers. Less than BUDGET_LASTING_MAX.
+ */
+enum { BUDGET_LASTING_MAX = 2 * CATALOG_WORKSPACES_MAX };
+_Static_assert((int)CATALOG_PROVIDERS_MAX <= (int)CATALOG_WORKSPACES_MAX, "a number for each");
+uint32_t budget_lasting(const struct catalog *catalog, uint32_t subject);
+uint32_t budget_of_lasting(const struct catalog *catalog, uint32_t lasting);
 void budget_subject_ledger(const struct catalog *catalog, uint32_t subject, struct ledger *out_ledger);

@@ -124,6 +124,7 @@ struct workspace {
         int64_t release_unknown_ns; /* calls of unknown outcome count as spent for so long; 0: for ever */
         struct limits_spec limits;  /* without concurrency of providers: of this workspace's own calls */
         struct routing_prefs prefs;
+        bool gone; /* no configuration names it any more; jobs that came before keep to its rules */
 };
 
 struct catalog {

@@ -188,6 +188,16 @@ void health_pause(struct health *health, int64_t until_ns) {
                 health->paused_until_ns = until_ns;
 }
 
+void health_renew(struct health *health, double retry_share, bool elsewhere, int64_t now_ns) {
+        health->paused_until_ns = INT64_MIN;
+        health->retry_share = retry_share;
+        if (!elsewhere)
+                return;
+        breaker_close(health, now_ns);
+        health->open_for_ns = BREAKER_OPEN_MIN_NS;
+        health->probes_in_flight = 0;
+}
+
 int64_t health_window(const struct health *health) {
         return (int64_t)health->window;
 }

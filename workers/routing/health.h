@@ -101,6 +101,11 @@ void health_failed(struct health *health, int64_t now_ns);
 /* 429 and "overloaded": does not count for the breaker; shrinks the window when `reduce`. */
 void health_throttled(struct health *health, bool reduce, int64_t now_ns);
 void health_pause(struct health *health, int64_t until_ns);
+/*
+ * Somebody has changed what is known of the endpoint: a pause ends, and with `elsewhere` (calls go to another
+ * place now) the breaker closes too.
+ */
+void health_renew(struct health *health, double retry_share, bool elsewhere, int64_t now_ns);
 /* Takes one retry out of the budget; false when it is empty (the retry must wait or go elsewhere). */
 bool health_take_retry(struct health *health);
 int64_t health_window(const struct health *health); /* calls that may be in flight, >= 1 */

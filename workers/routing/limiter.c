@@ -101,6 +101,12 @@ void limiter_init(struct limiter *limiter, int64_t limit, int64_t window_ns, int
         limiter->paced_until_ns = now_ns;
 }
 
+void limiter_change(struct limiter *limiter, int64_t whole, int64_t part) {
+        CHECK(whole > 0 && part >= 0 && part <= whole);
+        limiter->whole = whole < SUM_MAX ? whole : SUM_MAX;
+        limiter->limit = part < SUM_MAX ? part : SUM_MAX;
+}
+
 void limiter_share(struct limiter *limiter, int64_t kept, int64_t fresh, int64_t used, int64_t now_ns) {
         CHECK(kept >= 0 && fresh >= 0 && used >= 0);
         if (limiter->whole == 0)

@@ -34,6 +34,8 @@ void limiter_init(struct limiter *limiter, int64_t limit, int64_t window_ns, int
  * now, as does what of `kept` is more than there was.
  */
 void limiter_share(struct limiter *limiter, int64_t kept, int64_t fresh, int64_t used, int64_t now_ns);
+/* From here on that is the limit, and `part` of it is ours. What was taken in the window stays taken. */
+void limiter_change(struct limiter *limiter, int64_t whole, int64_t part);
 /*
  * When `amount` may be taken: now_ns or earlier means now; a later time means look again then (a lower
  * bound); LIMITER_NEVER.

@@ -131,6 +131,33 @@ void route_match(const struct catalog *catalog, const struct demand *demand, str
         set_wishes(out_set, catalog, demand);
 }
 
+static bool has_place(const struct route_set *set, uint32_t endpoint, uint32_t model) {
+        for (uint32_t i = 0; i < set->count; i++)
+                if (set->endpoints[i] == endpoint && set->models[i] == model)
+                        return true;
+        return false;
+}
+
+void route_match_again(const struct catalog *catalog, const struct demand *demand, struct route_set *set) {
+        struct route_set fresh;
+        route_match(catalog, demand, &fresh);
+        for (uint32_t i = 0; i < set->count; i++)
+                set->excluded_by[i] = (uint8_t)eligible_check(catalog, demand, set->endpoints[i]);
+        set->truncated = set->truncated || fresh.truncated;
+        for (uint32_t i = 0; i < fresh.count; i++) {
+                if (has_place(set, fresh.endpoints[i], fresh.models[i]))
+                        continue;
+                if (set->count == ROUTE_CANDIDATES_MAX) {
+                        set->truncated = true;
+                        break;
+                }
+                set->endpoints[set->count] = fresh.endpoints[i];
+                set->models[set->count] = fresh.models[i];
+                set->excluded_by[set->count++] = fresh.excluded_by[i];
+        }
+        set_wishes(set, catalog, demand);
+}
+
 void route_set_one(const struct route_set *set, uint32_t place, struct route_set *out_set) {
         CHECK(place < set->count);
         *out_set = (struct route_set){.count = 1, .truncated = set->truncated};

@@ -125,6 +125,13 @@ void route_set_one(const struct route_set *set, uint32_t place, struct route_set
 void route_match(const struct catalog *catalog, const struct demand *demand, struct route_set *out_set);
 
 /*
+ * The set that was matched for the demand in the catalog before, which this one follows with the same
+ * indexes: places keep their numbers, those that are gone are excluded, and new ones come behind while there
+ * is room.
+ */
+void route_match_again(const struct catalog *catalog, const struct demand *demand, struct route_set *set);
+
+/*
  * `set` was matched for a demand with the same kind, models, modalities, parameters and prefs. `states` is
  * indexed by place in it. A usable candidate may have ready_ns in the future (then excluded_by tells why it
  * must wait: PAUSED, BREAKER or AT_LIMIT, though it still counts as usable); one whose ready_ns is INT64_MAX
