@@ -26,9 +26,8 @@ static void name_file_root(struct assembly *assembly) {
 struct error *assemble(const struct config *config, const struct succession *succession,
                        struct assembly *out_assembly) {
         const struct catalog *catalog = succession ? &succession->catalog : &config->catalog;
-        struct assembly assembly = {.config = config,
-                                    .catalog = catalog,
-                                    .keys = succession ? succession->keys : config->keys};
+        struct assembly assembly = {
+                .config = config, .catalog = catalog, .keys = succession ? succession->keys : config->keys};
         if (config->catalog.endpoints_count == 0)
                 return error_new(
                         ERROR_USAGE,

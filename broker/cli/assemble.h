@@ -10,7 +10,7 @@
 #include <limits.h>
 
 struct assembly {
-        const struct config *config; /* the caller's */
+        const struct config *config;   /* the caller's */
         const struct catalog *catalog; /* the configuration's, or one that follows another */
         const char *const *keys;       /* per provider of it */
         const struct dialect *dialects[CATALOG_PROVIDERS_MAX];

@@ -324,7 +324,7 @@ static struct error *visit(void *userdata, const struct source_line *line) {
 static struct error *explain_input(struct explaining *explaining) {
         struct error *error = options_load(&explaining->options, &explaining->config);
         if (!error)
-                error = assemble(explaining->config, &explaining->assembly);
+                error = assemble(explaining->config, NULL, &explaining->assembly);
         if (error)
                 return error;
         say_init(explaining->config, explaining->options.quiet, explaining->options.verbose);

@@ -113,7 +113,7 @@ struct error *quote_input(const struct scan_options *scan, const struct quote_op
 static struct error *quote_command(struct quoting *quoting) {
         struct error *error = options_load(&quoting->options, &quoting->config);
         if (!error)
-                error = assemble(quoting->config, &quoting->assembly);
+                error = assemble(quoting->config, NULL, &quoting->assembly);
         if (error)
                 return error;
         say_init(quoting->config, quoting->options.quiet, quoting->options.verbose);

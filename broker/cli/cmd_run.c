@@ -39,7 +39,7 @@ struct run {
         struct line_intake intake;
         struct assembly assembly;
         struct reloads reloads;
-        char in_flight_set[64];             /* one of options.sets */
+        char in_flight_set[64]; /* one of options.sets */
         char batch[NAME_MAX + 1];
         struct shard *shard;
         enum shard_end end;

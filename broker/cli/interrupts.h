@@ -1,7 +1,8 @@
 #pragma once
 /*
- * Ctrl-C and SIGTERM, counted; and SIGHUP, which asks for the configuration to be read again. Until interrupts_attend() the process ends at once when it is
- * interrupted: there is nothing to finish yet, and the state is as safe as after any crash.
+ * Ctrl-C and SIGTERM, counted; and SIGHUP, which asks for the configuration to be read again. Until
+ * interrupts_attend() the process ends at once when it is interrupted: there is nothing to finish yet, and
+ * the state is as safe as after any crash.
  */
 #include "broker/base/error.h"
 

@@ -68,7 +68,8 @@ static bool take(struct reloads *reloads, struct reload_kept *kept) {
                     config->catalog.id);
         } else {
                 say(LOG_LEVEL_INFO,
-                    "the configuration was read again: catalog %s follows %s, with %u providers and %u models",
+                    "the configuration was read again: catalog %s follows %s, with %u providers and %u "
+                    "models",
                     config->catalog.id, reloads->config->catalog.id, config->catalog.providers_count,
                     config->catalog.endpoints_count);
                 kept->before = reloads->kept;

@@ -1,9 +1,9 @@
 #pragma once
 /*
  * SIGHUP while jobs run: the configuration is read again, with the options of the start. A good one takes the
- * place of the one before (broker/ops/succession.h); a bad one is told, and nothing changes. All that were ever
- * in force are kept to the end, since decisions, receipts and calls under way point into them: a few megabytes
- * at the most each, and RELOADS_MAX of them.
+ * place of the one before (broker/ops/succession.h); a bad one is told, and nothing changes. All that were
+ * ever in force are kept to the end, since decisions, receipts and calls under way point into them: a few
+ * megabytes at the most each, and RELOADS_MAX of them.
  */
 #include "broker/cli/assemble.h"
 #include "broker/cli/options.h"

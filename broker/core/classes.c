@@ -22,14 +22,15 @@ static uint64_t mix(uint64_t hash, uint64_t value) {
 }
 
 /*
- * A class's name: its jobs' class key, told apart by workspace, by what is closed to them, by haste, and by the
- * catalog for which their places were numbered.
+ * A class's name: its jobs' class key, told apart by workspace, by what is closed to them, by haste, and by
+ * the catalog for which their places were numbered.
  */
 static struct key128 name_class(const struct engine *engine, const struct job *job, uint32_t closed,
                                 bool pressed, uint32_t generation) {
         struct key128 key = job->spec->class_key;
         uint64_t haste = (uint64_t)pressed << 1 | (job->spec->deadline_unix_ms != 0);
-        key.hi = mix(mix(key.hi, (uint64_t)generation << 32 | closed), (uint64_t)engine_workspace(engine, job) << 2 | haste);
+        key.hi = mix(mix(key.hi, (uint64_t)generation << 32 | closed),
+                     (uint64_t)engine_workspace(engine, job) << 2 | haste);
         return key;
 }
 
@@ -64,7 +65,8 @@ static void enter(struct engine *engine, struct job *job, const struct route_set
 bool classes_join(struct engine *engine, struct job *job) {
         uint32_t index;
         struct route_set set;
-        if (map_get(&engine->by_class, name_class(engine, job, 0, engine_pressed(engine, job), engine->generation), &index))
+        if (map_get(&engine->by_class,
+                    name_class(engine, job, 0, engine_pressed(engine, job), engine->generation), &index))
                 set = engine->classes[index].set;
         else
                 route_match(engine->catalog, job_demand(job), &set);

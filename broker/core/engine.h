@@ -164,13 +164,13 @@ struct limit_part {
 void engine_share(struct engine *engine, struct engine_time now, const struct limit_part *parts, size_t count,
                   uint32_t whole);
 /*
- * Between two steps: from here on that catalog is in force, in which all that the one before had has its index
- * (catalog_succeed()), and of `config` what bounds calls and retries: attempts_max, backoff_*, retry_share,
- * call_timeout_ns. The catalogs before must outlive the engine too.
+ * Between two steps: from here on that catalog is in force, in which all that the one before had has its
+ * index (catalog_succeed()), and of `config` what bounds calls and retries: attempts_max, backoff_*,
+ * retry_share, call_timeout_ns. The catalogs before must outlive the engine too.
  *
- * Jobs inside stay. Those that wait are decided anew; an attempt that is opened, but not sent, is called where
- * that is still right; what is being called goes on. Of limits, what was taken in their windows stays taken;
- * what was spent stays spent; pauses end, as somebody may have mended what they were for.
+ * Jobs inside stay. Those that wait are decided anew; an attempt that is opened, but not sent, is called
+ * where that is still right; what is being called goes on. Of limits, what was taken in their windows stays
+ * taken; what was spent stays spent; pauses end, as somebody may have mended what they were for.
  *
  * spends: per subject of the new catalog what is known of it, or NULL; it counts for those that nobody has
  * counted until now. May be NULL. false: memory is refused, and nothing has changed.

@@ -57,8 +57,8 @@ struct job_class {
         struct pairing waiting;
         struct key128 key;
         struct route_set set;
-        uint32_t closed;    /* bit per place of the set: not for these jobs */
-        uint32_t jobs;      /* inside the engine, in whatever state */
+        uint32_t closed; /* bit per place of the set: not for these jobs */
+        uint32_t jobs;   /* inside the engine, in whatever state */
         /* of the catalog for which places are numbered, and of that for which the set was matched last */
         uint32_t generation, matched;
         bool pressed;       /* half of the time that they had has gone */

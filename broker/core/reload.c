@@ -1,6 +1,6 @@
 /*
- * engine_reload(): see engine.h. All memory is asked for first; then nothing can fail. States of endpoints and
- * workspaces move to larger arrays, and what links to them is linked anew.
+ * engine_reload(): see engine.h. All memory is asked for first; then nothing can fail. States of endpoints
+ * and workspaces move to larger arrays, and what links to them is linked anew.
  */
 #include "broker/base/check.h"
 #include "broker/core/classes.h"
@@ -158,7 +158,8 @@ bool engine_reload(struct engine *engine, struct engine_time now, const struct c
         take_config(engine, config);
         move_endpoints(engine, before, &grown);
         if (before->providers_count > 0)
-                memcpy(grown.providers, engine->providers, before->providers_count * sizeof(*grown.providers));
+                memcpy(grown.providers, engine->providers,
+                       before->providers_count * sizeof(*grown.providers));
         free(engine->endpoints);
         free(engine->recents);
         free(engine->providers);

@@ -13,7 +13,7 @@
 #include <string.h>
 
 struct watched {
-        const struct job_spec *job; /* of the attempt; valid while one is open */
+        const struct job_spec *job;    /* of the attempt; valid while one is open */
         const struct catalog *catalog; /* in force when it was opened */
         uint32_t endpoint, attempt;
         int64_t reserved_picousd, spent_picousd; /* SPEND_UNKNOWN */

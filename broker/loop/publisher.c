@@ -179,9 +179,8 @@ static enum producer_sent send_shortened(struct publisher *publisher, struct pub
                  "the result of %zu bytes is larger than the topic takes (max.message.bytes); it is not kept",
                  size);
         const struct catalog *made = outcome.decision.catalog; /* under which the decision was made */
-        struct result_source source = {.job = item->job,
-                                       .outcome = &outcome,
-                                       .catalog = made ? made : publisher->options.catalog};
+        struct result_source source = {
+                .job = item->job, .outcome = &outcome, .catalog = made ? made : publisher->options.catalog};
         buffer_init(&json, SCRATCH_MAX);
         result_append_value(&json, &source);
         enum producer_sent sent =

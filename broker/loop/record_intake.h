@@ -31,7 +31,7 @@ struct record_intake_options {
         struct store *store;
         struct board *board;
         struct job_decoder **decoder; /* where the owner keeps it: another one may come */
-        const char *member; /* who owns a partition, for people */
+        const char *member;           /* who owns a partition, for people */
         int64_t park_after_ns;
         int64_t session_ns;    /* session.timeout.ms */
         size_t park_bytes_max; /* of a record of the state topic; what is larger is not parked */

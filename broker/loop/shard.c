@@ -74,8 +74,8 @@ struct shard {
         size_t intents_count;
 
         pthread_mutex_t mutex;
-        struct shard_reload reload; /* under the mutex */
-        atomic_bool reloads;        /* it is to be taken */
+        struct shard_reload reload;     /* under the mutex */
+        atomic_bool reloads;            /* it is to be taken */
         struct shard_progress progress; /* under the mutex */
         int64_t progress_ns;
 };
@@ -580,7 +580,8 @@ static void take_reload(struct shard *shard) {
                 return;
         pthread_mutex_lock(&shard->mutex);
         reload = shard->reload;
-        bool taken = engine_reload(shard->engine, read_clock(), reload.catalog, &reload.engine, reload.spends);
+        bool taken =
+                engine_reload(shard->engine, read_clock(), reload.catalog, &reload.engine, reload.spends);
         if (taken) {
                 shard->reload.decoder = NULL;
                 atomic_store(&shard->reloads, false);

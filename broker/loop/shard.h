@@ -61,9 +61,9 @@ void shard_drain(struct shard *shard);
 void shard_stop(struct shard *shard);
 
 /*
- * From any thread: at the start of a turn that takes the place of what the shard was made with. What it points
- * to must outlive the shard, and so must what was given before. Once it is taken, the decoder is the intake's,
- * and the one before is freed.
+ * From any thread: at the start of a turn that takes the place of what the shard was made with. What it
+ * points to must outlive the shard, and so must what was given before. Once it is taken, the decoder is the
+ * intake's, and the one before is freed.
  */
 struct shard_reload {
         const struct catalog *catalog; /* follows the last one that was given: catalog indexes stay */

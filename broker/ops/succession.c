@@ -42,8 +42,7 @@ static void follow_providers(struct succession *to, const struct catalog *before
         for (uint32_t i = 0; i < config->catalog.providers_count; i++) {
                 const struct provider *provider = &config->catalog.providers[i];
                 uint32_t at = 0;
-                while (at < catalog->providers_count &&
-                       strcmp(to->providers[at].name, provider->name) != 0)
+                while (at < catalog->providers_count && strcmp(to->providers[at].name, provider->name) != 0)
                         at++;
                 catalog->providers_count += at == catalog->providers_count;
                 to->providers[at] = *provider;
@@ -101,12 +100,13 @@ static struct error *check_room(const struct catalog *catalog) {
             catalog->endpoints_count <= CATALOG_ENDPOINTS_MAX &&
             catalog->workspaces_count <= CATALOG_WORKSPACES_MAX)
                 return NULL;
-        return error_new(ERROR_USAGE,
-                         "with those that were removed since the start there are %u providers, %u models and %u "
-                         "workspaces, of %d, %d and %d that are possible: start again to take this "
-                         "configuration",
-                         catalog->providers_count, catalog->endpoints_count, catalog->workspaces_count,
-                         CATALOG_PROVIDERS_MAX, CATALOG_ENDPOINTS_MAX, CATALOG_WORKSPACES_MAX);
+        return error_new(
+                ERROR_USAGE,
+                "with those that were removed since the start there are %u providers, %u models and %u "
+                "workspaces, of %d, %d and %d that are possible: start again to take this "
+                "configuration",
+                catalog->providers_count, catalog->endpoints_count, catalog->workspaces_count,
+                CATALOG_PROVIDERS_MAX, CATALOG_ENDPOINTS_MAX, CATALOG_WORKSPACES_MAX);
 }
 
 struct error *succession_make(const struct catalog *before, const char *const *keys_before,

@@ -1,9 +1,9 @@
 #pragma once
 /*
- * The configuration that follows another while jobs run. A decision, a journal's row under way, and a call name
- * providers, endpoints and workspaces by their index; so these stay: what has a name that was there before
- * keeps its index, what is new comes behind, and what is gone keeps its place but serves nothing (an endpoint
- * has no kinds, a workspace is `gone`).
+ * The configuration that follows another while jobs run. A decision, a journal's row under way, and a call
+ * name providers, endpoints and workspaces by their index; so these stay: what has a name that was there
+ * before keeps its index, what is new comes behind, and what is gone keeps its place but serves nothing (an
+ * endpoint has no kinds, a workspace is `gone`).
  *
  * All strings are those of the configurations, the one before and the new one, which must both outlive it.
  */
