@@ -1,5 +1,6 @@
 #include "broker/cli/reload.h"
 
+#include "broker/base/check.h"
 #include "broker/cli/say.h"
 
 #include <stdlib.h>
@@ -61,6 +62,7 @@ static void tell_later(const struct buffer *later) {
 static bool take(struct reloads *reloads, struct reload_kept *kept) {
         struct buffer later;
         const struct config *config = kept->config;
+        CHECK(config);
         buffer_init(&later, LATER_BYTES_MAX);
         bool same = succession_is_same(reloads->config, config, &later);
         if (same) {
@@ -94,7 +96,7 @@ bool reloads_load(struct reloads *reloads) {
                     reloads->config->catalog.id);
                 error_free(error);
         }
-        bool taken = !error && take(reloads, kept);
+        bool taken = kept && !error && take(reloads, kept);
         if (kept && !taken)
                 kept_free(kept);
         return taken;
