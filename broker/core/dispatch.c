@@ -429,7 +429,8 @@ static void withdraw(struct engine *engine, struct endpoint_state *state) {
 static void call_endpoint(struct engine *engine, struct endpoint_state *state) {
         int64_t now_ns = engine->time.now_ns;
         uint32_t endpoint = (uint32_t)(state - engine->endpoints);
-        if (engine->draining || health_when(&state->health, now_ns) > now_ns)
+        bool gone = engine->catalog->endpoints[endpoint].kinds == 0; /* whether or not it has room */
+        if (gone || engine->draining || health_when(&state->health, now_ns) > now_ns)
                 withdraw(engine, state);
         struct list *next;
         for (struct list *link = state->ready.next; link != &state->ready; link = next) {

@@ -36,7 +36,7 @@ static void say_seed(void *userdata) {
 }
 
 struct totals {
-        uint64_t seeds, turns, calls, crashes, failed;
+        uint64_t seeds, turns, calls, crashes, reloads, failed;
 };
 
 static uint64_t run_seed(uint64_t seed, struct totals *totals) {
@@ -45,6 +45,7 @@ static uint64_t run_seed(uint64_t seed, struct totals *totals) {
         totals->turns += world.turns;
         totals->calls += world.calls_total;
         totals->crashes += world.crashes;
+        totals->reloads += world.reloads.total;
         if (!good) {
                 totals->failed++;
                 print_message("SIM_SEED=%llu: %s (turn %llu, %llu crashes)\n", (unsigned long long)seed,
@@ -69,9 +70,10 @@ static void keeps_the_promises(void **state) {
                                       (unsigned long long)seed);
                 }
         }
-        print_message("%llu worlds, %llu turns, %llu calls, %llu crashes\n", (unsigned long long)totals.seeds,
-                      (unsigned long long)totals.turns, (unsigned long long)totals.calls,
-                      (unsigned long long)totals.crashes);
+        print_message("%llu worlds, %llu turns, %llu calls, %llu crashes, %llu reloads\n",
+                      (unsigned long long)totals.seeds, (unsigned long long)totals.turns,
+                      (unsigned long long)totals.calls, (unsigned long long)totals.crashes,
+                      (unsigned long long)totals.reloads);
         assert_int_equal(totals.failed, 0);
 }
 

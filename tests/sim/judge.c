@@ -91,6 +91,8 @@ static void check_place(struct world *world, const struct command *command, stru
         if (route_check(&world->catalog, demand, command->endpoint, world_time(world).now_unix_ms) !=
             EXCLUSION_NONE)
                 judge_broken(world, "a call was made against the rules, to %s", endpoint->name);
+        if (world->reloads.in_force->endpoints[command->endpoint].kinds == 0)
+                judge_broken(world, "a call was made to %s, which is gone", endpoint->name);
         struct bytes model = demand->models[command->model];
         if (endpoint->model[0] != '*' && !bytes_equal_string(model, endpoint->model))
                 judge_broken(world, "a call for another model than %s", endpoint->name);

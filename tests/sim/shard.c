@@ -151,6 +151,7 @@ static void take_step(struct world *world) {
 
 static void turn(struct world *world) {
         world->turns++;
+        reload_now_and_then(world);
         world->events_count = 0;
         gather_completions(world);
         provider_gather(world);
@@ -261,7 +262,7 @@ static void begin_life(struct world *world) {
         }
         if (world->now_ns >= world->faults_end_ns)
                 world->crash_at = 0;
-        world->engine = engine_new(&world->told, &world->config, world_time(world));
+        world->engine = engine_new(reload_begin(world), &world->config, world_time(world));
         money_load(world);
 }
 

@@ -9,6 +9,7 @@
  *   disk.c      output lines, journal of attempts, settled rows, and the committer's steps
  *   provider.c  calls and what comes of them
  *   shard.c     the turn: gather, step, carry out, as loop/shard.c does; recovery as cli/run_files.c does
+ *   reload.c    other catalogs while jobs run
  *   money.c     budgets: what is durable of them, and what providers really billed
  *   judge.c     the promises
  */
@@ -61,7 +62,8 @@ enum plant {
         PLANT_NO_RESERVATION,      /* budgets learn of a cost when it is there, not before */
         PLANT_FORGETS_SPEND,       /* recovery begins with nothing spent */
         PLANT_FORGETS_HOLDS,       /* recovery drops what attempts of unknown outcome have reserved */
-        PLANT_NO_NOTE, /* attempts that failed keep their hold in the journal, though it is counted */
+        PLANT_NO_NOTE,   /* attempts that failed keep their hold in the journal, though it is counted */
+        PLANT_NO_RELOAD, /* the engine is not told of another catalog */
         PLANTS_COUNT,
 };
 
@@ -157,6 +159,20 @@ struct call {
         int64_t day; /* in which it was opened */
 };
 
+/* A catalog that the engine is told of in the place of another; the one before lies in the other place. */
+struct reloads {
+        struct prng prng; /* of its own: other worlds stay as they are */
+        bool any, whole;  /* whole: all is there, and stays so */
+        uint32_t count, total;
+        const struct catalog *in_force;
+        struct told {
+                struct catalog catalog;
+                struct provider providers[PROVIDERS_MAX];
+                struct endpoint endpoints[ENDPOINTS_MAX];
+                struct workspace workspaces[WORKSPACES_MAX];
+        } told[2];
+};
+
 struct world {
         uint64_t seed;
         struct prng prng;
@@ -167,6 +183,7 @@ struct world {
         struct workspace workspaces[WORKSPACES_MAX], told_workspaces[WORKSPACES_MAX];
         char names[PROVIDERS_MAX + ENDPOINTS_MAX][32];
         struct catalog catalog, told;
+        struct reloads reloads;
         bool budgets;  /* there are some */
         bool releases; /* what is at risk may be forgotten */
         int64_t first_day, billed[SUBJECTS_MAX][DAYS_MAX];
@@ -272,6 +289,10 @@ void money_describe(const struct world *world, const struct command *command, st
 void money_billed(struct world *world, const struct call *call);
 void money_check(struct world *world); /* after a turn */
 void money_check_end(struct world *world);
+
+/* reload.c */
+const struct catalog *reload_begin(struct world *world); /* of a new engine */
+void reload_now_and_then(struct world *world);           /* between two turns */
 
 /* judge.c */
 __attribute__((format(printf, 2, 3))) void judge_broken(struct world *world, const char *format, ...);
