@@ -4,6 +4,7 @@ import json
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -262,6 +263,31 @@ def straggler_without_store():
     straggler_after_crash("another")
 
 
+def reload():
+    """SIGHUP: a catalog that follows is taken under way, a bad file is not; nothing is lost or called twice."""
+    jobs = jobs_of(200)
+    path = pathlib.Path("batchferry.yaml")
+    with ferry.Sim(*SIM) as sim, Site(broker, sim) as site:
+        with Worker() as one:
+            one.wait_ready()
+            site.send(jobs[:100])
+            site.wait_done(100, [one])
+            path.write_text("providers: [")
+            one.signal(signal.SIGHUP)
+            ferry.wait_for(lambda: "was not reloaded" in one.log(), "the bad file to be refused")
+            assert "batchferry.yaml:" in one.log(), one.log()
+            site.configure(routing={"unknown_price": "allow", "spread": 0.5})
+            one.signal(signal.SIGHUP)
+            ferry.wait_for(lambda: " follows " in one.log(), "the new catalog to be taken")
+            site.send(jobs[100:])
+            site.wait_done(200, [one])
+            one.stop()
+        assert sim.stats()["repeated"] == 0
+        site.check_results(jobs)
+        catalogs = [message["receipt"]["decision"]["catalog"] for _, message in site.read_results()]
+        assert sorted(catalogs.count(name) for name in set(catalogs)) == [100, 100], catalogs
+
+
 if __name__ == "__main__":
     with broker:
-        ferry.main([plain, encodings, duplicates, lost_state, drain, drain_has_a_limit, handed_over, long_calls, straggler, straggler_without_store])
+        ferry.main([plain, encodings, duplicates, lost_state, drain, drain_has_a_limit, handed_over, long_calls, straggler, straggler_without_store, reload])
