@@ -82,7 +82,6 @@ struct plan_pool {
         struct route_set set;
         /* waiting jobs, by when their time is up: a ring of PLAN_BUCKET_NS each */
         uint32_t due[PLAN_BUCKETS];
-        uint32_t waiting;                    /* all of these */
         int64_t made_ns;                     /* the last plan; INT64_MIN: none */
         int64_t worth[ROUTE_CANDIDATES_MAX]; /* jobs that a place should still take now */
 };

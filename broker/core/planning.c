@@ -93,7 +93,6 @@ void planning_waits(struct engine *engine, struct job *job) {
                 return;
         uint32_t bucket = due_bucket_of(engine, job);
         pool->due[bucket]++;
-        pool->waiting++;
         job->due_bucket = bucket + 1;
 }
 
@@ -102,7 +101,6 @@ void planning_waits_no_more(struct engine *engine, struct job *job) {
                 return;
         struct plan_pool *pool = &engine->pools[engine->classes[job->job_class].pool];
         pool->due[job->due_bucket - 1]--;
-        pool->waiting--;
         job->due_bucket = 0;
 }
 
@@ -137,7 +135,16 @@ static int64_t in_slice(int64_t per_hour, int64_t begin_ns, int64_t end_ns) {
         return per_hour == INT64_MAX ? INT64_MAX : begun_by(per_hour, end_ns) - begun_by(per_hour, begin_ns);
 }
 
-/* A place that the ranking has left out, or that has no known price, has no capacity. */
+/*
+ * What a plan orders by: a fallback model comes behind all that the models before it can do, whatever it
+ * costs (route.h), and a price that nobody knows behind those that are known.
+ */
+static int64_t plan_cost(const struct candidate *candidate, bool known, int64_t cost_picousd) {
+        int64_t model = candidate->group >> 8, most = INT64_C(1) << 55;
+        return model << 56 | (known ? min64(cost_picousd, most - 1) : most);
+}
+
+/* A place that is not to be had before a slice ends has no capacity in it. */
 static void fill_option(const struct engine *engine, const struct job *job, const struct candidate *candidate,
                         struct plan_option *out_option) {
         const struct endpoint *endpoint = &engine->catalog->endpoints[candidate->endpoint];
@@ -146,15 +153,15 @@ static void fill_option(const struct engine *engine, const struct job *job, cons
                 per_hour = min64(per_hour / 10, PLAN_UNFIT_HOURLY);
         double seen = engine->endpoints[candidate->endpoint].health.output_tokens;
         int64_t output_tokens = seen >= 1 ? (int64_t)seen : OUTPUT_TOKENS_GUESS;
-        int64_t ready_ns = candidate->excluded_by == EXCLUSION_AT_LIMIT ? 0 : candidate->ready_ns;
         for (uint32_t slice = 0; slice < PLAN_SLICES; slice++) {
                 int64_t end_ns = plan_slice_end_ns(slice), middle_ns = begin_ns + (end_ns - begin_ns) / 2;
                 int64_t at_unix_ms = engine->time.now_unix_ms + (slice > 0 ? middle_ns / NS_PER_MS : 0);
-                out_option->capacity[slice] = in_slice(per_hour, begin_ns, end_ns);
-                if (ready_ns > engine->time.now_ns + begin_ns || !candidate->cost_known ||
-                    !cost_expected(endpoint, job_demand(job), at_unix_ms, output_tokens,
-                                   &out_option->cost_picousd[slice]))
-                        out_option->capacity[slice] = 0;
+                bool late = candidate->ready_ns - engine->time.now_ns > end_ns;
+                int64_t cost_picousd = 0;
+                bool known =
+                        cost_expected(endpoint, job_demand(job), at_unix_ms, output_tokens, &cost_picousd);
+                out_option->capacity[slice] = late ? 0 : in_slice(per_hour, begin_ns, end_ns);
+                out_option->cost_picousd[slice] = plan_cost(candidate, known, cost_picousd);
                 begin_ns = end_ns;
         }
 }

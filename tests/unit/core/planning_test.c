@@ -209,6 +209,68 @@ static void a_failure_is_no_reason_to_pay_more(void **state) {
         tear_down(&market);
 }
 
+/* What nobody knows the price of is dearer than the rest, and used all the same. */
+static void unknown_prices_come_last_but_come(void **state) {
+        (void)state;
+        static struct market market;
+        set_up(&market, 2);
+        market.endpoints[1].price.output = PRICE_UNKNOWN;
+        arrive(&market, 0, 300, 60 * MINUTE_NS);
+        run_until(&market, MINUTE_NS);
+        assert_in_range(calls(&market, 1), 180, 215);
+        run_until(&market, 61 * MINUTE_NS);
+        assert_int_equal(market.settled, 300);
+        assert_int_equal(market.late, 0);
+        tear_down(&market);
+}
+
+/* Two endpoints of which nobody knows the price: nothing is waited for. */
+static void without_prices_nothing_waits(void **state) {
+        (void)state;
+        static struct market market;
+        set_up(&market, 0);
+        market.endpoints[0].price.output = market.endpoints[1].price.output = PRICE_UNKNOWN;
+        arrive(&market, 0, 100, 60 * MINUTE_NS);
+        run_until(&market, MINUTE_NS);
+        assert_int_equal(market.settled, 100);
+        tear_down(&market);
+}
+
+/* A fallback model that is cheaper is no reason to leave the model that was asked for. */
+static void a_fallback_model_is_no_bargain(void **state) {
+        (void)state;
+        static struct market market;
+        set_up(&market, 0);
+        market.endpoints[0].model = "fallback";
+        market.endpoints[1].limits.requests_per_minute = 0;
+        arrive(&market, 0, 100, 60 * MINUTE_NS);
+        for (int i = 0; i < 100; i++) {
+                market.specs[i].demand.models[1] = BYTES("fallback");
+                market.specs[i].demand.models_count = 2;
+        }
+        run_until(&market, 61 * MINUTE_NS);
+        assert_int_equal(market.settled, 100);
+        assert_int_equal(calls(&market, 0), 0);
+        tear_down(&market);
+}
+
+/* The cheap one said "not before": what cannot wait for that goes elsewhere at once. */
+static void what_is_blocked_for_long_is_not_counted_on(void **state) {
+        (void)state;
+        static struct market market;
+        set_up(&market, 600);
+        gate_block(&market.engine->endpoints[0].gate, 40 * MINUTE_NS);
+        arrive(&market, 0, 50, 30 * MINUTE_NS);
+        arrive(&market, 50, 50, 90 * MINUTE_NS);
+        run_until(&market, 5 * MINUTE_NS);
+        assert_in_range(calls(&market, 1), 50, 54); /* every 16th job is out of its rank (order.h) */
+        run_until(&market, 91 * MINUTE_NS);
+        assert_int_equal(market.settled, 100);
+        assert_int_equal(market.late, 0);
+        assert_int_equal(calls(&market, 0) + calls(&market, 1), 100);
+        tear_down(&market);
+}
+
 /* Nothing is left of pools when the jobs have gone. */
 static void pools_end_with_their_jobs(void **state) {
         (void)state;
@@ -219,7 +281,8 @@ static void pools_end_with_their_jobs(void **state) {
         run_until(&market, MINUTE_NS);
         uint32_t waiting = 0, classes = 0;
         for (int i = 0; i < PLAN_POOLS_MAX; i++)
-                waiting += market.engine->pools[i].waiting;
+                for (int bucket = 0; bucket < PLAN_BUCKETS; bucket++)
+                        waiting += market.engine->pools[i].due[bucket];
         assert_in_range(waiting, 100, 200);
         run_until(&market, 150 * MINUTE_NS);
         assert_int_equal(market.settled, 200);
@@ -241,6 +304,10 @@ int main(void) {
                 cmocka_unit_test(pools_are_shared_by_classes),
                 cmocka_unit_test(the_urgent_take_what_there_is),
                 cmocka_unit_test(a_failure_is_no_reason_to_pay_more),
+                cmocka_unit_test(unknown_prices_come_last_but_come),
+                cmocka_unit_test(without_prices_nothing_waits),
+                cmocka_unit_test(a_fallback_model_is_no_bargain),
+                cmocka_unit_test(what_is_blocked_for_long_is_not_counted_on),
                 cmocka_unit_test(pools_end_with_their_jobs),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
