@@ -7,8 +7,7 @@
 #include "broker/base/money.h"
 #include "broker/base/time.h"
 #include "broker/cli/assemble.h"
-#include "broker/cli/lines.h"
-#include "broker/cli/options.h"
+#include "broker/cli/input.h"
 #include "broker/cli/redecide.h"
 #include "broker/cli/rule_text.h"
 #include "broker/cli/say.h"
@@ -20,13 +19,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_JSON = 512, KEY_AT };
+enum { KEY_AT = 512 };
 enum { REPORT_BYTES_MAX = 1 << 20 };
 
 struct explaining {
-        struct options options;
-        const char *input;
-        bool json;
+        struct input input;
         int64_t at_unix_ms;
         struct config *config;
         struct assembly assembly;
@@ -41,7 +38,6 @@ struct explaining {
 
 static const struct argp_option known[] = {
         {"at", KEY_AT, "TIME", 0, "At the prices of that time, RFC 3339 (default: now)", 1},
-        {"json", KEY_JSON, NULL, 0, "One JSON object per job instead of tables", 1},
         {0},
 };
 
@@ -49,32 +45,19 @@ static error_t parse(int key, char *value, struct argp_state *state) {
         struct explaining *explaining = state->input;
         switch (key) {
         case ARGP_KEY_INIT:
-                state->child_inputs[0] = &explaining->options;
-                return 0;
-        case KEY_JSON:
-                explaining->json = true;
+                state->child_inputs[0] = &explaining->input;
                 return 0;
         case KEY_AT:
                 if (!rfc3339_parse(bytes_of(value), &explaining->at_unix_ms))
                         argp_error(state, "--at takes a time such as 2026-11-23T06:00:00Z, not \"%s\"",
                                    value);
                 return 0;
-        case ARGP_KEY_ARG:
-                if (explaining->input)
-                        argp_error(state, "one input at a time; \"%s\" is a second one", value);
-                explaining->input = value;
-                return 0;
-        case ARGP_KEY_END:
-                if (!explaining->input)
-                        argp_error(state, "which job? give a file with a job on each line, or - for standard "
-                                          "input");
-                return 0;
         default:
                 return ARGP_ERR_UNKNOWN;
         }
 }
 
-static const struct argp_child children[] = {{&options_argp, 0, "Common options:", 10}, {0}};
+static const struct argp_child children[] = {{&input_argp, 0, NULL, 0}, {0}};
 
 static const struct argp argp = {
         known,
@@ -285,24 +268,18 @@ static void append_job(struct explaining *explaining, const struct job_spec *job
 
 /* ---- the whole ---- */
 
-static void tell_bad(struct explaining *explaining, const struct job_spec *job) {
-        say(LOG_LEVEL_ERROR, "%s line %llu: %.*s%s%.*s", explaining->input, (unsigned long long)job->line,
-            (int)job->failure_field.size, job->failure_field.data ? job->failure_field.data : "",
-            job->failure_field.size ? " " : "", (int)job->failure_message.size, job->failure_message.data);
-        explaining->bad++;
-}
-
 static struct error *explain_job(struct explaining *explaining, const struct job_spec *job) {
         if (job->failure != FAILURE_NONE) {
-                tell_bad(explaining, job);
+                input_say_bad(explaining->input.path, job);
+                explaining->bad++;
                 return NULL;
         }
         decide(explaining, job);
         explaining->unroutable += explaining->route.usable == 0;
         buffer_clear(&explaining->out);
-        if (!explaining->json && explaining->jobs > 0)
+        if (!explaining->input.json && explaining->jobs > 0)
                 buffer_append_char(&explaining->out, '\n');
-        if (explaining->json)
+        if (explaining->input.json)
                 append_job(explaining, job);
         else
                 print_job(explaining, job);
@@ -322,21 +299,21 @@ static struct error *visit(void *userdata, const struct source_line *line) {
 }
 
 static struct error *explain_input(struct explaining *explaining) {
-        struct error *error = options_load(&explaining->options, &explaining->config);
+        struct error *error = options_load(&explaining->input.options, &explaining->config);
         if (!error)
                 error = assemble(explaining->config, NULL, &explaining->assembly);
         if (error)
                 return error;
-        say_init(explaining->config, explaining->options.quiet, explaining->options.verbose);
-        struct job_decoder_options options = assemble_decoder(&explaining->assembly, explaining->input);
-        struct lines_options lines = {.path = explaining->input,
-                                      .things = "jobs",
-                                      .line_max = options.job_bytes_max,
-                                      .quiet = true};
+        say_init(explaining->config, explaining->input.options.quiet, explaining->input.options.verbose);
+        struct job_decoder_options options = assemble_decoder(&explaining->assembly, explaining->input.path);
+        struct input_lines lines = {.path = explaining->input.path,
+                                    .things = "jobs",
+                                    .line_max = options.job_bytes_max,
+                                    .quiet = true};
         buffer_init(&explaining->out, REPORT_BYTES_MAX);
         error = job_decoder_new(&options, &explaining->decoder);
         if (!error)
-                error = lines_each(&lines, visit, explaining);
+                error = input_each(&lines, visit, explaining);
         if (!error && explaining->jobs > 0)
                 say(LOG_LEVEL_INFO, "endpoints are taken to be fit, with room, and never called; a run also "
                                     "looks at limits, health and measured speed");
@@ -347,6 +324,7 @@ int cmd_explain(int argc, char **argv) {
         struct explaining *explaining = calloc(1, sizeof *explaining);
         if (!explaining)
                 return options_fail(error_new(ERROR_MEMORY, "no memory"));
+        explaining->input.missing = "which job? give a file with a job on each line, or - for standard input";
         argp_err_exit_status = EXIT_USAGE;
         argp_parse(&argp, argc, argv, 0, NULL, explaining);
         if (explaining->at_unix_ms == 0)

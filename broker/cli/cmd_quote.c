@@ -2,7 +2,7 @@
 
 #include "broker/base/time.h"
 #include "broker/cli/assemble.h"
-#include "broker/cli/options.h"
+#include "broker/cli/input.h"
 #include "broker/cli/say.h"
 #include "broker/cli/table.h"
 
@@ -10,19 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_JSON = 512, KEY_LATENCY, KEY_AT };
+enum { KEY_LATENCY = 512, KEY_AT };
 
 struct quoting {
-        struct options options;
-        const char *input;
-        bool json;
+        struct input input;
         int64_t latency_ns, at_unix_ms;
         struct config *config;
         struct assembly assembly;
 };
 
 static const struct argp_option known[] = {
-        {"json", KEY_JSON, NULL, 0, "One JSON object instead of tables", 1},
         {"latency", KEY_LATENCY, "DURATION", 0,
          "How long a call takes (default: 1 s and a second for each 60 tokens of output)", 1},
         {"at", KEY_AT, "TIME", 0, "At the prices of that time, RFC 3339 (default: now)", 1},
@@ -33,10 +30,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
         struct quoting *quoting = state->input;
         switch (key) {
         case ARGP_KEY_INIT:
-                state->child_inputs[0] = &quoting->options;
-                return 0;
-        case KEY_JSON:
-                quoting->json = true;
+                state->child_inputs[0] = &quoting->input;
                 return 0;
         case KEY_LATENCY:
                 if (!duration_parse(bytes_of(value), &quoting->latency_ns) || quoting->latency_ns <= 0)
@@ -48,21 +42,12 @@ static error_t parse(int key, char *value, struct argp_state *state) {
                         argp_error(state, "--at takes a time such as 2026-11-23T06:00:00Z, not \"%s\"",
                                    value);
                 return 0;
-        case ARGP_KEY_ARG:
-                if (quoting->input)
-                        argp_error(state, "one input at a time; \"%s\" is a second one", value);
-                quoting->input = value;
-                return 0;
-        case ARGP_KEY_END:
-                if (!quoting->input)
-                        argp_error(state, "which jobs? give a JSONL file, or - for standard input");
-                return 0;
         default:
                 return ARGP_ERR_UNKNOWN;
         }
 }
 
-static const struct argp_child children[] = {{&options_argp, 0, "Common options:", 10}, {0}};
+static const struct argp_child children[] = {{&input_argp, 0, NULL, 0}, {0}};
 
 static const struct argp argp = {
         known,
@@ -111,26 +96,27 @@ struct error *quote_input(const struct scan_options *scan, const struct quote_op
 }
 
 static struct error *quote_command(struct quoting *quoting) {
-        struct error *error = options_load(&quoting->options, &quoting->config);
+        struct error *error = options_load(&quoting->input.options, &quoting->config);
         if (!error)
                 error = assemble(quoting->config, NULL, &quoting->assembly);
         if (error)
                 return error;
-        say_init(quoting->config, quoting->options.quiet, quoting->options.verbose);
+        say_init(quoting->config, quoting->input.options.quiet, quoting->input.options.verbose);
         uint64_t jobs, bad;
-        struct scan_options scan = {.input = quoting->input,
-                                    .decoder = assemble_decoder(&quoting->assembly, quoting->input),
-                                    .quiet = quoting->options.quiet};
+        struct scan_options scan = {.input = quoting->input.path,
+                                    .decoder = assemble_decoder(&quoting->assembly, quoting->input.path),
+                                    .quiet = quoting->input.options.quiet};
         struct quote_options options = {.config = quoting->config,
                                         .latency_ns = quoting->latency_ns,
                                         .at_unix_ms = quoting->at_unix_ms};
-        return quote_input(&scan, &options, quoting->json, &jobs, &bad);
+        return quote_input(&scan, &options, quoting->input.json, &jobs, &bad);
 }
 
 int cmd_quote(int argc, char **argv) {
         struct quoting *quoting = calloc(1, sizeof *quoting);
         if (!quoting)
                 return options_fail(error_new(ERROR_MEMORY, "no memory"));
+        quoting->input.missing = "which jobs? give a JSONL file, or - for standard input";
         argp_err_exit_status = EXIT_USAGE;
         argp_parse(&argp, argc, argv, 0, NULL, quoting);
         if (quoting->at_unix_ms == 0)

@@ -5,9 +5,8 @@
 #include "broker/cli/cmd_replay.h"
 
 #include "broker/base/money.h"
-#include "broker/cli/lines.h"
-#include "broker/cli/options.h"
 #include "broker/cli/redecide.h"
+#include "broker/cli/results.h"
 #include "broker/cli/say.h"
 #include "broker/cli/table.h"
 
@@ -16,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_JSON = 512, KEY_RULES };
+enum { KEY_RULES = 512 };
 enum { DIFFERENCES_SHOWN_MAX = 10, PROVIDERS_MAX = 2 * CATALOG_PROVIDERS_MAX, NAME_MAX_BYTES = 128 };
 
 /* What went to a provider then, and would go there now. */
@@ -28,15 +27,13 @@ struct tally {
 };
 
 struct replay {
-        struct options options;
-        const char *input;
-        bool json, what_if;
+        struct input input;
+        bool what_if;
         enum redecide_rules rules;
         struct config *config;
-        struct receipt_reader *reader;
-        struct receipt receipt;
+        struct results results;
         struct redecision redecision;
-        uint64_t lines, strange, unreadable, outcomes[REDECIDED_NO_RECORD + 1];
+        uint64_t unreadable, outcomes[REDECIDED_NO_RECORD + 1];
         /* with another configuration */
         struct tally tallies[PROVIDERS_MAX];
         size_t tallies_count;
@@ -44,7 +41,6 @@ struct replay {
 };
 
 static const struct argp_option known[] = {
-        {"json", KEY_JSON, NULL, 0, "One JSON object instead of tables", 1},
         {"rules", KEY_RULES, "merged|recorded|config", 0,
          "With -c, whose rules hold: both, the stricter one where they differ (merged, the default), those "
          "that were in force then, or those of the configuration alone",
@@ -56,10 +52,7 @@ static error_t parse(int key, char *value, struct argp_state *state) {
         struct replay *replay = state->input;
         switch (key) {
         case ARGP_KEY_INIT:
-                state->child_inputs[0] = &replay->options;
-                return 0;
-        case KEY_JSON:
-                replay->json = true;
+                state->child_inputs[0] = &replay->input;
                 return 0;
         case KEY_RULES:
                 if (strcmp(value, "merged") == 0)
@@ -71,22 +64,12 @@ static error_t parse(int key, char *value, struct argp_state *state) {
                 else
                         argp_error(state, "--rules takes merged, recorded or config, not \"%s\"", value);
                 return 0;
-        case ARGP_KEY_ARG:
-                if (replay->input)
-                        argp_error(state, "one file of results at a time; \"%s\" is a second one", value);
-                replay->input = value;
-                return 0;
-        case ARGP_KEY_END:
-                if (!replay->input)
-                        argp_error(state, "which results? give what run or collect wrote, or - for standard "
-                                          "input");
-                return 0;
         default:
                 return ARGP_ERR_UNKNOWN;
         }
 }
 
-static const struct argp_child children[] = {{&options_argp, 0, "Common options:", 10}, {0}};
+static const struct argp_child children[] = {{&input_argp, 0, NULL, 0}, {0}};
 
 static const struct argp argp = {
         known,
@@ -121,6 +104,8 @@ static struct tally *tally_of(struct replay *replay, struct bytes provider) {
         if (replay->tallies_count == PROVIDERS_MAX)
                 return &replay->tallies[PROVIDERS_MAX - 1];
         struct tally *tally = &replay->tallies[replay->tallies_count++];
+        if (replay->tallies_count == PROVIDERS_MAX)
+                provider = BYTES("others"); /* all that come after it too */
         snprintf(tally->name, sizeof tally->name, "%.*s", (int)provider.size, provider.data);
         return tally;
 }
@@ -133,7 +118,7 @@ static void add_cost(int64_t *sum, bool *unknown, bool cost_known, int64_t picou
 }
 
 static void compare(struct replay *replay) {
-        const struct receipt *receipt = &replay->receipt;
+        const struct receipt *receipt = &replay->results.receipt;
         struct redecision *now = &replay->redecision;
         const struct catalog *catalog = &replay->config->catalog;
         redecide_with(replay->config, replay->rules, receipt, now);
@@ -159,35 +144,26 @@ static void compare(struct replay *replay) {
 
 static void tell_difference(struct replay *replay, uint64_t line, const struct difference *difference) {
         if (replay->outcomes[REDECIDED_DIFFERENT] <= DIFFERENCES_SHOWN_MAX)
-                say(LOG_LEVEL_ERROR, "%s line %llu (%.*s): %s: expected %s, got %s", replay->input,
-                    (unsigned long long)line, (int)replay->receipt.custom_id.size,
-                    replay->receipt.custom_id.data, difference->what,
+                say(LOG_LEVEL_ERROR, "%s line %llu (%.*s): %s: expected %s, got %s", replay->input.path,
+                    (unsigned long long)line, (int)replay->results.receipt.custom_id.size,
+                    replay->results.receipt.custom_id.data, difference->what,
                     difference->expected[0] ? difference->expected : "nobody",
                     difference->got[0] ? difference->got : "nobody");
 }
 
-static struct error *visit(void *userdata, const struct source_line *line) {
+static struct error *visit(void *userdata, uint64_t line, bool readable) {
         struct replay *replay = userdata;
+        struct receipt *receipt = &replay->results.receipt;
         struct difference difference;
-        replay->lines++;
-        switch (line->too_long ? RECEIPT_STRANGE
-                               : receipt_read(replay->reader, line->text, &replay->receipt)) {
-        case RECEIPT_STRANGE:
-                replay->strange++;
-                return NULL;
-        case RECEIPT_UNREADABLE:
+        if (!readable) {
                 replay->unreadable++;
                 return NULL;
-        case RECEIPT_MEMORY:
-                return error_new(ERROR_MEMORY, "no memory for line %llu", (unsigned long long)line->line);
-        case RECEIPT_OK:
-                break;
         }
-        enum redecided outcome = redecide_check(&replay->config->catalog, &replay->receipt, &difference);
+        enum redecided outcome = redecide_check(&replay->config->catalog, receipt, &difference);
         replay->outcomes[outcome]++;
         if (outcome == REDECIDED_DIFFERENT)
-                tell_difference(replay, line->line, &difference);
-        if (replay->what_if && replay->receipt.has_inputs && replay->receipt.failure == FAILURE_NONE)
+                tell_difference(replay, line, &difference);
+        if (replay->what_if && receipt->has_inputs && receipt->failure == FAILURE_NONE)
                 compare(replay);
         return NULL;
 }
@@ -239,7 +215,7 @@ static void print_what_if(const struct replay *replay, struct buffer *out) {
         for (size_t i = 0; i < replay->tallies_count; i++)
                 add_row(&table, &replay->tallies[i]);
         add_row(&table, &total);
-        buffer_printf(out, "\nwith %s (catalog %s):\n", replay->options.config_path,
+        buffer_printf(out, "\nwith %s (catalog %s):\n", replay->input.options.config_path,
                       replay->config->catalog.id);
         table_finish(&table, out);
         buffer_printf(out, "%llu of %llu jobs would have gone elsewhere\n",
@@ -251,7 +227,7 @@ static void print_what_if(const struct replay *replay, struct buffer *out) {
 }
 
 static void print_text(const struct replay *replay, struct buffer *out) {
-        buffer_printf(out, "%llu results, catalog %s\n", (unsigned long long)replay->lines,
+        buffer_printf(out, "%llu results, catalog %s\n", (unsigned long long)replay->results.lines,
                       replay->config->catalog.id);
         for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
                 if (replay->outcomes[shown[i].outcome] > 0 || shown[i].outcome == REDECIDED_SAME)
@@ -260,8 +236,9 @@ static void print_text(const struct replay *replay, struct buffer *out) {
         if (replay->unreadable > 0)
                 buffer_printf(out, "%12llu have a record that cannot be read\n",
                               (unsigned long long)replay->unreadable);
-        if (replay->strange > 0)
-                buffer_printf(out, "%12llu lines are no results\n", (unsigned long long)replay->strange);
+        if (replay->results.strange > 0)
+                buffer_printf(out, "%12llu lines are no results\n",
+                              (unsigned long long)replay->results.strange);
         if (replay->what_if)
                 print_what_if(replay, out);
 }
@@ -283,7 +260,7 @@ static void append_what_if(const struct replay *replay, struct buffer *out) {
         struct tally total = sum_up(replay);
         json_name(out, "what_if");
         buffer_append_char(out, '{');
-        json_string(out, "config", bytes_of(replay->options.config_path));
+        json_string(out, "config", bytes_of(replay->input.options.config_path));
         json_count(out, "jobs", replay->compared);
         json_count(out, "elsewhere", replay->elsewhere);
         json_name(out, "nobody");
@@ -304,12 +281,12 @@ static void append_what_if(const struct replay *replay, struct buffer *out) {
 
 static void print_json(const struct replay *replay, struct buffer *out) {
         buffer_append_char(out, '{');
-        json_count(out, "results", replay->lines);
+        json_count(out, "results", replay->results.lines);
         json_string(out, "catalog", bytes_of(replay->config->catalog.id));
         for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
                 json_count(out, shown[i].name, replay->outcomes[shown[i].outcome]);
         json_count(out, "unreadable", replay->unreadable);
-        json_count(out, "no_results", replay->strange);
+        json_count(out, "no_results", replay->results.strange);
         if (replay->what_if)
                 append_what_if(replay, out);
         buffer_append_string(out, "}\n");
@@ -318,7 +295,7 @@ static void print_json(const struct replay *replay, struct buffer *out) {
 static int print_report(const struct replay *replay) {
         struct buffer out;
         buffer_init(&out, (size_t)64 << 20);
-        if (replay->json)
+        if (replay->input.json)
                 print_json(replay, &out);
         else
                 print_text(replay, &out);
@@ -333,35 +310,20 @@ static int print_report(const struct replay *replay) {
         return different > 0 || replay->unreadable > 0 ? EXIT_FAILED : EXIT_WELL;
 }
 
-static struct error *replay_file(struct replay *replay) {
-        struct lines_options lines = {.path = replay->input,
-                                      .things = "results",
-                                      .line_max = RESULT_LINE_MAX,
-                                      .quiet = replay->options.quiet};
-        replay->reader = receipt_reader_new();
-        if (!replay->reader)
-                return error_new(ERROR_MEMORY, "no memory");
-        struct error *error = lines_each(&lines, visit, replay);
-        if (!error && replay->strange > 0 && replay->strange == replay->lines)
-                error = error_new(ERROR_INPUT, "%s holds no results: give what run or collect wrote",
-                                  replay->input);
-        return error;
-}
-
 int cmd_replay(int argc, char **argv) {
         struct replay *replay = calloc(1, sizeof *replay);
         if (!replay)
                 return options_fail(error_new(ERROR_MEMORY, "no memory"));
+        replay->input.missing = "which results? give what run or collect wrote, or - for standard input";
         argp_err_exit_status = EXIT_USAGE;
         argp_parse(&argp, argc, argv, 0, NULL, replay);
-        replay->what_if = replay->options.config_path != NULL;
-        struct error *error = options_load(&replay->options, &replay->config);
+        replay->what_if = replay->input.options.config_path != NULL;
+        struct error *error = options_load(&replay->input.options, &replay->config);
         if (!error) {
-                say_init(replay->config, replay->options.quiet, replay->options.verbose);
-                error = replay_file(replay);
+                say_init(replay->config, replay->input.options.quiet, replay->input.options.verbose);
+                error = results_each(&replay->results, &replay->input, visit, replay);
         }
         int code = error ? options_fail(error) : print_report(replay);
-        receipt_reader_free(replay->reader);
         config_free(replay->config);
         free(replay);
         return code;

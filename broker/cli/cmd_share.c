@@ -5,9 +5,8 @@
 #include "broker/cli/cmd_share.h"
 
 #include "broker/base/money.h"
-#include "broker/cli/lines.h"
-#include "broker/cli/options.h"
 #include "broker/cli/redecide.h"
+#include "broker/cli/results.h"
 #include "broker/cli/say.h"
 #include "broker/cli/table.h"
 
@@ -16,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_JSON = 512 };
 enum { PROVIDERS_MAX = CATALOG_PROVIDERS_MAX, CAUSES_MAX = 64, NAME_BYTES = 128 };
 
 struct traffic {
@@ -33,53 +31,30 @@ struct cause {
 };
 
 struct share {
-        struct options options;
-        const char *input;
-        bool json;
+        struct input input;
         struct config *config;
-        struct receipt_reader *reader;
-        struct receipt receipt;
+        struct results results;
         struct redecision neutral;
         struct traffic traffic[PROVIDERS_MAX];
         size_t traffic_count;
         struct cause causes[CAUSES_MAX];
         size_t causes_count;
-        uint64_t lines, strange, sent, compared, equal;
-};
-
-static const struct argp_option known[] = {
-        {"json", KEY_JSON, NULL, 0, "One JSON object instead of tables", 1},
-        {0},
+        uint64_t sent, compared, equal;
 };
 
 static error_t parse(int key, char *value, struct argp_state *state) {
         struct share *share = state->input;
-        switch (key) {
-        case ARGP_KEY_INIT:
-                state->child_inputs[0] = &share->options;
-                return 0;
-        case KEY_JSON:
-                share->json = true;
-                return 0;
-        case ARGP_KEY_ARG:
-                if (share->input)
-                        argp_error(state, "one file of results at a time; \"%s\" is a second one", value);
-                share->input = value;
-                return 0;
-        case ARGP_KEY_END:
-                if (!share->input)
-                        argp_error(state, "which results? give what run or collect wrote, or - for standard "
-                                          "input");
-                return 0;
-        default:
+        (void)value;
+        if (key != ARGP_KEY_INIT)
                 return ARGP_ERR_UNKNOWN;
-        }
+        state->child_inputs[0] = &share->input;
+        return 0;
 }
 
-static const struct argp_child children[] = {{&options_argp, 0, "Common options:", 10}, {0}};
+static const struct argp_child children[] = {{&input_argp, 0, NULL, 0}, {0}};
 
 static const struct argp argp = {
-        known,
+        NULL,
         parse,
         "RESULTS.jsonl",
         "Says which provider got how much of the traffic, how much a neutral broker would have given it, and "
@@ -110,6 +85,8 @@ static struct traffic *traffic_of(struct share *share, struct bytes provider) {
         if (share->traffic_count == PROVIDERS_MAX)
                 return &share->traffic[PROVIDERS_MAX - 1];
         struct traffic *traffic = &share->traffic[share->traffic_count++];
+        if (share->traffic_count == PROVIDERS_MAX)
+                provider = BYTES("others"); /* all that come after it too */
         snprintf(traffic->name, sizeof traffic->name, "%.*s", (int)provider.size, provider.data);
         return traffic;
 }
@@ -126,7 +103,7 @@ static struct cause *cause_of(struct share *share, const char *text) {
 }
 
 static void compare(struct share *share) {
-        struct receipt *receipt = &share->receipt;
+        struct receipt *receipt = &share->results.receipt;
         const struct catalog *catalog = &share->config->catalog;
         struct redecision *neutral = &share->neutral;
         struct difference difference;
@@ -154,16 +131,12 @@ static void compare(struct share *share) {
                 cause->more_picousd += receipt->cost_picousd - cost;
 }
 
-static struct error *visit(void *userdata, const struct source_line *line) {
+/* What cannot be decided again was paid all the same. */
+static struct error *visit(void *userdata, uint64_t line, bool readable) {
         struct share *share = userdata;
-        struct receipt *receipt = &share->receipt;
-        enum receipt_outcome outcome =
-                line->too_long ? RECEIPT_STRANGE : receipt_read(share->reader, line->text, receipt);
-        share->lines++;
-        if (outcome == RECEIPT_MEMORY)
-                return error_new(ERROR_MEMORY, "no memory for line %llu", (unsigned long long)line->line);
-        share->strange += outcome == RECEIPT_STRANGE;
-        if (outcome == RECEIPT_STRANGE || receipt->provider.size == 0 || receipt->attempts == 0)
+        const struct receipt *receipt = &share->results.receipt;
+        (void)line, (void)readable;
+        if (receipt->provider.size == 0 || receipt->attempts == 0)
                 return NULL;
         struct traffic *traffic = traffic_of(share, receipt->provider);
         share->sent++;
@@ -246,14 +219,14 @@ static void print_text(const struct share *share, struct buffer *out) {
                 buffer_printf(out,
                               "%llu were decided under another catalog, or without a record: not compared\n",
                               (unsigned long long)(share->sent - share->compared));
-        if (share->strange > 0)
-                buffer_printf(out, "%llu lines are no results\n", (unsigned long long)share->strange);
+        if (share->results.strange > 0)
+                buffer_printf(out, "%llu lines are no results\n", (unsigned long long)share->results.strange);
 }
 
 static void print_json(const struct share *share, struct buffer *out) {
         buffer_append_char(out, '{');
-        json_count(out, "results", share->lines);
-        json_count(out, "no_results", share->strange);
+        json_count(out, "results", share->results.lines);
+        json_count(out, "no_results", share->results.strange);
         json_count(out, "jobs", share->sent);
         json_count(out, "compared", share->compared);
         json_count(out, "as_neutral", share->equal);
@@ -284,27 +257,12 @@ static void print_json(const struct share *share, struct buffer *out) {
         buffer_append_string(out, "]}\n");
 }
 
-static struct error *share_file(struct share *share) {
-        struct lines_options lines = {.path = share->input,
-                                      .things = "results",
-                                      .line_max = RESULT_LINE_MAX,
-                                      .quiet = share->options.quiet};
-        share->reader = receipt_reader_new();
-        if (!share->reader)
-                return error_new(ERROR_MEMORY, "no memory");
-        struct error *error = lines_each(&lines, visit, share);
-        if (!error && share->strange > 0 && share->strange == share->lines)
-                error = error_new(ERROR_INPUT, "%s holds no results: give what run or collect wrote",
-                                  share->input);
-        return error;
-}
-
 static struct error *print_report(struct share *share) {
         struct buffer out;
         buffer_init(&out, (size_t)64 << 20);
         qsort(share->traffic, share->traffic_count, sizeof *share->traffic, by_jobs);
         qsort(share->causes, share->causes_count, sizeof *share->causes, by_count);
-        if (share->json)
+        if (share->input.json)
                 print_json(share, &out);
         else
                 print_text(share, &out);
@@ -317,17 +275,17 @@ int cmd_share(int argc, char **argv) {
         struct share *share = calloc(1, sizeof *share);
         if (!share)
                 return options_fail(error_new(ERROR_MEMORY, "no memory"));
+        share->input.missing = "which results? give what run or collect wrote, or - for standard input";
         argp_err_exit_status = EXIT_USAGE;
         argp_parse(&argp, argc, argv, 0, NULL, share);
-        struct error *error = options_load(&share->options, &share->config);
+        struct error *error = options_load(&share->input.options, &share->config);
         if (!error) {
-                say_init(share->config, share->options.quiet, share->options.verbose);
-                error = share_file(share);
+                say_init(share->config, share->input.options.quiet, share->input.options.verbose);
+                error = results_each(&share->results, &share->input, visit, share);
         }
         if (!error)
                 error = print_report(share);
         int code = error ? options_fail(error) : EXIT_WELL;
-        receipt_reader_free(share->reader);
         config_free(share->config);
         free(share);
         return code;

@@ -1,6 +1,6 @@
 #include "broker/cli/scan.h"
 
-#include "broker/cli/lines.h"
+#include "broker/cli/input.h"
 #include "broker/cli/say.h"
 
 enum { BAD_SHOWN_MAX = 10 };
@@ -13,11 +13,7 @@ struct scan {
 
 static void show_bad(struct scan *scan, const struct job_spec *job) {
         if (scan->bad++ < BAD_SHOWN_MAX)
-                say(LOG_LEVEL_ERROR, "%s line %llu: %.*s%s%.*s", scan->options->input,
-                    (unsigned long long)job->line, (int)job->failure_field.size,
-                    job->failure_field.data ? job->failure_field.data : "",
-                    job->failure_field.size ? ": " : "", (int)job->failure_message.size,
-                    job->failure_message.data);
+                input_say_bad(scan->options->input, job);
 }
 
 static struct error *visit(void *userdata, const struct source_line *line) {
@@ -37,13 +33,13 @@ static struct error *visit(void *userdata, const struct source_line *line) {
 
 struct error *scan_input(const struct scan_options *options, uint64_t *out_jobs, uint64_t *out_bad) {
         struct scan scan = {.options = options};
-        struct lines_options lines = {.path = options->input,
-                                      .things = "jobs",
-                                      .line_max = options->decoder.job_bytes_max,
-                                      .quiet = options->quiet};
+        struct input_lines lines = {.path = options->input,
+                                    .things = "jobs",
+                                    .line_max = options->decoder.job_bytes_max,
+                                    .quiet = options->quiet};
         struct error *error = job_decoder_new(&options->decoder, &scan.decoder);
         if (!error)
-                error = lines_each(&lines, visit, &scan);
+                error = input_each(&lines, visit, &scan);
         if (scan.bad > BAD_SHOWN_MAX)
                 say(LOG_LEVEL_ERROR, "and %llu more", (unsigned long long)(scan.bad - BAD_SHOWN_MAX));
         job_decoder_free(scan.decoder);
