@@ -1,18 +1,11 @@
 #include "broker/core/conclude.h"
 
 #include "broker/base/check.h"
+#include "broker/base/minmax.h"
 #include "broker/base/money.h"
 #include "broker/core/classes.h"
 #include "broker/core/order.h"
 #include "broker/core/spend.h"
-
-static int64_t max64(int64_t a, int64_t b) {
-        return a > b ? a : b;
-}
-
-static int64_t min64(int64_t a, int64_t b) {
-        return a < b ? a : b;
-}
 
 static void copy_message(char *out, const char *text) {
         size_t size = 0;

@@ -1,6 +1,7 @@
 #include "broker/core/dispatch.h"
 
 #include "broker/base/check.h"
+#include "broker/base/minmax.h"
 #include "broker/base/money.h"
 #include "broker/core/classes.h"
 #include "broker/core/conclude.h"
@@ -9,14 +10,6 @@
 #include "broker/core/planning.h"
 #include "broker/core/spend.h"
 #include "workers/routing/limits.h"
-
-static int64_t max64(int64_t a, int64_t b) {
-        return a > b ? a : b;
-}
-
-static int64_t min64(int64_t a, int64_t b) {
-        return a < b ? a : b;
-}
 
 static int64_t believed(int64_t tokens) {
         return min64(max64(tokens, 0), TOKENS_BELIEVED);

@@ -1,10 +1,7 @@
 #include "broker/core/pick.h"
 
+#include "broker/base/minmax.h"
 #include "broker/core/limits.h"
-
-static int64_t min64(int64_t a, int64_t b) {
-        return a < b ? a : b;
-}
 
 /*
  * Dearer endpoints will do when the cheapest is not fit, is full for long, or when half of the job's time has

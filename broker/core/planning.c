@@ -1,6 +1,7 @@
 #include "broker/core/planning.h"
 
 #include "broker/base/check.h"
+#include "broker/base/minmax.h"
 #include "broker/base/money.h"
 #include "broker/base/time.h"
 #include "broker/core/dispatch.h"
@@ -10,10 +11,6 @@
 _Static_assert((int)PLAN_OPTIONS_MAX >= (int)ROUTE_CANDIDATES_MAX, "an option per place");
 
 #define HOUR_NS (3600 * NS_PER_S)
-
-static int64_t min64(int64_t a, int64_t b) {
-        return a < b ? a : b;
-}
 
 /* ---- pools ---- */
 

@@ -1,6 +1,7 @@
 #include "workers/http/call.h"
 
 #include "broker/base/check.h"
+#include "broker/base/minmax.h"
 #include "broker/base/time.h"
 
 #include <curl/curl.h>
@@ -366,10 +367,6 @@ static uint64_t call_bytes(const struct call *call) {
         return (uint64_t)up + (uint64_t)down + (uint64_t)request + call->headers_read;
 }
 
-static int64_t min_ns(int64_t a, int64_t b) {
-        return a < b ? a : b;
-}
-
 static int64_t window_ns(const struct call *call) {
         return call->setup->low_speed_ns / WINDOWS;
 }
@@ -392,9 +389,9 @@ static bool call_stalled(struct call *call, int64_t now_ns) {
 }
 
 int64_t call_check_first_ns(const struct call *call) {
-        int64_t next_ns = min_ns(call->deadline_ns, call->started_ns + call->setup->connect_timeout_ns);
+        int64_t next_ns = min64(call->deadline_ns, call->started_ns + call->setup->connect_timeout_ns);
         if (call->setup->low_speed_ns > 0)
-                next_ns = min_ns(next_ns, call->started_ns + window_ns(call));
+                next_ns = min64(next_ns, call->started_ns + window_ns(call));
         return next_ns;
 }
 
@@ -418,12 +415,11 @@ bool call_check(struct call *call, int64_t now_ns, int64_t *out_next_ns) {
         }
         int64_t next_ns = call->deadline_ns;
         if (call->requests == 0)
-                next_ns = min_ns(next_ns, connect_ns);
+                next_ns = min64(next_ns, connect_ns);
         if (setup->low_speed_ns > 0)
-                next_ns =
-                        min_ns(next_ns, (call->requests ? call->window_start_ns : now_ns) + window_ns(call));
+                next_ns = min64(next_ns, (call->requests ? call->window_start_ns : now_ns) + window_ns(call));
         if (setup->low_speed_ns > 0 && call->stalled_ns)
-                next_ns = min_ns(next_ns, call->stalled_ns + setup->low_speed_ns);
+                next_ns = min64(next_ns, call->stalled_ns + setup->low_speed_ns);
         *out_next_ns = next_ns > now_ns ? next_ns : now_ns + 1;
         return false;
 }

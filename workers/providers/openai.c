@@ -4,6 +4,7 @@
  */
 #include "workers/providers/openai.h"
 
+#include "broker/base/minmax.h"
 #include "workers/providers/classify.h"
 #include "workers/providers/form.h"
 #include "workers/providers/parse.h"
@@ -160,10 +161,6 @@ static void set_message(struct reading *reading, struct bytes word, struct bytes
         sentence_add_foreign(&sentence, text, strict);
 }
 
-static int64_t larger(int64_t a, int64_t b) {
-        return a > b ? a : b;
-}
-
 /* Gemini's day begins at midnight in California; in summer an hour earlier, which then costs an hour. */
 enum { PACIFIC_HOURS = 8 };
 
@@ -306,10 +303,10 @@ static void read_json(struct reading *reading) {
 
 /* What this call took from the limit of tokens: as it says itself, else as the job lets expect. */
 static int64_t tokens_used(const struct job_spec *job, const struct usage *usage) {
-        int64_t input = larger(usage->input_tokens, 0) + larger(usage->cached_input_tokens, 0) +
-                        larger(usage->cache_write_tokens, 0);
+        int64_t input = max64(usage->input_tokens, 0) + max64(usage->cached_input_tokens, 0) +
+                        max64(usage->cache_write_tokens, 0);
 
-        return (input > 0 ? input : job->demand.input_tokens) + larger(usage->output_tokens, 0);
+        return (input > 0 ? input : job->demand.input_tokens) + max64(usage->output_tokens, 0);
 }
 
 static void read_body(struct reading *reading) {

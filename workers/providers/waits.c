@@ -4,6 +4,8 @@
  */
 #include "workers/providers/waits.h"
 
+#include "broker/base/minmax.h"
+
 #include <string.h>
 
 /* Numbers from here on are moments, not spans: 2001-09-09 in seconds resp. milliseconds since 1970. */
@@ -304,10 +306,6 @@ static void note_lines(struct bytes headers, struct header_values *values) {
         }
 }
 
-static int64_t larger(int64_t a, int64_t b) {
-        return a > b ? a : b;
-}
-
 /* Until the reset of a dimension that is used up: only when nothing remains of it. */
 static int64_t used_up(const struct header_values *values, enum header remaining, int64_t now_unix_ms) {
         struct bytes left = values->of[remaining], reset = values->of[remaining + 1];
@@ -339,8 +337,8 @@ static void note_requests(const struct header_values *values, enum header remain
         int64_t reset_ns = used_up(values, remaining, now_unix_ms);
         int64_t unit_ns = unit_back(values, remaining, reset_ns);
 
-        facts->reset_ns = larger(facts->reset_ns, reset_ns);
-        facts->requests_blocked_ns = larger(facts->requests_blocked_ns, unit_ns < 0 ? reset_ns : unit_ns);
+        facts->reset_ns = max64(facts->reset_ns, reset_ns);
+        facts->requests_blocked_ns = max64(facts->requests_blocked_ns, unit_ns < 0 ? reset_ns : unit_ns);
 }
 
 static void note_tokens(const struct header_values *values, enum header remaining, int64_t now_unix_ms,
@@ -348,20 +346,20 @@ static void note_tokens(const struct header_values *values, enum header remainin
         int64_t reset_ns = used_up(values, remaining, now_unix_ms);
         int64_t unit_ns = unit_back(values, remaining, reset_ns);
 
-        facts->reset_ns = larger(facts->reset_ns, reset_ns);
+        facts->reset_ns = max64(facts->reset_ns, reset_ns);
         if (unit_ns < 0)
-                facts->tokens_blocked_ns = larger(facts->tokens_blocked_ns, reset_ns);
+                facts->tokens_blocked_ns = max64(facts->tokens_blocked_ns, reset_ns);
         else
-                facts->token_back_ns = larger(facts->token_back_ns, unit_ns);
+                facts->token_back_ns = max64(facts->token_back_ns, unit_ns);
 }
 
 int64_t tokens_blocked(const struct header_facts *facts, int64_t tokens) {
         int64_t back_ns;
 
-        if (__builtin_mul_overflow(facts->token_back_ns, larger(tokens, 1), &back_ns) ||
+        if (__builtin_mul_overflow(facts->token_back_ns, max64(tokens, 1), &back_ns) ||
             back_ns > facts->reset_ns)
                 back_ns = facts->reset_ns;
-        return larger(facts->tokens_blocked_ns, back_ns);
+        return max64(facts->tokens_blocked_ns, back_ns);
 }
 
 /* The clock that the provider's moments are told by; only looked at when there may be one. */
