@@ -303,9 +303,7 @@ static void read_json(struct reading *reading) {
 
 /* What this call took from the limit of tokens: as it says itself, else as the job lets expect. */
 static int64_t tokens_used(const struct job_spec *job, const struct usage *usage) {
-        int64_t input = max64(usage->input_tokens, 0) + max64(usage->cached_input_tokens, 0) +
-                        max64(usage->cache_write_tokens, 0);
-
+        int64_t input = usage_input_tokens(usage);
         return (input > 0 ? input : job->demand.input_tokens) + max64(usage->output_tokens, 0);
 }
 
