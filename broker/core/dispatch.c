@@ -339,7 +339,7 @@ static void open_first(struct engine *engine, const struct turn *turn) {
                 classes_move(engine, job, closed);
         } else {
                 if (route->candidates[0].excluded_by == EXCLUSION_BUDGET_EXCEEDED)
-                        engine->stats.budget_until_ns = wake_ns;
+                        engine->stats.budget_until_ns = route->candidates[0].ready_ns;
                 order_block(engine, job_class, wake_ns);
         }
 }
