@@ -2,6 +2,7 @@
 
 #include "broker/base/check.h"
 #include "broker/base/time.h"
+#include "broker/loop/ahead.h"
 #include "broker/loop/audit_log.h"
 #include "broker/loop/dead_letter.h"
 #include "broker/loop/publisher.h"
@@ -53,6 +54,7 @@ struct committer {
         struct spends spends;
         struct source_state state;
         bool state_pending, stopping, busy;
+        bool catch_up;  /* at the next commit the store is to say all that the outputs say */
         bool pipe_gone; /* the thread's own: lines for pipes stay in the store */
         bool waiting;   /* for work: then a signal is worth its price */
         struct completion *completions;
@@ -65,6 +67,7 @@ struct committer {
         struct intents working;
         struct store_batch *batch;
         struct spends spending;
+        struct ahead ahead;
         struct noted *noted; /* by slot of the handle */
         size_t noted_capacity;
         struct buffer lines[SINKS_COUNT], scratch;
@@ -196,14 +199,15 @@ static void stage_settle(struct committer *committer, struct intent *intent) {
         render(committer, intent, true, lines);
         settled.offset = sink_bytes(committer->options.sinks[settled.sink]) + before;
         settled.size = (uint32_t)(lines->size - before);
-        bool file = sink_is_file(committer->options.sinks[settled.sink]);
-        if (!file && is_private(intent->job)) {
+        if (sink_is_file(committer->options.sinks[settled.sink])) {
+                ahead_settle(&committer->ahead, committer->batch, intent->key, &settled, intent->begun);
+                return;
+        }
+        if (is_private(intent->job)) {
                 stage_unkept(committer, intent, &settled);
                 return;
         }
         store_batch_settle(committer->batch, intent->key, &settled, intent->begun);
-        if (file)
-                return;
         store_batch_body(committer->batch, intent->key,
                          (struct bytes){lines->data + lines->size - settled.size, settled.size});
         if (grow((void **)&committer->published, &committer->published_capacity,
@@ -352,8 +356,10 @@ static struct error *stage(struct committer *committer) {
                 buffer_clear(&committer->lines[i]);
         for (size_t i = 0; i < committer->working.count && !error; i++)
                 error = stage_one(committer, &committer->working.items[i]);
-        if (committer->spending.count > 0)
+        if (committer->spending.count > 0) {
+                ahead_end(&committer->ahead, committer->batch);
                 spends_stage(&committer->spending, atomic_load(&committer->catalog), committer->batch);
+        }
         return error;
 }
 
@@ -385,9 +391,7 @@ static struct error *append(struct committer *committer, bool files) {
         for (size_t i = 0; i < SINKS_COUNT; i++) {
                 struct sink *sink = committer->options.sinks[i];
                 struct buffer *lines = &committer->lines[i];
-                if (!sink || sink_is_file(sink) != files)
-                        continue;
-                if (lines->size == 0)
+                if (!sink || sink_is_file(sink) != files || lines->size == 0)
                         continue;
                 struct error *error = sink_append(sink, buffer_view(lines));
                 if (!error && files)
@@ -534,20 +538,15 @@ static void give_back(struct buffer *buffer) {
         buffer_init(buffer, LINES_MAX);
 }
 
-static void trim(struct committer *committer) {
-        for (size_t i = 0; i < SINKS_COUNT; i++)
-                give_back(&committer->lines[i]);
-        give_back(&committer->scratch);
-}
-
 /* One batch; called and returns with the mutex held. false: it failed for good. */
 static bool work(struct committer *committer) {
         struct intents taken = committer->pending;
         committer->pending = committer->working;
         committer->working = taken;
-        struct source_state state = committer->state;
-        bool with_state = committer->state_pending;
-        committer->state_pending = false;
+        bool catch_up = committer->catch_up;
+        if (committer->state_pending)
+                ahead_moved(&committer->ahead, &committer->state);
+        committer->state_pending = committer->catch_up = false;
         if (committer->spends.count > 0) {
                 struct spends spends = committer->spends;
                 committer->spends = committer->spending;
@@ -557,17 +556,20 @@ static bool work(struct committer *committer) {
         pthread_mutex_unlock(&committer->mutex);
         committer->started_ns = clock_now_ns();
         struct error *error = stage(committer);
-        if (with_state)
-                stage_state(committer, &state);
+        if (ahead_due(&committer->ahead, committer->started_ns, catch_up))
+                stage_state(committer, &committer->ahead.place);
+        else if (catch_up)
+                store_batch_catch_up(committer->batch);
         bool done = !error && commit(committer);
-        if (done)
-                error = hand_on(committer);
+        error = done ? hand_on(committer) : error;
         if (error) {
                 set_trouble(committer, TROUBLE_FAILED, error->message);
                 error_free(error);
                 done = false;
         }
-        trim(committer);
+        for (size_t i = 0; i < SINKS_COUNT; i++)
+                give_back(&committer->lines[i]);
+        give_back(&committer->scratch);
         pthread_mutex_lock(&committer->mutex);
         if (done)
                 complete(committer);
@@ -609,6 +611,12 @@ void committer_follow(struct committer *committer, const struct catalog *catalog
         atomic_store(&committer->catalog, catalog);
 }
 
+void committer_catch_up(struct committer *committer) {
+        pthread_mutex_lock(&committer->mutex);
+        committer->catch_up = true;
+        pthread_mutex_unlock(&committer->mutex);
+}
+
 void committer_publish_to(struct committer *committer, struct publisher *publisher) {
         pthread_mutex_lock(&committer->mutex);
         committer->publisher = publisher;
@@ -624,6 +632,7 @@ struct error *committer_new(const struct committer_options *options, struct comm
         if (committer->options.retry_ns == 0)
                 committer->options.retry_ns = RETRY_NS;
         committer->batch = store_batch_new(options->store);
+        ahead_init(&committer->ahead, options->sinks, SINKS_COUNT);
         for (size_t i = 0; i < SINKS_COUNT; i++)
                 buffer_init(&committer->lines[i], LINES_MAX);
         buffer_init(&committer->scratch, LINES_MAX);

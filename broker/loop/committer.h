@@ -5,6 +5,8 @@
  * and syncs these, then writes attempts, settled rows and the source's position to the store in one synced
  * write. Only then are the shard's handles told.
  *
+ * What is in files the store need not say at once: see ahead.h.
+ *
  * Results for a topic are journaled in the store as answers and handed on to the publisher, in order
  * (publisher.h); their completions come from there.
  *
@@ -96,6 +98,8 @@ void committer_fail(void *userdata, const char *message);
  */
 bool committer_submit(struct committer *committer, const struct intent *intents, size_t count,
                       const struct source_state *state);
+/* With what is submitted next: the store is to say all that the outputs say. For the end of a run. */
+void committer_catch_up(struct committer *committer);
 /* From here on that catalog is in force, with the same indexes. It must outlive the committer. */
 void committer_follow(struct committer *committer, const struct catalog *catalog);
 /*

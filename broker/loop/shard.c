@@ -691,6 +691,7 @@ static void take_last_completions(struct shard *shard) {
 static struct error *finish(struct shard *shard, enum shard_end end) {
         const struct intake_ops *ops = shard->options.intake_ops;
         const struct source_state *state = ops->finish(shard->options.intake, end == SHARD_FINISHED);
+        committer_catch_up(shard->committer);
         if (!committer_submit(shard->committer, shard->intents, shard->intents_count, state))
                 return error_new(ERROR_MEMORY, "no memory to finish");
         shard->intents_count = 0;
