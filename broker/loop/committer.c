@@ -9,8 +9,7 @@
 #include "broker/loop/reply.h"
 #include "broker/loop/spend_book.h"
 #include "broker/loop/spends.h"
-#include "broker/wire/result.h"
-#include "workers/providers/dialect.h"
+#include "broker/loop/told.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -54,9 +53,10 @@ struct committer {
         struct spends spends;
         struct source_state state;
         bool state_pending, stopping, busy;
-        bool catch_up;  /* at the next commit the store is to say all that the outputs say */
-        bool pipe_gone; /* the thread's own: lines for pipes stay in the store */
-        bool waiting;   /* for work: then a signal is worth its price */
+        bool busy_shard; /* the shard is busy */
+        bool catch_up;   /* at the next commit the store is to say all that the outputs say */
+        bool pipe_gone;  /* the thread's own: lines for pipes stay in the store */
+        bool waiting;    /* for work: then a signal is worth its price */
         struct completion *completions;
         size_t completions_count, completions_capacity;
         size_t promised; /* completions that are still to come */
@@ -112,52 +112,6 @@ static uint32_t sink_for(const struct committer *committer, const struct intent 
         return failed && committer->options.sinks[SINK_ERRORS] ? SINK_ERRORS : SINK_RESULTS;
 }
 
-/* Under which the decision was made. */
-static const struct catalog *catalog_of(struct committer *committer, const struct outcome *outcome) {
-        return outcome->decision.catalog ? outcome->decision.catalog : atomic_load(&committer->catalog);
-}
-
-/* Renders the result behind what stands in `out`, as a line or as a value. */
-static void render(struct committer *committer, const struct intent *intent, bool line, struct buffer *out) {
-        struct bytes body = {NULL, 0}, request_id = {NULL, 0};
-        buffer_clear(&committer->scratch);
-        if (intent->outcome->has_answer && intent->reply.dialect) {
-                struct response response = {.status = intent->reply.status,
-                                            .headers = buffer_view(&intent->reply.headers),
-                                            .body = buffer_view(&intent->reply.body),
-                                            .now_unix_ms = intent->reply.now_unix_ms};
-                intent->reply.dialect->render(intent->job, &response, &committer->scratch);
-                body = buffer_view(&committer->scratch);
-                request_id = reply_request_id(&intent->reply);
-        }
-        struct result_source source = {.job = intent->job,
-                                       .outcome = intent->outcome,
-                                       .catalog = catalog_of(committer, intent->outcome),
-                                       .request_id = request_id,
-                                       .body_json = body};
-        if (line)
-                result_append(out, &source);
-        else
-                result_append_value(out, &source);
-        out->failed = out->failed || committer->scratch.failed;
-}
-
-static void settled_from(const struct intent *intent, struct settled *out_settled) {
-        const struct outcome *outcome = intent->outcome;
-        *out_settled = (struct settled){
-                .partition = STORE_NO_PARTITION,
-                .failure = outcome->failure,
-                .status = outcome->status,
-                .attempts = outcome->attempts,
-                .cost_known = outcome->cost_known,
-                .cost_is_estimate = outcome->cost_is_estimate,
-                .cost_picousd = outcome->cost_picousd,
-                .settled_unix_ms = clock_now_unix_ms(),
-                .fingerprint_known = true,
-        };
-        memcpy(out_settled->fingerprint, intent->job->fingerprint, sizeof(out_settled->fingerprint));
-}
-
 static bool is_private(const struct job_spec *job) {
         return job->demand.prefs.zdr;
 }
@@ -174,7 +128,9 @@ static struct begun_id stage_cost(struct committer *committer, const struct inte
         memcpy(begun.fingerprint, intent->job->fingerprint, sizeof(begun.fingerprint));
         if (outcome->decision.chosen)
                 snprintf(begun.endpoint, sizeof(begun.endpoint), "%s",
-                         catalog_of(committer, outcome)->endpoints[outcome->decision.chosen_endpoint].name);
+                         told_catalog(outcome, atomic_load(&committer->catalog))
+                                 ->endpoints[outcome->decision.chosen_endpoint]
+                                 .name);
         store_batch_end(committer->batch, intent->begun);
         return store_batch_begin(committer->batch, &begun);
 }
@@ -192,11 +148,11 @@ static void stage_unkept(struct committer *committer, const struct intent *inten
 
 static void stage_settle(struct committer *committer, struct intent *intent) {
         struct settled settled;
-        settled_from(intent, &settled);
+        told_settled(intent, &settled);
         settled.sink = sink_for(committer, intent);
         struct buffer *lines = &committer->lines[settled.sink];
         size_t before = lines->size;
-        render(committer, intent, true, lines);
+        told_result(intent, atomic_load(&committer->catalog), true, &committer->scratch, lines);
         settled.offset = sink_bytes(committer->options.sinks[settled.sink]) + before;
         settled.size = (uint32_t)(lines->size - before);
         if (sink_is_file(committer->options.sinks[settled.sink])) {
@@ -248,14 +204,15 @@ static struct error *stage_answer(struct committer *committer, const struct inte
         if (intent->outcome->journaled) {
                 return fetch_answer(committer, out_publication);
         }
-        settled_from(intent, &out_publication->settled);
+        told_settled(intent, &out_publication->settled);
         out_publication->settled.partition = origin->partition;
         out_publication->settled.offset = origin->record.offset;
         if (dead_letter_is(intent->job, intent->outcome)) {
                 out_publication->kind = PUBLICATION_DEAD_LETTER;
                 return NULL;
         }
-        render(committer, intent, false, &out_publication->value);
+        told_result(intent, atomic_load(&committer->catalog), false, &committer->scratch,
+                    &out_publication->value);
         if (out_publication->value.failed)
                 return error_new(ERROR_MEMORY, "no memory for a result");
         if (intent->outcome->attempts == 0)
@@ -582,6 +539,13 @@ static bool work(struct committer *committer) {
         return done;
 }
 
+/* Under the mutex. */
+static int64_t due_ns(const struct committer *committer) {
+        const struct committer_options *options = &committer->options;
+        return committer->started_ns +
+               (committer->busy_shard ? options->spacing_busy_ns : options->spacing_ns);
+}
+
 static void *run(void *userdata) {
         struct committer *committer = userdata;
         pthread_setname_np(pthread_self(), "committer");
@@ -594,9 +558,8 @@ static void *run(void *userdata) {
                 committer->waiting = false;
                 if (committer->pending.count == 0 && !committer->state_pending)
                         break;
-                int64_t due_ns = committer->started_ns + committer->options.spacing_ns;
-                while (!committer->stopping && clock_now_ns() < due_ns)
-                        wait_until(committer, due_ns);
+                while (!committer->stopping && clock_now_ns() < due_ns(committer))
+                        wait_until(committer, due_ns(committer));
                 well = work(committer);
         }
         pthread_mutex_unlock(&committer->mutex);
@@ -609,6 +572,15 @@ static void *run(void *userdata) {
 
 void committer_follow(struct committer *committer, const struct catalog *catalog) {
         atomic_store(&committer->catalog, catalog);
+}
+
+void committer_pace(struct committer *committer, bool busy) {
+        pthread_mutex_lock(&committer->mutex);
+        bool changed = committer->busy_shard != busy;
+        committer->busy_shard = busy;
+        pthread_mutex_unlock(&committer->mutex);
+        if (changed)
+                pthread_cond_signal(&committer->cond);
 }
 
 void committer_catch_up(struct committer *committer) {

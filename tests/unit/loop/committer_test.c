@@ -46,7 +46,8 @@ struct fixture {
         bool holding;
 };
 
-static const struct catalog catalog = {.id = "0"};
+static const struct workspace workspace = {.name = "somebody"};
+static const struct catalog catalog = {.id = "0", .workspaces = &workspace, .workspaces_count = 1};
 
 static int on_operation(void *userdata, const char *operation) {
         struct fixture *fixture = userdata;
@@ -134,6 +135,7 @@ static void open_committer(struct fixture *fixture, int64_t patience_ns) {
         struct committer_options options = {.store = fixture->store,
                                             .catalog = &catalog,
                                             .source_name = "jobs.jsonl",
+                                            .spacing_busy_ns = 1000 * NS_PER_S,
                                             .patience_ns = patience_ns,
                                             .retry_ns = NS_PER_MS,
                                             .event_fd = fixture->event_fd};
@@ -521,6 +523,24 @@ static void test_what_comes_up_meanwhile_is_one_batch(void **state) {
         close_fixture(fixture);
 }
 
+/* A busy shard's batches wait for each other; when it is idle again they do not. */
+static void test_pace(void **state) {
+        struct completion completions[2];
+        (void)state;
+        struct fixture *fixture = open_fixture(false, false, NS_PER_S);
+        struct intent intent = settling(fixture, 0, (struct begun_id){0});
+        submit(fixture, &intent, 1);
+        take(fixture, completions, 1);
+        committer_pace(fixture->committer, true);
+        intent = settling(fixture, 1, (struct begun_id){0});
+        submit(fixture, &intent, 1);
+        poll(NULL, 0, 50);
+        assert_int_equal(committer_take(fixture->committer, completions, 1), 0);
+        committer_pace(fixture->committer, false);
+        take(fixture, completions, 1);
+        close_fixture(fixture);
+}
+
 static void test_state_of_the_source(void **state) {
         struct source_state written = {.offset = 7, .lines = 2, .sequence = 1, .crc = 3}, read;
         bool is_there;
@@ -725,6 +745,7 @@ int main(void) {
                 cmocka_unit_test(test_zdr_and_a_broken_pipe),
                 cmocka_unit_test(test_zdr_and_a_full_disk),
                 cmocka_unit_test(test_what_comes_up_meanwhile_is_one_batch),
+                cmocka_unit_test(test_pace),
                 cmocka_unit_test(test_state_of_the_source),
                 cmocka_unit_test(test_store_may_be_behind_a_file),
                 cmocka_unit_test(test_spends_end_being_behind),
