@@ -306,7 +306,7 @@ static void load_spend(struct run *run) {
                 struct bytes name = spend_subject_name(catalog, i, &kind);
                 const struct budget_spend *spend = spend_book_find(&run->files.book, kind, name);
                 if (spend && budget_is_counted(catalog, i))
-                        shard_spend_load(run->shard, i, spend);
+                        engine_spend_load(shard_engine(run->shard), 0, i, spend, false);
         }
 }
 

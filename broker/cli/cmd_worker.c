@@ -1,5 +1,8 @@
 #include "broker/cli/cmd_worker.h"
 
+#include "broker/base/minmax.h"
+#include "broker/base/money.h"
+#include "broker/base/part.h"
 #include "broker/base/time.h"
 #include "broker/cli/assemble.h"
 #include "broker/cli/interrupts.h"
@@ -23,6 +26,8 @@
 enum { SHOW_MS = 200 };
 #define TELL_NS  (10 * NS_PER_S) /* between lines on what has been done */
 #define LEAVE_NS (10 * NS_PER_S) /* to leave the group at the end */
+/* Less of a budget for a partition is told: many a job could cost more. */
+#define SMALL_SHARE_PICOUSD (PICOUSD_PER_USD / 100)
 
 struct loop {
         struct worker *worker;
@@ -91,23 +96,6 @@ static const struct argp argp = {
         NULL,
         NULL};
 
-/* A budget that is not kept is worse than one that is refused. */
-static struct error *check_budgets(const struct catalog *catalog) {
-        for (uint32_t i = 0; i < budget_subjects(catalog); i++) {
-                struct ledger ledger;
-                enum spend_kind kind;
-                struct bytes name = spend_subject_name(catalog, i, &kind);
-                budget_subject_ledger(catalog, i, &ledger);
-                if (ledger_bounded(&ledger))
-                        return error_new(ERROR_USAGE,
-                                         "%s %.*s has a budget, which worker does not keep in this version "
-                                         "(run does): remove it",
-                                         kind == SPEND_WORKSPACE ? "workspace" : "provider", (int)name.size,
-                                         name.data);
-        }
-        return NULL;
-}
-
 static struct error *check(const struct config *config) {
         if (strcmp(config->settings.on_duplicate, "drop") != 0)
                 return error_new(ERROR_USAGE,
@@ -116,13 +104,42 @@ static struct error *check(const struct config *config) {
         if (config->fetch_s3)
                 return error_new(ERROR_USAGE,
                                  "fetch.allow: s3 cannot be fetched from in this version; remove it");
-        return check_budgets(&config->catalog);
+        return NULL;
 }
 
 static uint32_t count_shards(const struct config *config) {
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
         uint32_t wanted = config->settings.shards ? (uint32_t)config->settings.shards : (uint32_t)cores;
         return wanted < 1 ? 1 : wanted < METRICS_SHARDS_MAX ? wanted : METRICS_SHARDS_MAX;
+}
+
+/* What a partition has of a budget may be too little for any job, though the budget is not. */
+static void warn_of_share(const struct catalog *catalog, uint32_t subject, uint32_t partitions) {
+        const struct budget_spec *budget = budget_of_subject(catalog, subject);
+        const int64_t limits[] = {budget->daily, budget->monthly, budget->lifetime};
+        enum spend_kind kind;
+        struct bytes name = spend_subject_name(catalog, subject, &kind);
+        int64_t least = PICOUSD_MAX;
+        for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
+                if (limits[i] > 0)
+                        least = min64(least, limits[i]);
+        if (least / partitions >= SMALL_SHARE_PICOUSD)
+                return;
+        struct buffer share;
+        buffer_init(&share, 64);
+        money_append(&share, part_of(least, 0, partitions));
+        say(LOG_LEVEL_WARNING,
+            "the budget of %s %.*s is divided over %u partitions: %.*s USD for the jobs of each, and a job "
+            "that could cost more is never done",
+            kind == SPEND_WORKSPACE ? "workspace" : "provider", (int)name.size, name.data, partitions,
+            (int)share.size, share.data);
+        buffer_deinit(&share);
+}
+
+static void warn_of_shares(const struct worker *worker, const struct catalog *catalog) {
+        for (uint32_t i = 0; i < budget_subjects(catalog) && worker->cluster.partitions > 0; i++)
+                if (budget_bounds(budget_of_subject(catalog, i)))
+                        warn_of_share(catalog, i, worker->cluster.partitions);
 }
 
 /* ---- the loops ---- */
@@ -177,7 +194,7 @@ static struct error *open_loop(struct worker *worker, uint32_t index) {
                 .msgpack = strcmp(settings->results_encoding, "msgpack") == 0,
         };
         options.shard.engine.seed += index;
-        options.shard.engine.uncounted = true; /* check_budgets() */
+        options.shard.engine.by_partition = true;
         struct error *error = member_open(&options, &loop->member);
         loop->metrics.member = loop->member;
         return error;
@@ -281,6 +298,7 @@ static void reload_loop(struct worker *worker, struct loop *loop) {
 static void reload(struct worker *worker) {
         if (!interrupts_reload() || !reloads_load(&worker->reloads))
                 return;
+        warn_of_shares(worker, worker->reloads.assembly->catalog);
         for (uint32_t i = 0; i < worker->shards; i++)
                 reload_loop(worker, &worker->loops[i]);
 }
@@ -388,6 +406,7 @@ static int work(struct worker *worker) {
         } else {
                 say(LOG_LEVEL_INFO, "%u shard%s in group %s of %s", worker->shards,
                     worker->shards > 1 ? "s" : "", worker->cluster.group_id, worker->cluster.bootstrap);
+                warn_of_shares(worker, &worker->config->catalog);
                 interrupts_attend();
                 attend(worker);
                 code = end_loops(worker);

@@ -138,6 +138,7 @@ static struct error *ask(const struct config *config, struct cluster *cluster) {
                 error = look_at(topics, count);
         if (!error) {
                 bound_messages(config, cluster, topics, count);
+                cluster->partitions = topics[TOPIC_JOBS].partitions;
                 cluster->audit_partitions = settings->audit_topic ? topics[TOPIC_AUDIT].partitions : 0;
                 snprintf(cluster->identity, sizeof(cluster->identity), "%s/%s/%s", cluster->id,
                          settings->topic_jobs, settings->topic_state);

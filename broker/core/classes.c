@@ -22,13 +22,16 @@ static uint64_t mix(uint64_t hash, uint64_t value) {
 }
 
 /*
- * A class's name: its jobs' class key, told apart by workspace, by what is closed to them, by haste, and by
- * the catalog for which their places were numbered.
+ * A class's name: its jobs' class key, told apart by workspace, by what is closed to them, by haste, by whose
+ * budgets they have, and by the catalog for which their places were numbered.
  */
 static struct key128 name_class(const struct engine *engine, const struct job *job, uint32_t closed,
                                 bool pressed, uint32_t generation) {
         struct key128 key = job->spec->class_key;
         uint64_t haste = (uint64_t)pressed << 1 | (job->spec->deadline_unix_ms != 0);
+        uint32_t part = spend_part(engine, job);
+        if (part > 0)
+                key.lo = mix(key.lo, part);
         key.hi = mix(mix(key.hi, (uint64_t)generation << 32 | closed),
                      (uint64_t)engine_workspace(engine, job) << 2 | haste);
         return key;
@@ -51,6 +54,7 @@ static void enter(struct engine *engine, struct job *job, const struct route_set
                                            .generation = generation,
                                            .matched = engine->generation,
                                            .workspace = engine_workspace(engine, job),
+                                           .part = spend_part(engine, job),
                                            .blocked_until_ns = INT64_MIN};
                 made->priority = (uint32_t)(job->spec->priority - PRIORITY_MIN);
                 list_init(&made->in_order);
@@ -114,7 +118,7 @@ static bool comes_last(const struct job_class *job_class, const struct job *job)
 
 void classes_enqueue(struct engine *engine, struct job *job) {
         const struct job_class *had = &engine->classes[job->job_class];
-        if (had->pressed != engine_pressed(engine, job))
+        if (had->pressed != engine_pressed(engine, job) || had->part != spend_part(engine, job))
                 change(engine, job, had->closed);
         struct job_class *job_class = &engine->classes[job->job_class];
         if (job->arrival == 0)
@@ -149,6 +153,18 @@ static void match_again(struct engine *engine, struct job_class *job_class, cons
         planning_join(engine, job_class, job);
 }
 
+/* Where a budget applies from now on, or does no longer: jobs of each partition wait for their own. */
+static void split_classes(struct engine *engine) {
+        for (uint32_t i = 0; i < engine->config.jobs_max; i++) {
+                struct job *job = &engine->jobs[i];
+                if (job->state != JOB_WAITING ||
+                    engine->classes[job->job_class].part == spend_part(engine, job))
+                        continue;
+                classes_dequeue(engine, job);
+                classes_enqueue(engine, job);
+        }
+}
+
 void classes_match_again(struct engine *engine) {
         planning_dissolve(engine);
         engine->generation++;
@@ -161,6 +177,7 @@ void classes_match_again(struct engine *engine) {
                 if (job->state == JOB_WAITING)
                         planning_waits(engine, job);
         }
+        split_classes(engine);
         engine->epoch++; /* what was blocked is looked at again */
 }
 
@@ -176,7 +193,7 @@ struct job *classes_first(const struct job_class *job_class) {
 
 uint64_t classes_epoch(const struct engine *engine, const struct job_class *job_class) {
         uint64_t sum = engine->epoch + engine->workspaces[job_class->workspace].gate.epoch +
-                       spend_epoch(engine, job_class->workspace);
+                       spend_epoch(engine, job_class->workspace, job_class->part);
         for (uint32_t i = 0; i < job_class->set.count; i++) {
                 uint32_t endpoint = job_class->set.endpoints[i];
                 sum += engine->endpoints[endpoint].gate.epoch + engine_provider(engine, endpoint)->epoch;

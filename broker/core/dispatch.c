@@ -208,7 +208,8 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
         engine->opened++;
         struct command *command = engine_command(engine, job, COMMAND_OPEN, true);
         command->endpoint = candidate->endpoint;
-        command->hold = (struct command_hold){job->reserved.open, job->reserved.day, job->reserved.picousd};
+        command->hold =
+                (struct command_hold){job->reserved.journaled, job->reserved.day, job->reserved.picousd};
         command->attempt = job->attempts + 1;
         if (job->exposure_picousd != SPEND_UNKNOWN && !job->spent_unknown)
                 command->exposure_picousd = money_add(job->spent_picousd, job->exposure_picousd);
@@ -223,6 +224,11 @@ static void refuse(struct engine *engine, struct job *job, const struct route *r
                 conclude_say(job,
                              "a budget bounds what it may cost, and the most that it can cost is not known: "
                              "give the model its prices, and the job max_tokens or the model output_max");
+        else if (engine->config.by_partition && pick_refusal(route) == FAILURE_BUDGET_EXCEEDED)
+                conclude_say(
+                        job,
+                        "what its partition has of a budget, of its workspace or of a provider, does not "
+                        "cover the most that it may cost");
         classes_dequeue(engine, job);
         conclude_without_answer(engine, job, pick_refusal(route));
 }
@@ -315,6 +321,13 @@ static void rank(struct engine *engine, struct job *job, const struct job_class 
         record_decision(engine, job, out_ranked);
 }
 
+/* Where it only waits for a word on a budget, that is asked for. */
+static void want_money(struct engine *engine, const struct job *job, const struct route *route) {
+        for (uint32_t i = 0; i < route->usable; i++)
+                if (route->candidates[i].excluded_by == EXCLUSION_BUDGET_EXCEEDED)
+                        spend_want(engine, job, &route->candidates[i]);
+}
+
 /* The first job of the class whose turn it is goes somewhere, or the class is blocked. */
 static void open_first(struct engine *engine, const struct turn *turn) {
         struct job_class *job_class = turn->job_class;
@@ -326,6 +339,7 @@ static void open_first(struct engine *engine, const struct turn *turn) {
                 refuse(engine, job, route);
                 return;
         }
+        want_money(engine, job, route);
         int64_t wake_ns = NEVER_NS;
         const struct candidate *candidate = pick(job_demand(job), route, &ranked.moment, &wake_ns);
         uint32_t closed = closed_places(job, route);

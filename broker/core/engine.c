@@ -373,6 +373,7 @@ void engine_share(struct engine *engine, struct engine_time now, const struct li
                 engine->parts[i] = parts[i].part;
         engine->parts_count = count;
         engine->parts_whole = whole;
+        spend_share(engine, whole);
         for (uint32_t i = 0; i < catalog->providers_count; i++)
                 gate_share(&engine->providers[i], parts, count, whole, now.now_ns);
         for (uint32_t i = 0; i < catalog->endpoints_count; i++)

@@ -36,7 +36,7 @@ struct engine_config {
         int64_t backoff_base_ns, backoff_cap_ns;
         double retry_share; /* retries as a share of successes, per endpoint */
         int64_t call_timeout_ns;
-        bool uncounted; /* budgets are somebody else's matter: nothing is reserved, nothing counted */
+        bool by_partition; /* budgets are divided over the partitions of the jobs: engine_purse_open() */
         uint64_t seed;
 };
 
@@ -179,18 +179,57 @@ bool engine_reload(struct engine *engine, struct engine_time now, const struct c
                    const struct engine_config *config, const struct budget_spend *const *spends) MUST_USE;
 /*
  * Budgets. Subjects are those of budget.h; there are none when the catalog has neither workspaces nor
- * budgets. Before the first job: what a subject has spent and has at risk (else nothing).
+ * budgets. Where they are not divided there is one partition, 0. Before the first job: what a subject has
+ * spent and has at risk (else nothing). `answers`: by partition; the last word, by whoever said it, allows
+ * something, which is at risk now, and soon there should be another word that says so.
  */
-void engine_spend_load(struct engine *engine, uint32_t subject, const struct budget_spend *spend);
+void engine_spend_load(struct engine *engine, uint32_t partition, uint32_t subject,
+                       const struct budget_spend *spend, bool answers);
 /*
  * Gives what has changed since the last call. With the commands given until then it is one whole: it must
- * become durable together with their END, NOTE and SETTLE.
+ * become durable together with their END, NOTE and SETTLE. By partition it is a word (struct allowance) and
+ * must become durable where whoever takes the partition over will read it; engine_spend_told() when it has.
  */
-void engine_spend_take(struct engine *engine,
-                       void (*each)(void *userdata, uint32_t subject, const struct budget_spend *spend),
-                       void *userdata);
+struct spend_news {
+        uint32_t partition, subject;
+        const struct budget_spend *spend;
+        struct budget_allowed allowed[2]; /* by partition: what the purse answers for besides */
+        uint32_t word;                    /* by partition: its name */
+};
+/* At most so many. false: there are more. */
+bool engine_spend_take(struct engine *engine, size_t max,
+                       void (*each)(void *userdata, const struct spend_news *news), void *userdata);
+/* Before a step: the word stands there, or never will. One of an earlier life of the purse is passed over. */
+void engine_spend_told(struct engine *engine, uint32_t partition, uint32_t word, bool stands);
+/* Of all purses that are open: what a subject has spent in this day, this month and in all, and the rest. */
+struct spend_sums {
+        int64_t day_picousd, month_picousd, lifetime_picousd, risk_picousd, reserved_picousd;
+        int64_t allowed_picousd; /* by partition: what the last words allow beyond what is reserved */
+};
+void engine_spend_sums(const struct engine *engine, uint32_t subject, struct spend_sums *out_sums);
 /* How a subject stands now. */
-const struct ledger *engine_ledger(struct engine *engine, struct engine_time now, uint32_t subject);
+const struct ledger *engine_ledger(struct engine *engine, struct engine_time now, uint32_t partition,
+                                   uint32_t subject);
+/*
+ * By partition, where there is a budget at all: each has its part of every budget, one of `whole`
+ * (engine_share() tells another number), in a purse of its own, and a job is paid from that of its partition
+ * alone. A purse that comes is empty until engine_spend_load() has said what was spent of it, and
+ * engine_purse_ready() that this was all; without a ready purse no job of the partition is called where a
+ * budget applies. After engine_reload() the same for what is engine_spend_wanted(). false: memory was
+ * refused.
+ */
+bool engine_purse_open(struct engine *engine, struct engine_time now, uint32_t partition,
+                       uint32_t whole) MUST_USE;
+bool engine_spend_wanted(const struct engine *engine, uint32_t partition, uint32_t subject);
+void engine_purse_ready(struct engine *engine, uint32_t partition);
+/* The partition goes: nothing more is reserved, and the last words say what is still under way. */
+void engine_purse_close(struct engine *engine, uint32_t partition);
+/* All that is to be said of it has been taken, and stands. */
+bool engine_purse_told(const struct engine *engine, uint32_t partition);
+/* It has gone; what is still under way is at risk with whoever has it now. */
+void engine_purse_drop(struct engine *engine, uint32_t partition);
+/* Every second or so: what was allowed and is not used is given back. */
+void engine_purse_rest(struct engine *engine, uint32_t partition);
 /*
  * Nothing is on the way: no look-up, journal write, call or settlement. With engine_drain(): the shard may
  * stop.

@@ -63,6 +63,7 @@ struct job_class {
         uint32_t generation, matched;
         bool pressed;       /* half of the time that they had has gone */
         uint32_t workspace; /* index in engine.workspaces */
+        uint32_t part;      /* spend_part() */
         uint32_t priority;  /* from 0 */
         uint32_t pool;      /* index into engine.pools; NO_POOL */
         enum class_place place;
@@ -92,6 +93,18 @@ struct spend_subject {
         uint64_t epoch; /* changes when room may have come up */
         bool dirty;     /* what it has spent has changed since engine_spend_take() */
         bool counted;   /* the catalog has asked for it at some time: `ledger` is what was spent */
+        bool loaded;    /* by partition: what was spent before is in it */
+        uint32_t word;  /* the one that is on its way; 0: none */
+};
+
+/* What may be spent for the jobs of a partition; for all jobs where there are none. */
+struct purse {
+        struct list link; /* in engine.purses_dirty while any subject is */
+        uint32_t partition;
+        uint32_t life; /* each time that the partition comes */
+        bool open, closing;
+        uint32_t dirty;                 /* subjects */
+        struct spend_subject *subjects; /* budget_subjects() of the catalog */
 };
 
 struct trace_entry {
@@ -139,8 +152,13 @@ struct engine {
         struct recent *recents; /* per endpoint; apart, since only answers and now and then a look touch it */
         struct gate *providers;
         struct list ready_endpoints;
-        struct spend_subject *subjects; /* budget_subjects() of the catalog; NULL: nothing is counted */
-        uint32_t subjects_count, subjects_dirty;
+        /* By partition; NULL: it never was here. They stay where they are. */
+        struct purse *purses[PARTS_MAX];
+        uint32_t purses_count, purses_whole; /* parts of a budget; 0: a purse has all of it */
+        struct list purses_dirty;
+        uint32_t subjects_count; /* 0: nothing is counted */
+        uint32_t words;
+        bool providers_bounded; /* one has a budget */
         uint32_t in_flight, opened;
         uint64_t epoch;                 /* changes when there is room again under in_flight_max */
         int64_t pace_since_ns;          /* start of the current window of PACE_NS */

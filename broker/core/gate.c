@@ -1,6 +1,7 @@
 #include "broker/core/gate.h"
 
 #include "broker/base/check.h"
+#include "broker/base/part.h"
 #include "broker/base/time.h"
 #include "broker/core/engine.h"
 
@@ -130,16 +131,10 @@ int64_t gate_tokens(const struct gate *gate, int64_t guess, int64_t said) {
         return guess;
 }
 
-/* Part i of `whole` of a limit: whole numbers whose sum is the limit. */
-static int64_t share_of(int64_t limit, uint32_t part, uint32_t whole) {
-        int64_t each = limit / whole, rest = limit % whole;
-        return each + rest * (part + 1) / whole - rest * part / whole;
-}
-
 static int64_t shares_of(int64_t limit, const uint32_t *parts, size_t count, uint32_t whole) {
         int64_t sum = whole == 0 ? limit : 0;
         for (size_t i = 0; i < count && whole > 0; i++)
-                sum += share_of(limit, parts[i], whole);
+                sum += part_of(limit, parts[i], whole);
         return sum;
 }
 
@@ -188,7 +183,7 @@ void gate_share(struct gate *gate, const struct limit_part *parts, size_t count,
                 struct limiter *limiter = &gate->limiters[i];
                 int64_t kept = 0, fresh = 0, used = 0;
                 for (size_t j = 0; j < count; j++) {
-                        int64_t share = share_of(limiter->whole, parts[j].part, whole);
+                        int64_t share = part_of(limiter->whole, parts[j].part, whole);
                         if (parts[j].kind == PART_KEPT)
                                 kept += share;
                         else if (is_fresh(&parts[j], limiter->window_ns))
@@ -201,7 +196,7 @@ void gate_share(struct gate *gate, const struct limit_part *parts, size_t count,
         if (gate->concurrency_whole != INT64_MAX) {
                 gate->concurrency = 0;
                 for (size_t j = 0; j < count; j++)
-                        gate->concurrency += share_of(gate->concurrency_whole, parts[j].part, whole);
+                        gate->concurrency += part_of(gate->concurrency_whole, parts[j].part, whole);
         }
         gate->epoch++;
 }

@@ -18,10 +18,14 @@ enum job_state {
         JOB_STATES_COUNT,
 };
 
+struct purse;
+
 /* What is reserved with the budgets for the attempt that is opened, from OPENING to the end of the call. */
 struct spend_reservation {
         bool open;
-        bool journaled;       /* the journal's row of the attempt says so, and has not been told its end */
+        bool journaled;      /* the journal's row of the attempt says so, and has not been told its end */
+        struct purse *purse; /* from which, in that life of it */
+        uint32_t life;
         uint32_t subjects[2]; /* UINT32_MAX: none */
         int64_t day, picousd;
 };

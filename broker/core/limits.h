@@ -1,5 +1,6 @@
 #pragma once
 /* Bounds of the engine that no setting changes, each with what it protects. */
+#include "workers/routing/budget.h"
 
 enum {
         /*
@@ -55,6 +56,7 @@ enum {
         /* State changes remembered for a failed CHECK(). */
         TRACE_MAX = 256,
 };
+_Static_assert((int)PARTS_MAX == (int)BUDGET_PARTS_MAX, "both are partitions of the jobs");
 _Static_assert(UNUSABLES_MAX < THROTTLES_MAX, "an unusable answer costs more than a refusal");
 
 /*

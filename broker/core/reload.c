@@ -17,8 +17,8 @@ struct grown {
         struct gate *providers;
         struct workspace_state *workspaces;
         struct limiter *limiters;
-        struct spend_subject *subjects;
-        uint32_t workspaces_count, subjects_count;
+        struct spend_following spends;
+        uint32_t workspaces_count;
 };
 
 static void grown_free(struct grown *grown) {
@@ -27,7 +27,7 @@ static void grown_free(struct grown *grown) {
         free(grown->providers);
         free(grown->workspaces);
         free(grown->limiters);
-        free(grown->subjects);
+        spend_unmake(&grown->spends);
 }
 
 static bool grown_make(const struct engine *engine, const struct catalog *catalog, struct grown *grown) {
@@ -38,7 +38,7 @@ static bool grown_make(const struct engine *engine, const struct catalog *catalo
         grown->providers = calloc(catalog->providers_count + 1, sizeof(*grown->providers));
         grown->workspaces = calloc(grown->workspaces_count, sizeof(*grown->workspaces));
         grown->limiters = calloc(engine_limiters(catalog) + 1, sizeof(*grown->limiters));
-        bool spends = spend_make(engine, catalog, &grown->subjects, &grown->subjects_count);
+        bool spends = spend_make(engine, catalog, &grown->spends);
         if (grown->endpoints && grown->recents && grown->providers && grown->workspaces && grown->limiters &&
             spends)
                 return true;
@@ -168,7 +168,7 @@ bool engine_reload(struct engine *engine, struct engine_time now, const struct c
         engine->providers = grown.providers;
         move_workspaces(engine, &grown);
         change_gates(engine, before, grown.limiters);
-        spend_follow(engine, before, grown.subjects, grown.subjects_count, spends);
+        spend_follow(engine, before, &grown.spends, spends);
         classes_match_again(engine);
         engine->wake_ns = now.now_ns;
         return true;

@@ -670,8 +670,11 @@ struct committer *committer_free(struct committer *committer) {
 
 static size_t count_promised(const struct intent *intents, size_t count) {
         size_t promised = 0;
-        for (size_t i = 0; i < count; i++)
-                promised += intents[i].kind == INTENT_OPEN || intents[i].kind == INTENT_SETTLE;
+        for (size_t i = 0; i < count; i++) {
+                enum intent_kind kind = intents[i].kind;
+                promised += kind == INTENT_OPEN || kind == INTENT_SETTLE ||
+                            (kind == INTENT_PUBLISH && intents[i].publication->kind == PUBLICATION_SPEND);
+        }
         return promised;
 }
 

@@ -56,7 +56,7 @@ enum intent_kind {
         INTENT_NOTE, /* the attempt is journaled anew as `open` says; no completion */
         INTENT_SETTLE,
         INTENT_AUDIT,   /* a note for the audit; no completion */
-        INTENT_PUBLISH, /* `publication` goes on behind what came before it; no completion */
+        INTENT_PUBLISH, /* `publication` goes on behind what came before it; completion of a SPEND only */
 };
 
 struct intent {
@@ -74,10 +74,13 @@ struct intent {
 };
 
 struct completion {
-        enum intent_kind kind; /* OPEN or SETTLE */
+        enum intent_kind kind; /* OPEN, SETTLE, or PUBLISH of a PUBLICATION_SPEND */
         struct handle handle;
         struct begun_id begun; /* OPEN */
-        struct reply reply;    /* SETTLE: back to the thread that made it, whose allocator has it at hand */
+        /* PUBLISH: the word of that partition stands in the state topic, or never will */
+        uint32_t partition, word;
+        bool stands;
+        struct reply reply; /* SETTLE: back to the thread that made it, whose allocator has it at hand */
 };
 
 struct error *committer_new(const struct committer_options *options,

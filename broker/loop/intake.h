@@ -33,6 +33,8 @@ struct intake_ops {
         int64_t (*wake_ns)(const void *intake, const struct shard *shard);
         /* Where it keeps the decoder of its jobs. NULL: it has none */
         struct job_decoder **(*decoder)(void *intake);
+        /* The shard has another catalog. May be NULL. */
+        void (*reloaded)(void *intake, struct shard *shard);
         bool (*ended)(const void *intake); /* no more jobs will come */
         bool (*quiet)(const void *intake); /* nothing of its own is on the way. May be NULL */
         void (*progress)(const void *intake, struct shard_progress *out_progress);

@@ -10,6 +10,7 @@ struct part {
         bool owned, active, leaving, released;
         bool started;    /* the window has its beginning */
         bool shared;     /* its part of the limits is in use here */
+        bool purse;      /* and that of the budgets */
         int64_t free_ms; /* nobody had it for so long before it came; INT64_MAX: ever */
         struct window window;
         uint64_t mark_handed, source_high;
@@ -40,11 +41,13 @@ struct record_intake {
         int64_t noted_ns; /* of stats.message */
         struct job_spec **again;
         size_t again_count, again_capacity;
-        size_t taken;        /* in this turn */
-        size_t parks_left;   /* in this turn */
-        uint32_t whole;      /* partitions of the topic, when the limits were shared */
-        bool hungry;         /* there may be more at once */
-        struct shard *shard; /* during a call */
+        size_t taken;          /* in this turn */
+        size_t parks_left;     /* in this turn */
+        uint32_t whole;        /* partitions of the topic, when the limits were shared */
+        uint32_t purses_whole; /* the same, when purses were opened last */
+        bool hungry;           /* there may be more at once */
+        bool words_left;       /* on what was spent, more than a turn takes */
+        struct shard *shard;   /* during a call */
         struct error *error;
         struct record_stats stats;
 };

@@ -1,6 +1,7 @@
 #include "broker/loop/membership.h"
 
 #include "broker/base/time.h"
+#include "broker/loop/purses.h"
 #include "broker/loop/shard.h"
 #include "broker/ops/log.h"
 #include "broker/wire/state_record.h"
@@ -61,6 +62,7 @@ void membership_share(struct record_intake *intake) {
         }
         intake->whole = whole;
         shard_share(intake->shard, intake->shares, count, whole);
+        purses_open(intake);
 }
 
 static void list_owned(struct record_intake *intake) {
@@ -107,6 +109,7 @@ void intake_release_held(struct part *part) {
 
 static void go(struct record_intake *intake, struct part *part) {
         part->owned = part->active = part->leaving = part->shared = false;
+        purses_drop(intake, part);
         part->restore_again_ns = 0; /* else a later life of it would be restored twice */
         next_epoch(intake, part);
         intake_release_held(part);
@@ -139,8 +142,10 @@ static void mark_leaving(struct record_intake *intake, const struct consumer_rep
         intake->stats.rebalances++;
         for (size_t i = 0; i < report->partitions_count; i++) {
                 struct part *part = intake->parts[report->partitions[i]];
-                if (part && part->owned)
-                        part->leaving = true;
+                if (!part || !part->owned)
+                        continue;
+                part->leaving = true;
+                purses_close(intake, part);
         }
 }
 
@@ -176,6 +181,8 @@ static bool has_left(struct record_intake *intake, struct part *part) {
                 return false;
         if (part->released || !part->active)
                 return true;
+        if (!purses_closed(intake, part))
+                return false; /* its last words are not out */
         intake_publish_mark(intake, part);
         membership_tell_owner(intake, part, true);
         return false;

@@ -12,6 +12,7 @@ enum publication_kind {
         PUBLICATION_REHOME,      /* the record to its own partition, and a state record */
         PUBLICATION_PARK,        /* a state record */
         PUBLICATION_OWNER,       /* a state record */
+        PUBLICATION_SPEND,       /* a state record; told of what becomes of it */
         PUBLICATION_MARK,        /* everything before `offset` is settled */
         PUBLICATION_AUDIT,       /* a record for the audit; of no partition, and never dropped */
 };
@@ -27,8 +28,9 @@ struct publication {
         const struct outcome *outcome; /* the same */
         struct reply reply;
         struct begun_id begun; /* the attempt that ends with it, unless its answer ended it; block 0: none */
-        struct buffer state_key; /* PARK, OWNER */
-        struct buffer value;     /* RESULT; PARK, OWNER: the state record */
+        struct buffer state_key; /* PARK, OWNER, SPEND */
+        struct buffer value;     /* RESULT; PARK, OWNER, SPEND: the state record */
+        uint32_t word;           /* SPEND */
         struct origin *origin;   /* REHOME: the publication's */
         uint32_t home;           /* REHOME */
         int64_t due_unix_ms;     /* PARK */
@@ -38,3 +40,11 @@ struct publication {
 };
 
 void publication_deinit(struct publication *publication);
+/* A result or a dead letter. */
+bool publication_is_result(const struct publication *publication);
+/*
+ * The completion of one that has ended, whose reply goes with it. `stands`: it was published. false: nobody
+ * is told.
+ */
+struct completion;
+bool publication_completes(struct publication *publication, bool stands, struct completion *out_completion);

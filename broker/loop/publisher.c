@@ -260,6 +260,7 @@ static enum producer_sent send_item(struct publisher *publisher, struct publicat
                 return send_home(publisher, item);
         case PUBLICATION_PARK:
         case PUBLICATION_OWNER:
+        case PUBLICATION_SPEND:
                 return send_prepared(publisher, item);
         case PUBLICATION_MARK:
                 publisher->marks[item->partition] =
@@ -347,8 +348,8 @@ static void wake_shard(const struct publisher *publisher) {
                 CHECK(errno == EAGAIN);
 }
 
-static bool is_told(const struct publication *item) {
-        return item->kind == PUBLICATION_RESULT || item->kind == PUBLICATION_DEAD_LETTER;
+static bool is_committed(struct publisher *publisher, struct publication *item) {
+        return item < publisher->working.items + publisher->in_transaction;
 }
 
 /* Takes the items that `gone` marks out of the queue: the shard is told, and no longer waits for them. */
@@ -361,11 +362,8 @@ static void release(struct publisher *publisher, bool (*gone)(struct publisher *
                         publisher->working.items[kept++] = *item;
                         continue;
                 }
-                if (is_told(item)) {
-                        publisher->completions[told++] = (struct completion){
-                                .kind = INTENT_SETTLE, .handle = item->handle, .reply = item->reply};
-                        item->reply = (struct reply){0};
-                }
+                if (publication_completes(item, gone == is_committed, &publisher->completions[told]))
+                        told++;
                 if (item->origin)
                         atomic_fetch_sub(&publisher->options.board->rehoming_bytes,
                                          origin_bytes(item->origin));
@@ -378,10 +376,6 @@ static void release(struct publisher *publisher, bool (*gone)(struct publisher *
                 publisher->options.complete(publisher->options.complete_userdata, publisher->completions,
                                             told);
         wake_shard(publisher);
-}
-
-static bool is_committed(struct publisher *publisher, struct publication *item) {
-        return item < publisher->working.items + publisher->in_transaction;
 }
 
 static void pause_for(struct publisher *publisher, int64_t ns) {
@@ -407,10 +401,11 @@ static void note_state(struct publisher *publisher, const struct publication *it
         if (item->kind == PUBLICATION_OWNER)
                 know_partition(publisher, item->partition);
         bool stateful = item->kind != PUBLICATION_MARK;
+        bool of_a_job = stateful && item->kind != PUBLICATION_OWNER && item->kind != PUBLICATION_SPEND;
         /* where it is not known, that record is read once more some day */
         if (stateful && item->state_offset != UINT64_MAX && item->state_offset >= state->changelog_offset)
                 state->changelog_offset = item->state_offset + 1;
-        if (stateful && item->kind != PUBLICATION_OWNER && item->offset >= state->source_high)
+        if (of_a_job && item->offset >= state->source_high)
                 state->source_high = item->offset + 1;
         state->updated_unix_ms = clock_now_unix_ms();
 }
@@ -422,11 +417,14 @@ static void stage_rows(struct publisher *publisher) {
         for (size_t i = 0; i < publisher->in_transaction; i++) {
                 struct publication *item = &publisher->working.items[i];
                 note_state(publisher, item);
-                if (is_told(item) || item->kind == PUBLICATION_REHOME)
+                if (publication_is_result(item) || item->kind == PUBLICATION_REHOME)
                         store_batch_settle(batch, item->key, &item->settled, item->begun);
                 else if (item->kind == PUBLICATION_PARK)
                         store_batch_park(batch, item->partition, item->due_unix_ms, item->key,
                                          item->settled.fingerprint, buffer_view(&item->value));
+                else if (item->kind == PUBLICATION_SPEND)
+                        store_batch_share(batch, item->partition, buffer_view(&item->state_key),
+                                          buffer_view(&item->value));
         }
         for (size_t i = 0; i < publisher->in_transaction; i++) {
                 uint32_t partition = publisher->working.items[i].partition;
@@ -536,7 +534,8 @@ static bool is_there(struct publisher *publisher, struct publication *item) {
  */
 static struct error *look_for(struct publisher *publisher, struct publication *item) {
         struct store_record record;
-        if (!is_told(item) && item->kind != PUBLICATION_PARK && item->kind != PUBLICATION_REHOME)
+        if (!publication_is_result(item) && item->kind != PUBLICATION_PARK &&
+            item->kind != PUBLICATION_REHOME)
                 return NULL;
         struct error *error = store_look_up(publisher->options.store, item->partition, item->key, &record);
         if (!error)

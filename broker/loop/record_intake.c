@@ -6,6 +6,7 @@
 #include "broker/loop/job_log.h"
 #include "broker/loop/membership.h"
 #include "broker/loop/parking.h"
+#include "broker/loop/purses.h"
 #include "broker/loop/shard.h"
 #include "broker/ops/log.h"
 #include "broker/wire/state_record.h"
@@ -16,6 +17,7 @@
 
 enum {
         PARTITION_BURST = 32,          /* records of one partition before the next has its turn */
+        LAST_WORDS_MAX = 16384,        /* on what was spent, at the very end */
         AGAIN_MAX = 4096,              /* jobs that wait for their twin, before no more records are taken */
         REHOMING_BYTES_MAX = 64 << 20, /* of records on their way to their own partition; the same */
 };
@@ -273,6 +275,8 @@ static struct error *gather(void *userdata, struct shard *shard) {
                 if (tick)
                         parking_park(intake);
         }
+        if (tick)
+                purses_rest(intake);
         struct error *error = intake->error;
         intake->error = NULL;
         return error;
@@ -377,12 +381,18 @@ static const struct source_state *moved(void *userdata, struct shard *shard) {
         for (size_t i = 0; i < intake->owned_count; i++)
                 if (intake->parts[intake->owned[i]]->active)
                         intake_publish_mark(intake, intake->parts[intake->owned[i]]);
+        purses_tell(intake);
         return NULL;
 }
 
 static const struct source_state *finish(void *userdata, bool finished) {
         struct record_intake *intake = userdata;
         (void)finished;
+        for (size_t i = 0; i < intake->owned_count; i++)
+                purses_close(intake, intake->parts[intake->owned[i]]);
+        do
+                purses_tell(intake);
+        while (intake->words_left && shard_intents(intake->shard) < LAST_WORDS_MAX);
         for (size_t i = 0; i < intake->owned_count; i++) {
                 struct part *part = intake->parts[intake->owned[i]];
                 if (part->active && !part->released)
@@ -395,13 +405,19 @@ static const struct source_state *finish(void *userdata, bool finished) {
 static int64_t wake_ns(const void *userdata, const struct shard *shard) {
         const struct record_intake *intake = userdata;
         int64_t until_ns = intake->tick_ns;
-        if (intake->hungry && shard_has_room(shard))
+        if (intake->words_left || (intake->hungry && shard_has_room(shard)))
                 return 0;
         if (intake->leaving && intake->leave_by_ns < until_ns)
                 until_ns = intake->leave_by_ns;
         if (intake->again_count > 0 && intake->again_ns < until_ns)
                 until_ns = intake->again_ns;
         return until_ns;
+}
+
+static void reloaded(void *userdata, struct shard *shard) {
+        struct record_intake *intake = userdata;
+        intake->shard = shard;
+        purses_reloaded(intake);
 }
 
 static bool ended(const void *userdata) {
@@ -433,6 +449,7 @@ const struct intake_ops record_intake_ops = {
         .finish = finish,
         .wake_ns = wake_ns,
         .decoder = decoder,
+        .reloaded = reloaded,
         .ended = ended,
         .quiet = quiet,
         .progress = progress,

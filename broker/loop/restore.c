@@ -44,6 +44,24 @@ static void note_owner(struct restored *restored, const struct state_owner *owne
         restored->free_ms = owner->released ? clock_now_unix_ms() - owner->since_unix_ms : 0;
 }
 
+/* What is known of it, under the name that it says itself: who else writes to the topic may say a lot. */
+static struct error *load_spend(struct reading *reading, const struct state_record *word) {
+        struct buffer key, value;
+        struct error *error = NULL;
+        buffer_init(&key, STORE_SHARE_NAME_MAX);
+        buffer_init(&value, STORE_SHARE_BYTES_MAX);
+        state_key_append_spend(&key, word->spend.provider, word->spend.name);
+        state_record_append(&value, word);
+        if (key.failed || value.failed)
+                error = error_new(ERROR_MEMORY, "no memory for what was spent of partition %u",
+                                  reading->partition);
+        else
+                error = store_load_share(reading->load, buffer_view(&key), buffer_view(&value));
+        buffer_deinit(&key);
+        buffer_deinit(&value);
+        return error;
+}
+
 static struct error *load_record(void *userdata, const struct changelog_record *record) {
         struct reading *reading = userdata;
         struct state_record state;
@@ -72,6 +90,8 @@ static struct error *load_record(void *userdata, const struct changelog_record *
                         reading->restored->source_high = state.parked.record.offset + 1;
                 return store_load_park(reading->load, state.parked.due_unix_ms, state.parked.key,
                                        state.parked.fingerprint, record->value);
+        case STATE_SPEND:
+                return load_spend(reading, &state);
         case STATE_OWNER:
                 note_owner(reading->restored, &state.owner);
                 return NULL;

@@ -5,6 +5,7 @@
 #include "broker/base/time.h"
 #include "broker/loop/audit_watch.h"
 #include "broker/loop/busy.h"
+#include "broker/loop/known.h"
 #include "broker/loop/publisher.h"
 #include "broker/loop/spend_book.h"
 #include "broker/wire/job.h"
@@ -234,6 +235,11 @@ static void gather_completions(struct shard *shard) {
                 struct completion *completion = &shard->completions[i];
                 shard->settling_bytes -= reply_bytes(&completion->reply);
                 reply_deinit(&completion->reply);
+                if (completion->kind == INTENT_PUBLISH) {
+                        engine_spend_told(shard->engine, completion->partition, completion->word,
+                                          completion->stands);
+                        continue;
+                }
                 bool opened = completion->kind == INTENT_OPEN;
                 if (opened)
                         shard->slots[completion->handle.slot].begun = completion->begun;
@@ -254,49 +260,6 @@ static void gather_answers(struct shard *shard) {
 /* Lines have no origin. */
 static uint32_t partition_of(const struct job_spec *job) {
         return job->origin ? job->partition : STORE_NO_PARTITION;
-}
-
-static struct known_job known_from(const struct store_record *record, const struct job_spec *job) {
-        struct known_job known = {.known = KNOWN_NOTHING};
-        const uint8_t *fingerprint = NULL;
-        switch (record->found) {
-        case STORE_NONE:
-                break;
-        case STORE_SETTLED:
-                known.known = KNOWN_SETTLED;
-                fingerprint = record->settled.fingerprint_known ? record->settled.fingerprint : NULL;
-                break;
-        case STORE_UNKNOWN:
-                known.known = KNOWN_UNKNOWN;
-                known.attempts = record->begun.attempt;
-                known.exposure_picousd = record->begun.exposure_picousd;
-                fingerprint = record->begun.fingerprint;
-                break;
-        case STORE_ANSWERED:
-                fingerprint = record->settled.fingerprint;
-                if (!record->kept) { /* it was bought, and could not be written down (zdr) */
-                        known.known = KNOWN_UNKNOWN;
-                        known.attempts = record->settled.attempts;
-                        known.exposure_picousd =
-                                record->settled.cost_known ? record->settled.cost_picousd : SPEND_UNKNOWN;
-                        break;
-                }
-                known.known = KNOWN_ANSWERED;
-                known.attempts = record->settled.attempts;
-                known.failure = record->settled.failure;
-                known.status = record->settled.status;
-                known.cost_known = record->settled.cost_known;
-                known.cost_is_estimate = record->settled.cost_is_estimate;
-                known.cost_picousd = record->settled.cost_picousd;
-                break;
-        case STORE_PARKED:
-                known.known = KNOWN_PARKED;
-                fingerprint = record->parked_fingerprint;
-                break;
-        }
-        known.same_fingerprint =
-                !fingerprint || memcmp(fingerprint, job->fingerprint, sizeof(job->fingerprint)) == 0;
-        return known;
 }
 
 /* What ends with the next attempt. */
@@ -463,10 +426,10 @@ static void carry_out(struct shard *shard, const struct command *command) {
         CHECK(false);
 }
 
-static void keep_spend(void *userdata, uint32_t subject, const struct budget_spend *spend) {
+static void keep_spend(void *userdata, const struct spend_news *news) {
         struct shard *shard = userdata;
-        if (!committer_spend(shard->committer, budget_lasting(shard->options.catalog, subject), spend) &&
-            !shard->error)
+        uint32_t subject = budget_lasting(shard->options.catalog, news->subject);
+        if (!committer_spend(shard->committer, subject, news->spend) && !shard->error)
                 shard->error = error_new(ERROR_MEMORY, "no memory for what was spent");
 }
 
@@ -474,7 +437,8 @@ static struct error *hand_over(struct shard *shard) {
         const struct source_state *state = shard->options.intake_ops->moved(shard->options.intake, shard);
         if (shard->intents_count == 0)
                 return NULL;
-        engine_spend_take(shard->engine, keep_spend, shard);
+        if (!shard->options.engine.by_partition) /* else they are the intake's matter */
+                engine_spend_take(shard->engine, SIZE_MAX, keep_spend, shard);
         if (!committer_submit(shard->committer, shard->intents, shard->intents_count, state))
                 return error_new(ERROR_MEMORY, "no memory to make %zu results durable", shard->intents_count);
         shard->intents_count = 0;
@@ -503,10 +467,6 @@ void shard_hold(struct shard *shard, bool held) {
 
 void shard_share(struct shard *shard, const struct limit_part *parts, size_t count, uint32_t whole) {
         engine_share(shard->engine, read_clock(), parts, count, whole);
-}
-
-void shard_spend_load(struct shard *shard, uint32_t subject, const struct budget_spend *spend) {
-        engine_spend_load(shard->engine, subject, spend);
 }
 
 /* Why nothing has succeeded yet, as far as a provider said. */
@@ -600,6 +560,8 @@ static void take_reload(struct shard *shard) {
         struct job_decoder **decoder = shard->options.intake_ops->decoder(shard->options.intake);
         job_decoder_free(*decoder);
         *decoder = reload.decoder;
+        if (shard->options.intake_ops->reloaded)
+                shard->options.intake_ops->reloaded(shard->options.intake, shard);
 }
 
 static struct error *turn(struct shard *shard) {
@@ -782,7 +744,7 @@ const struct catalog *shard_catalog(const struct shard *shard) {
         return shard->options.catalog;
 }
 
-const struct engine *shard_engine(const struct shard *shard) {
+struct engine *shard_engine(const struct shard *shard) {
         return shard->engine;
 }
 

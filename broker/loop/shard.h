@@ -52,8 +52,6 @@ struct shard_progress {
 struct error *shard_new(const struct shard_options *options, struct shard **out_shard) MUST_USE;
 struct shard *shard_free(struct shard *shard); /* NULL gives NULL */
 
-/* Before the run: engine_spend_load(). */
-void shard_spend_load(struct shard *shard, uint32_t subject, const struct budget_spend *spend);
 /* Runs until the end; on the calling thread. out_error: for SHARD_FAILED. */
 enum shard_end shard_run(struct shard *shard, struct error **out_error);
 /* From any thread or signal handler: once, finish what is under way; twice, stop at once. */
@@ -76,9 +74,10 @@ struct shard_reload {
 void shard_reload(struct shard *shard, const struct shard_reload *reload);
 
 void shard_get_progress(struct shard *shard, struct shard_progress *out_progress);
-/* After the run, and on the shard's thread. */
+/* Before and after the run, and on the shard's thread. */
 const struct catalog *shard_catalog(const struct shard *shard); /* the last that was taken */
-const struct engine *shard_engine(const struct shard *shard);
+/* To be asked, and for what it says of purses and spends; all else is told to the shard. */
+struct engine *shard_engine(const struct shard *shard);
 
 size_t shard_payload_bytes(const struct shard *shard); /* held; the same */
 

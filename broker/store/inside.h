@@ -103,6 +103,8 @@ void parked_delete_due(struct rocksdb_writebatch_t *rows, const struct db *db, u
 /* Rows that are due without a mark that says so, left behind by a load that did not end, go. */
 struct error *parked_repair(struct store *store, struct partition *partition) MUST_USE;
 struct error *parked_count(const struct db *db, uint32_t partition, uint64_t *out_count) MUST_USE;
+/* What was spent of a partition goes. */
+void shares_delete(struct store_batch *batch, uint32_t partition);
 /* Every row of the partition goes, a few at a time. */
 struct error *parked_clear(struct store *store, struct partition *partition) MUST_USE;
 

@@ -348,6 +348,13 @@ struct error *store_load_unpark(struct store_load *load, struct key128 key) {
         return add(load, key, LOAD_UNPARK, &row);
 }
 
+struct error *store_load_share(struct store_load *load, struct bytes name, struct bytes value) {
+        struct error *error = store_batch_count(load->batch) < ROWS_MAX ? NULL : flush(load);
+        if (!error)
+                store_batch_share(load->batch, load->partition->number, name, value);
+        return error;
+}
+
 /* ---- the end ---- */
 
 static void add_to_batch(struct store_load *load, const struct load_item *item) {

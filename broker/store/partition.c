@@ -58,6 +58,7 @@ static void delete_state(struct store_batch *batch, uint32_t partition) {
         rocksdb_writebatch_delete_cf(batch->rows, db->families[FAMILY_META], name,
                                      number_name(STATE_PREFIX, partition, name));
         partition_put_loading(batch->rows, db, partition, false);
+        shares_delete(batch, partition);
         batch->count++;
 }
 

@@ -58,6 +58,8 @@
  *   33 i64  month since 1970, i64 picodollars; the same for the one before it
  *   65 i64  picodollars of all time
  *   73 u8   n, at most 16, and n times: i64 day, i64 released at, milliseconds since 1970, i64 picodollars
+ * Key "share/", five digits of a partition, "/" and a name: u8 version, then the last word on what was spent
+ * for its jobs, as the state topic has it.
  * Key "holds-counted": u8 version, u64: what attempts of blocks before that one hold is part of the spend.
  * Key "identity": u8 version, then a text. Key "note/" and a name: u8 version, then what the caller gave.
  * Key "format": u32 FORMAT_VERSION. Key "source/" and a name:
@@ -238,11 +240,6 @@ static size_t put_name(uint8_t *out, size_t at, struct bytes name) {
         return at + 1 + size;
 }
 
-/* Of a time in milliseconds that a number holds. */
-static bool is_day(int64_t day) {
-        return day > -(INT64_C(1) << 36) && day < INT64_C(1) << 36;
-}
-
 size_t begun_encode(const struct begun *begun, uint8_t out_entry[BEGUN_BYTES_MAX]) {
         size_t name = strnlen(begun->endpoint, sizeof(begun->endpoint) - 1), size = BEGUN_FIXED_BYTES;
         key_encode(begun->key, out_entry);
@@ -280,8 +277,8 @@ static bool get_hold(struct bytes *rest, struct begun *begun) {
         begun->hold_picousd = (int64_t)get64(rest->data);
         begun->hold_day = (int64_t)get64(rest->data + 8);
         *rest = (struct bytes){rest->data + 16, rest->size - 16};
-        return begun->hold_picousd >= 0 && is_day(begun->hold_day) && get_name(rest, &begun->workspace) &&
-               get_name(rest, &begun->provider);
+        return begun->hold_picousd >= 0 && budget_is_day(begun->hold_day) &&
+               get_name(rest, &begun->workspace) && get_name(rest, &begun->provider);
 }
 
 enum record_outcome begun_decode(uint8_t version, struct bytes *rest, struct begun *out_begun) {
@@ -557,6 +554,20 @@ bool spend_key_decode(struct bytes key, enum spend_kind *out_kind, struct bytes 
         return true;
 }
 
+bool share_key_decode(struct bytes key, uint32_t *out_partition) {
+        size_t prefix = sizeof(SHARE_PREFIX) - 1, digits = 5;
+        if (key.size <= prefix + digits + 1 || !bytes_starts_with(key, SHARE_PREFIX) ||
+            key.data[prefix + digits] != '/')
+                return false;
+        *out_partition = 0;
+        for (size_t i = prefix; i < prefix + digits; i++) {
+                if (key.data[i] < '0' || key.data[i] > '9')
+                        return false;
+                *out_partition = 10 * *out_partition + (uint32_t)(key.data[i] - '0');
+        }
+        return true;
+}
+
 enum { SPEND_FIXED_BYTES = 74, SUM_BYTES = 16, RISK_BYTES = 24 };
 
 static void put_sums(uint8_t *at, const struct budget_sum sums[2]) {
@@ -587,7 +598,7 @@ static bool get_sums(const char *at, struct budget_sum out_sums[2]) {
                 out_sums[i].number = (int64_t)get64(at + SUM_BYTES * i);
                 out_sums[i].settled_picousd = (int64_t)get64(at + SUM_BYTES * i + 8);
                 if (out_sums[i].settled_picousd < 0 ||
-                    (out_sums[i].number != BUDGET_NO_PERIOD && !is_day(out_sums[i].number)))
+                    (out_sums[i].number != BUDGET_NO_PERIOD && !budget_is_day(out_sums[i].number)))
                         return false;
         }
         return true;
@@ -609,7 +620,7 @@ enum record_outcome spend_decode(struct bytes row, struct budget_spend *out_spen
                 const char *at = row.data + SPEND_FIXED_BYTES + RISK_BYTES * i;
                 spend.risks[i] = (struct budget_risk){(int64_t)get64(at), (int64_t)get64(at + 8),
                                                       (int64_t)get64(at + 16)};
-                if (spend.risks[i].picousd < 0 || !is_day(spend.risks[i].day))
+                if (spend.risks[i].picousd < 0 || !budget_is_day(spend.risks[i].day))
                         return RECORD_DAMAGED;
         }
         if (spend.lifetime_picousd < 0)

@@ -40,6 +40,8 @@ enum record_outcome {
 #define NUMBER_NAME_MAX    (NUMBER_PREFIX_MAX + 8)
 #define STATE_BYTES        25
 #define SPEND_PREFIX       "spend/"
+#define SHARE_PREFIX       "share/"
+#define SHARE_KEY_MAX      (sizeof(SHARE_PREFIX) + 12 + STORE_SHARE_NAME_MAX)
 #define SPEND_KEY_MAX      (sizeof(SPEND_PREFIX) + 1 + SPEND_NAME_MAX)
 #define SPEND_BYTES_MAX    (74 + 24 * BUDGET_RISKS_MAX)
 #define COUNTED_KEY        "holds-counted"
@@ -105,6 +107,8 @@ bool number_of_name(struct bytes name, const char *prefix, uint32_t *out_partiti
 /* "spend/w/" or "spend/p/" and the name; gives its size. */
 size_t spend_key_encode(enum spend_kind kind, struct bytes name, char out_key[SPEND_KEY_MAX]);
 bool spend_key_decode(struct bytes key, enum spend_kind *out_kind, struct bytes *out_name);
+/* "share/", the partition, "/" and a name. */
+bool share_key_decode(struct bytes key, uint32_t *out_partition);
 size_t spend_encode(const struct budget_spend *spend, uint8_t out_row[SPEND_BYTES_MAX]);
 enum record_outcome spend_decode(struct bytes row, struct budget_spend *out_spend);
 void counted_encode(uint64_t block, uint8_t out_row[COUNTED_BYTES]);

@@ -309,6 +309,18 @@ struct error *store_get_note(struct store *store, const char *name, struct buffe
 enum spend_kind { SPEND_WORKSPACE, SPEND_PROVIDER };
 enum { SPEND_NAME_MAX = 64 };
 
+/*
+ * Of a partition: words on what was spent for its jobs, the caller's bytes under a name of 1 to
+ * STORE_SHARE_NAME_MAX; the last ones count. store_load_share(): as store_load_settled().
+ */
+enum { STORE_SHARE_NAME_MAX = 160, STORE_SHARE_BYTES_MAX = 2048 };
+void store_batch_share(struct store_batch *batch, uint32_t partition, struct bytes name, struct bytes value);
+struct error *store_load_share(struct store_load *load, struct bytes name, struct bytes value) MUST_USE;
+/* Of one partition, or, with STORE_NO_PARTITION, of all. */
+struct error *store_each_share(struct store *store, uint32_t partition,
+                               struct error *(*each)(void *userdata, uint32_t partition, struct bytes value),
+                               void *userdata) MUST_USE;
+
 /* Takes the place of what was there for it. name: 1 to SPEND_NAME_MAX bytes. */
 void store_batch_spend(struct store_batch *batch, enum spend_kind kind, struct bytes name,
                        const struct budget_spend *spend);

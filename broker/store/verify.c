@@ -200,7 +200,7 @@ static struct error *verify_meta(void *userdata, struct bytes key, struct bytes 
         uint32_t partition;
         if (bytes_equal_string(key, FORMAT_KEY) || bytes_equal_string(key, IDENTITY_KEY) ||
             bytes_equal_string(key, COUNTED_KEY) || bytes_starts_with(key, NOTE_PREFIX) ||
-            number_of_name(key, LOADING_PREFIX, &partition))
+            number_of_name(key, LOADING_PREFIX, &partition) || share_key_decode(key, &partition))
                 return NULL;
         if (bytes_starts_with(key, SOURCE_PREFIX)) {
                 verify_source(verify, key, row);

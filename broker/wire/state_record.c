@@ -3,10 +3,11 @@
  * whether it is there. Bytes are turned into it and out of it by the types of the table, kinds by assignment.
  *
  * A value, byte by byte: a map; its first member is "v", the version, 1 now; then "t", the kind: "s" settled,
- * "p" parked, "b" begun, "o" owner; then the rest in any order. A member that is at its default is left out:
- * numbers and texts that are not known, false, a list without elements. Names are str of 1 or 2 bytes. Lists
- * are flat: of headers name (str), value (bin, or nil for a null header), and again; of usage name (str),
- * requests (uint), tokens (uint), and again.
+ * "p" parked, "b" begun, "o" owner, "m" spend; then the rest in any order. A member that is at its default is
+ * left out: numbers and texts that are not known, false, a list without elements. Names are str of 1 or 2
+ * bytes. Lists are flat: of headers name (str), value (bin, or nil for a null header), and again; of usage
+ * name (str), requests (uint), tokens (uint), and again; of a spend periods (number and picodollars, of two
+ * days and two months), risks (day, release, picodollars) and what is allowed besides (day, picodollars).
  */
 #include "broker/wire/state_record.h"
 
@@ -17,7 +18,17 @@
 #include <msgpack/pack.h>
 #include <string.h>
 
-enum { STATE_VERSION = 1, HEADER_PARTS = 2, USAGE_PARTS = 3, KEY_BYTES = 16 };
+enum {
+        STATE_VERSION = 1,
+        HEADER_PARTS = 2,
+        USAGE_PARTS = 3,
+        KEY_BYTES = 16,
+        PERIODS = 4,
+        PERIOD_PARTS = 2,
+        RISK_PARTS = 3,
+        ALLOWED_PARTS = 2,
+        NUMBERS_MAX = RISK_PARTS * BUDGET_RISKS_MAX,
+};
 
 _Static_assert(DIGEST_BYTES == 32, "a fingerprint is 32 bytes in the state topic");
 
@@ -39,7 +50,8 @@ enum type {
         TYPE_KEY,
         TYPE_HASH,
         TYPE_HEADERS,
-        TYPE_USAGE
+        TYPE_USAGE,
+        TYPE_NUMBERS
 };
 
 static const struct bytes field_names[FIELDS_COUNT] = {
@@ -68,6 +80,12 @@ static const struct {
         [STATE_BEGUN] = {{"b", 1},
                          BIT(KEY) | BIT(FINGERPRINT) | BIT(OFFSET) | BIT(ATTEMPTS) | BIT(NAME) | BIT(AT)},
         [STATE_OWNER] = {{"o", 1}, BIT(NAME) | BIT(AT)},
+        [STATE_SPEND] = {{"m", 1}, BIT(NAME) | BIT(AT) | BIT(MONEY) | BIT(PERIODS)},
+};
+
+struct numbers {
+        int64_t items[NUMBERS_MAX];
+        size_t count;
 };
 
 struct fields {
@@ -78,7 +96,14 @@ struct fields {
         const struct job_header *headers;
         const struct state_usage *usage;
         size_t headers_count, usage_count;
+        struct numbers periods, risks, allowed;
 };
+
+static struct numbers *numbers_of(struct fields *fields, enum field field) {
+        return field == FIELD_PERIODS ? &fields->periods
+               : field == FIELD_RISKS ? &fields->risks
+                                      : &fields->allowed;
+}
 
 /* ---- from a record ---- */
 
@@ -173,6 +198,42 @@ static void from_owner(const struct state_owner *owner, struct fields *fields) {
                 fields->there |= BIT(USAGE);
 }
 
+static void add_number(struct fields *fields, enum field field, int64_t number) {
+        struct numbers *numbers = numbers_of(fields, field);
+        CHECK(numbers->count < NUMBERS_MAX);
+        numbers->items[numbers->count++] = number;
+        fields->there |= UINT32_C(1) << field;
+}
+
+static void add_sums(struct fields *fields, const struct budget_sum sums[2]) {
+        for (int i = 0; i < 2; i++) {
+                add_number(fields, FIELD_PERIODS, sums[i].number);
+                add_number(fields, FIELD_PERIODS, sums[i].settled_picousd);
+        }
+}
+
+static void from_spend(const struct state_spend *record, struct fields *fields) {
+        const struct budget_spend *spend = &record->spend;
+        set_int(fields, FIELD_AT, record->at_unix_ms);
+        set_bytes(fields, FIELD_NAME, cut(record->name));
+        set_true(fields, FIELD_PROVIDER, record->provider);
+        set_money(fields, true, spend->lifetime_picousd);
+        fields->periods.count = fields->risks.count = fields->allowed.count = 0;
+        add_sums(fields, spend->days);
+        add_sums(fields, spend->months);
+        for (uint32_t i = 0; i < spend->risks_count; i++) {
+                add_number(fields, FIELD_RISKS, spend->risks[i].day);
+                add_number(fields, FIELD_RISKS, spend->risks[i].release_unix_ms);
+                add_number(fields, FIELD_RISKS, spend->risks[i].picousd);
+        }
+        for (int i = 0; i < 2; i++) {
+                if (record->allowed[i].picousd == 0)
+                        continue;
+                add_number(fields, FIELD_ALLOWED, record->allowed[i].day);
+                add_number(fields, FIELD_ALLOWED, record->allowed[i].picousd);
+        }
+}
+
 /* ---- to bytes ---- */
 
 static int write_packed(void *userdata, const char *data, size_t size) {
@@ -208,7 +269,13 @@ static void pack_usage(msgpack_packer *packer, const struct fields *fields) {
         }
 }
 
-static void pack_field(msgpack_packer *packer, const struct fields *fields, enum field field) {
+static void pack_numbers(msgpack_packer *packer, const struct numbers *numbers) {
+        msgpack_pack_array(packer, numbers->count);
+        for (size_t i = 0; i < numbers->count; i++)
+                msgpack_pack_int64(packer, numbers->items[i]);
+}
+
+static void pack_field(msgpack_packer *packer, struct fields *fields, enum field field) {
         const struct msgpack_part *part = &fields->parts[field];
         pack_text(packer, field_names[field]);
         switch ((enum type)field_types[field]) {
@@ -237,6 +304,9 @@ static void pack_field(msgpack_packer *packer, const struct fields *fields, enum
         case TYPE_USAGE:
                 pack_usage(packer, fields);
                 break;
+        case TYPE_NUMBERS:
+                pack_numbers(packer, numbers_of(fields, field));
+                break;
         }
 }
 
@@ -260,6 +330,9 @@ void state_record_append(struct buffer *out, const struct state_record *record) 
                 break;
         case STATE_OWNER:
                 from_owner(&record->owner, &fields);
+                break;
+        case STATE_SPEND:
+                from_spend(&record->spend, &fields);
                 break;
         case STATE_KINDS_COUNT:
                 break;
@@ -296,6 +369,7 @@ static bool is_type(const struct msgpack_part *part, enum type type) {
                 return part->type == MSGPACK_BIN && part->bytes.size == DIGEST_BYTES;
         case TYPE_HEADERS:
         case TYPE_USAGE:
+        case TYPE_NUMBERS:
                 break;
         }
         return false;
@@ -344,12 +418,26 @@ static bool read_usage(struct msgpack_reader *reader, struct state_usage *usage,
         return true;
 }
 
+static bool read_numbers(struct msgpack_reader *reader, struct numbers *numbers) {
+        struct msgpack_part part;
+        if (!next_list(reader, 1, NUMBERS_MAX, &numbers->count))
+                return false;
+        for (size_t i = 0; i < numbers->count; i++) {
+                if (!next_of(reader, TYPE_INT, &part))
+                        return false;
+                numbers->items[i] = part.sint;
+        }
+        return true;
+}
+
 static bool read_value(struct msgpack_reader *reader, enum field field, struct state_lists *lists,
                        struct fields *fields) {
         if (field_types[field] == TYPE_HEADERS)
                 return read_headers(reader, lists->headers, &fields->headers_count);
         if (field_types[field] == TYPE_USAGE)
                 return read_usage(reader, lists->usage, &fields->usage_count);
+        if (field_types[field] == TYPE_NUMBERS)
+                return read_numbers(reader, numbers_of(fields, field));
         return next_of(reader, (enum type)field_types[field], &fields->parts[field]);
 }
 
@@ -401,6 +489,7 @@ static enum state_record_outcome read_fields(struct bytes value, struct state_li
         fields->there = BIT(VERSION);
         fields->last = FIELD_VERSION;
         fields->headers_count = fields->usage_count = 0;
+        fields->periods.count = fields->risks.count = fields->allowed.count = 0;
         for (; pairs > 0; pairs--)
                 if (!read_pair(&reader, lists, fields))
                         return STATE_RECORD_DAMAGED;
@@ -501,6 +590,60 @@ static enum state_record_outcome to_owner(const struct fields *fields, const str
         return STATE_RECORD_OK;
 }
 
+static bool to_sums(const int64_t *numbers, struct budget_sum out_sums[2]) {
+        bool well = true;
+        for (int i = 0; i < 2; i++) {
+                int64_t number = numbers[PERIOD_PARTS * i], settled = numbers[PERIOD_PARTS * i + 1];
+                out_sums[i] = (struct budget_sum){number, settled};
+                well = well && settled >= 0 && (number == BUDGET_NO_PERIOD || budget_is_day(number));
+        }
+        return well;
+}
+
+/* The month of a day, where there is one: what reckons with it must not be led astray. */
+static bool to_periods(const struct numbers *periods, struct budget_spend *spend) {
+        if (periods->count != PERIODS * PERIOD_PARTS || !to_sums(periods->items, spend->days) ||
+            !to_sums(periods->items + PERIODS, spend->months))
+                return false;
+        for (int i = 0; i < 2; i++)
+                if (spend->months[i].number != BUDGET_NO_PERIOD && !budget_is_month(spend->months[i].number))
+                        return false;
+        return spend->days[0].number == BUDGET_NO_PERIOD ||
+               spend->months[0].number == budget_month(spend->days[0].number);
+}
+
+static bool to_risks(const struct numbers *risks, struct budget_spend *spend) {
+        bool well = risks->count % RISK_PARTS == 0;
+        for (size_t i = 0; i + RISK_PARTS <= risks->count; i += RISK_PARTS) {
+                const int64_t *at = risks->items + i;
+                spend->risks[spend->risks_count++] = (struct budget_risk){at[0], at[1], at[2]};
+                well = well && budget_is_day(at[0]) && at[2] >= 0;
+        }
+        return well;
+}
+
+static bool to_allowed(const struct numbers *numbers, struct budget_allowed out_allowed[2]) {
+        bool well = numbers->count % ALLOWED_PARTS == 0 && numbers->count <= 2 * ALLOWED_PARTS;
+        for (size_t i = 0; well && i < numbers->count; i += ALLOWED_PARTS) {
+                const int64_t *at = numbers->items + i;
+                out_allowed[i / ALLOWED_PARTS] = (struct budget_allowed){at[0], at[1]};
+                well = budget_is_day(at[0]) && at[1] >= 0;
+        }
+        return well;
+}
+
+static enum state_record_outcome to_spend(const struct fields *fields, struct state_spend *spend) {
+        *spend = (struct state_spend){
+                .provider = get_bool(fields, FIELD_PROVIDER),
+                .name = get_bytes(fields, FIELD_NAME),
+                .at_unix_ms = get_int(fields, FIELD_AT),
+                .spend.lifetime_picousd = get_int(fields, FIELD_MONEY),
+        };
+        bool well = spend->name.size > 0 && to_periods(&fields->periods, &spend->spend) &&
+                    to_risks(&fields->risks, &spend->spend) && to_allowed(&fields->allowed, spend->allowed);
+        return well ? STATE_RECORD_OK : STATE_RECORD_DAMAGED;
+}
+
 static bool find_kind(const struct fields *fields, enum state_kind *out_kind) {
         for (unsigned i = 0; i < STATE_KINDS_COUNT; i++) {
                 if (!bytes_equal(get_bytes(fields, FIELD_KIND), kinds[i].text))
@@ -537,6 +680,9 @@ enum state_record_outcome state_record_read(struct bytes value, struct state_lis
         case STATE_OWNER:
                 outcome = to_owner(&fields, lists, &record.owner);
                 break;
+        case STATE_SPEND:
+                outcome = to_spend(&fields, &record.spend);
+                break;
         case STATE_KINDS_COUNT:
                 return STATE_RECORD_DAMAGED;
         }
@@ -549,6 +695,7 @@ enum state_record_outcome state_record_read(struct bytes value, struct state_lis
 
 #define RECORD_PREFIX BYTES("\0record/")
 #define OWNER_KEY     BYTES("\0owner")
+#define SPEND_PREFIX  BYTES("\0spend/")
 
 static bool has_zero(struct bytes bytes) {
         return bytes.size > 0 && memchr(bytes.data, 0, bytes.size) != NULL;
@@ -576,6 +723,16 @@ void state_key_append_owner(struct buffer *out) {
         buffer_append_bytes(out, OWNER_KEY);
 }
 
+void state_key_append_spend(struct buffer *out, bool provider, struct bytes name) {
+        buffer_append_bytes(out, SPEND_PREFIX);
+        buffer_append_string(out, provider ? "p/" : "w/");
+        buffer_append_bytes(out, name);
+}
+
+static bool has_prefix(struct bytes key, struct bytes prefix) {
+        return key.size > prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0;
+}
+
 enum state_key_kind state_key_kind(struct bytes key) {
         if (key.size == 0)
                 return STATE_KEY_UNKNOWN;
@@ -583,8 +740,9 @@ enum state_key_kind state_key_kind(struct bytes key) {
                 return STATE_KEY_JOB;
         if (bytes_equal(key, OWNER_KEY))
                 return STATE_KEY_OWNER;
-        struct bytes prefix = RECORD_PREFIX;
-        if (key.size > prefix.size && memcmp(key.data, prefix.data, prefix.size) == 0)
+        if (has_prefix(key, RECORD_PREFIX))
                 return STATE_KEY_RECORD;
+        if (has_prefix(key, SPEND_PREFIX))
+                return STATE_KEY_SPEND;
         return STATE_KEY_UNKNOWN;
 }

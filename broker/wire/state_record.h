@@ -14,8 +14,11 @@
  *   workspace . 0 . idempotency key      all other jobs; keys of records may hold any bytes
  *   0 . "record/" . offset, decimal      a record that was settled under its own name: bad ones, conflicts
  *   0 . "owner"                          who has the partition
+ *   0 . "spend/w/" . workspace           what was spent for jobs of the partition by a workspace,
+ *   0 . "spend/p/" . provider            or at a provider
  */
 #include "broker/wire/job_record.h"
+#include "workers/routing/budget.h"
 
 enum {
         STATE_HEADERS_MAX = 64,
@@ -24,7 +27,7 @@ enum {
         STATE_SETTLED_BYTES_MAX = 140,
 };
 
-enum state_kind { STATE_SETTLED, STATE_PARKED, STATE_BEGUN, STATE_OWNER, STATE_KINDS_COUNT };
+enum state_kind { STATE_SETTLED, STATE_PARKED, STATE_BEGUN, STATE_OWNER, STATE_SPEND, STATE_KINDS_COUNT };
 
 struct state_settled {
         struct key128 key; /* of the job or the record; of a conflict, its alias */
@@ -77,6 +80,15 @@ struct state_owner {
         size_t usage_count;
 };
 
+/* The latest word of a partition's owner (struct allowance in budget.h). */
+struct state_spend {
+        bool provider; /* else a workspace */
+        struct bytes name;
+        int64_t at_unix_ms;
+        struct budget_spend spend;
+        struct budget_allowed allowed[2];
+};
+
 struct state_record {
         enum state_kind kind;
         union {
@@ -84,6 +96,7 @@ struct state_record {
                 struct state_parked parked;
                 struct state_begun begun;
                 struct state_owner owner;
+                struct state_spend spend;
         };
 };
 
@@ -115,6 +128,7 @@ enum state_record_outcome state_record_read(struct bytes value, struct state_lis
 void state_key_append(struct buffer *out, const struct job_spec *job);
 void state_key_append_record(struct buffer *out, uint64_t offset); /* for conflicts */
 void state_key_append_owner(struct buffer *out);
+void state_key_append_spend(struct buffer *out, bool provider, struct bytes name);
 /* What a key of the state topic names. */
-enum state_key_kind { STATE_KEY_JOB, STATE_KEY_RECORD, STATE_KEY_OWNER, STATE_KEY_UNKNOWN };
+enum state_key_kind { STATE_KEY_JOB, STATE_KEY_RECORD, STATE_KEY_OWNER, STATE_KEY_SPEND, STATE_KEY_UNKNOWN };
 enum state_key_kind state_key_kind(struct bytes key);

@@ -21,17 +21,17 @@ void money_load(struct world *world) {
         uint32_t subjects = budget_subjects(&world->told);
         for (uint32_t i = 0; i < subjects; i++)
                 if (budget_is_counted(&world->told, i) && world->plant != PLANT_FORGETS_SPEND)
-                        engine_spend_load(world->engine, i, &world->disk.spends.rows[i]);
+                        engine_spend_load(world->engine, 0, i, &world->disk.spends.rows[i], false);
 }
 
-static void keep(void *userdata, uint32_t subject, const struct budget_spend *spend) {
+static void keep(void *userdata, const struct spend_news *news) {
         struct spends *spends = userdata;
-        spends->rows[subject] = *spend;
-        spends->changed[subject] = true;
+        spends->rows[news->subject] = *news->spend;
+        spends->changed[news->subject] = true;
 }
 
 void money_keep(struct world *world) {
-        engine_spend_take(world->engine, keep, &world->disk.spends_pending);
+        engine_spend_take(world->engine, SIZE_MAX, keep, &world->disk.spends_pending);
 }
 
 void money_write(struct world *world) {
@@ -141,7 +141,7 @@ void money_check(struct world *world) {
         for (uint32_t i = 0; i < subjects_of(world) && world->honest; i++) {
                 if (!is_kept(world, i))
                         continue;
-                const struct ledger *ledger = engine_ledger(world->engine, world_time(world), i);
+                const struct ledger *ledger = engine_ledger(world->engine, world_time(world), 0, i);
                 for (unsigned kind = 0; kind < BUDGET_KINDS_COUNT; kind++) {
                         struct budget_view view;
                         ledger_view(ledger, (enum budget_kind)kind, &view);
@@ -162,7 +162,7 @@ void money_check_end(struct world *world) {
                 int64_t all = 0;
                 if (!is_kept(world, i))
                         continue;
-                ledger_view(engine_ledger(world->engine, world_time(world), i), BUDGET_LIFETIME, &view);
+                ledger_view(engine_ledger(world->engine, world_time(world), 0, i), BUDGET_LIFETIME, &view);
                 for (int k = 0; k < DAYS_MAX; k++)
                         all += world->billed[i][k];
                 if (view.reserved_picousd != 0)

@@ -6,12 +6,20 @@
 #include "workers/routing/budget.h"
 
 #include "broker/base/check.h"
+#include "broker/base/minmax.h"
+#include "broker/base/part.h"
 
 #define DAY_MS INT64_C(86400000)
 #define NS_MS  INT64_C(1000000)
 
 /* Of the time after which a risk is released, this part is what it may be rounded up by. */
 enum { RELEASE_STEPS = 8, MONTHS = 12 };
+/*
+ * Allowances. For the first one that waits, so many of its like are allowed; twice as many each time that
+ * somebody waited again, half as many when less than a quarter was used. What is allowed and not used is at
+ * risk when the process dies. After so many looks at nothing it is given back.
+ */
+enum { AHEAD_FIRST = 16, AHEAD_SHARE = 4, RESTS = 5 };
 
 /* ---- periods ---- */
 
@@ -21,6 +29,14 @@ static int64_t floor_divide(int64_t value, int64_t by) {
 
 int64_t budget_day(int64_t unix_ms) {
         return floor_divide(unix_ms, DAY_MS);
+}
+
+bool budget_is_day(int64_t day) {
+        return day > -(INT64_C(1) << 36) && day < INT64_C(1) << 36;
+}
+
+bool budget_is_month(int64_t month) {
+        return month > -(INT64_C(1) << 31) && month < INT64_C(1) << 31;
 }
 
 int64_t budget_day_starts_unix_ms(int64_t day) {
@@ -173,6 +189,13 @@ void budget_take_risk(struct budget_spend *spend, int64_t day, int64_t picousd) 
         }
 }
 
+void budget_take_over(struct budget_spend *spend, const struct budget_allowed allowed[2],
+                      int64_t release_unix_ms) {
+        for (int i = 0; i < 2; i++)
+                budget_add_risk(spend,
+                                &(struct budget_risk){allowed[i].day, release_unix_ms, allowed[i].picousd});
+}
+
 int64_t budget_release_unix_ms(int64_t now_unix_ms, int64_t after_ns) {
         if (after_ns == 0)
                 return BUDGET_KEPT;
@@ -210,20 +233,50 @@ void ledger_init(struct ledger *ledger, const struct budget_spec *limit, bool fa
         budget_spend_init(&ledger->spend);
 }
 
+bool ledger_takes_share(const struct budget_spec *limit, uint32_t part, uint32_t whole) {
+        const int64_t limits[] = {limit->daily, limit->monthly, limit->lifetime};
+        bool takes = whole == 0 || part < whole;
+        for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
+                takes = takes && (limits[i] == 0 || limits[i] >= whole);
+        return takes;
+}
+
+void ledger_share(struct ledger *ledger, const struct budget_spec *limit, uint32_t part, uint32_t whole) {
+        ledger->limit = *limit;
+        ledger->part = part;
+        ledger->whole = whole;
+        CHECK(ledger_takes_share(limit, part, whole));
+        if (whole == 0)
+                return;
+        int64_t *limits[] = {&ledger->limit.daily, &ledger->limit.monthly, &ledger->limit.lifetime};
+        for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
+                *limits[i] = part_of(*limits[i], part, whole);
+}
+
+/* What was allowed was for the day that has gone. */
+static void end_allowance(struct allowance *allowance) {
+        allowance->left_picousd = allowance->coming_picousd = allowance->taken_picousd = 0;
+}
+
 void ledger_roll(struct ledger *ledger, int64_t now_unix_ms) {
         struct budget_spend *spend = &ledger->spend;
         int64_t day = budget_day(now_unix_ms);
         if (spend->days[0].number != day) {
                 use_period(spend->days, ledger->reserved_days, day);
                 use_period(spend->months, ledger->reserved_months, budget_month(day));
+                end_allowance(&ledger->allowance);
         }
         for (uint32_t i = spend->risks_count; i > 0; i--)
                 if (spend->risks[i - 1].release_unix_ms <= now_unix_ms)
                         remove_risk(spend, i - 1);
 }
 
+bool budget_bounds(const struct budget_spec *budget) {
+        return budget->daily > 0 || budget->monthly > 0 || budget->lifetime > 0;
+}
+
 bool ledger_bounded(const struct ledger *ledger) {
-        return ledger->limit.daily > 0 || ledger->limit.monthly > 0 || ledger->limit.lifetime > 0;
+        return budget_bounds(&ledger->limit);
 }
 
 /* What one period looks like. */
@@ -280,7 +333,12 @@ static enum budget_verdict verdict_of(const struct standing *at, int64_t picousd
         return *out_unix_ms == BUDGET_KEPT ? BUDGET_NEVER : BUDGET_LATER;
 }
 
-enum budget_verdict ledger_when(const struct ledger *ledger, int64_t picousd, int64_t *out_unix_ms) {
+static bool is_allowed(const struct ledger *ledger, int64_t picousd) {
+        return !ledger->allowance.needed || picousd <= ledger->allowance.left_picousd;
+}
+
+/* What the limits say. */
+static enum budget_verdict limits_when(const struct ledger *ledger, int64_t picousd, int64_t *out_unix_ms) {
         enum budget_verdict worst = BUDGET_NOW;
         int64_t when_unix_ms = INT64_MIN;
         CHECK(picousd >= 0);
@@ -299,6 +357,86 @@ enum budget_verdict ledger_when(const struct ledger *ledger, int64_t picousd, in
         return worst;
 }
 
+enum budget_verdict ledger_when(const struct ledger *ledger, int64_t picousd, int64_t *out_unix_ms) {
+        enum budget_verdict verdict = limits_when(ledger, picousd, out_unix_ms);
+        return verdict == BUDGET_NOW && !is_allowed(ledger, picousd) ? BUDGET_SOON : verdict;
+}
+
+/* ---- allowances ---- */
+
+/* What the limits would still let through, if all that is reserved is spent. */
+static int64_t room_of(const struct ledger *ledger) {
+        int64_t room = PICOUSD_MAX;
+        for (unsigned kind = 0; kind < BUDGET_KINDS_COUNT; kind++) {
+                struct standing at = standing_of(ledger, (enum budget_kind)kind);
+                int64_t used = money_add(money_add(at.settled, at.risk), at.reserved);
+                if (at.limit > 0)
+                        room = min64(room, max64(at.limit - used, 0));
+        }
+        return room;
+}
+
+void ledger_want(struct ledger *ledger, int64_t picousd) {
+        int64_t when_unix_ms;
+        struct allowance *allowance = &ledger->allowance;
+        if (!is_allowed(ledger, picousd) && limits_when(ledger, picousd, &when_unix_ms) == BUDGET_NOW)
+                allowance->wanted_picousd = max64(allowance->wanted_picousd, picousd);
+}
+
+bool ledger_is_short(const struct ledger *ledger) {
+        const struct allowance *allowance = &ledger->allowance;
+        int64_t soon = money_add(allowance->left_picousd, allowance->coming_picousd);
+        if (!allowance->needed)
+                return false;
+        return allowance->wanted_picousd > 0 ||
+               (soon < allowance->ahead_picousd / 2 && soon < room_of(ledger));
+}
+
+static void look_ahead(struct allowance *allowance) {
+        int64_t ahead = allowance->ahead_picousd;
+        if (allowance->wanted_picousd > 0)
+                ahead = max64(money_add(ahead, ahead),
+                              money_multiply(allowance->wanted_picousd, AHEAD_FIRST));
+        else if (allowance->taken_picousd < ahead / AHEAD_SHARE)
+                ahead /= 2;
+        allowance->ahead_picousd = ahead;
+        allowance->wanted_picousd = allowance->taken_picousd = 0;
+}
+
+void ledger_tell(struct ledger *ledger, bool last, struct budget_allowed out_allowed[2]) {
+        struct allowance *allowance = &ledger->allowance;
+        const struct budget_sum *days = ledger->spend.days;
+        CHECK(allowance->coming_picousd == 0);
+        if (allowance->needed) {
+                look_ahead(allowance);
+                int64_t target = last ? 0 : min64(allowance->ahead_picousd, room_of(ledger));
+                allowance->left_picousd = min64(allowance->left_picousd, target); /* given back at once */
+                allowance->coming_picousd = target - allowance->left_picousd;
+        }
+        int64_t soon = allowance->left_picousd + allowance->coming_picousd;
+        out_allowed[0] = (struct budget_allowed){days[0].number, money_add(ledger->reserved_days[0], soon)};
+        /* what is of days before that one counts as of it: the younger, the longer it counts */
+        out_allowed[1] =
+                (struct budget_allowed){days[1].number, ledger->reserved_picousd - ledger->reserved_days[0]};
+        allowance->told_picousd = money_add(out_allowed[0].picousd, out_allowed[1].picousd);
+}
+
+void ledger_told(struct ledger *ledger, bool stands) {
+        struct allowance *allowance = &ledger->allowance;
+        if (stands)
+                allowance->left_picousd += allowance->coming_picousd;
+        allowance->coming_picousd = 0;
+}
+
+bool ledger_rests(struct ledger *ledger) {
+        struct allowance *allowance = &ledger->allowance;
+        if (allowance->told_picousd == 0 || allowance->coming_picousd > 0 || ledger->reserved_picousd > 0 ||
+            ++allowance->rested < RESTS)
+                return false;
+        allowance->ahead_picousd = 0;
+        return true;
+}
+
 int64_t ledger_reserve(struct ledger *ledger, int64_t picousd) {
         int64_t when;
         CHECK(ledger_when(ledger, picousd, &when) == BUDGET_NOW);
@@ -306,6 +444,11 @@ int64_t ledger_reserve(struct ledger *ledger, int64_t picousd) {
         ledger->reserved_days[0] = money_add(ledger->reserved_days[0], picousd);
         ledger->reserved_months[0] = money_add(ledger->reserved_months[0], picousd);
         ledger->reserved_picousd = money_add(ledger->reserved_picousd, picousd);
+        if (ledger->allowance.needed) {
+                ledger->allowance.left_picousd -= picousd;
+                ledger->allowance.taken_picousd = money_add(ledger->allowance.taken_picousd, picousd);
+                ledger->allowance.rested = 0;
+        }
         return ledger->spend.days[0].number;
 }
 
@@ -348,20 +491,28 @@ void ledger_view(const struct ledger *ledger, enum budget_kind kind, struct budg
 
 /* ---- the subjects of a catalog ---- */
 
-static bool has_budget(const struct budget_spec *budget) {
-        return budget->daily > 0 || budget->monthly > 0 || budget->lifetime > 0;
+static bool any_provider(const struct catalog *catalog) {
+        bool any = false;
+        for (uint32_t i = 0; i < catalog->providers_count; i++)
+                any = any || budget_bounds(&catalog->providers[i].budget);
+        return any;
 }
 
 uint32_t budget_subjects(const struct catalog *catalog) {
-        bool any = catalog->workspaces_count > 0;
-        for (uint32_t i = 0; i < catalog->providers_count; i++)
-                any = any || has_budget(&catalog->providers[i].budget);
+        bool any = catalog->workspaces_count > 0 || any_provider(catalog);
         return any ? catalog->workspaces_count + catalog->providers_count : 0;
+}
+
+bool budget_any(const struct catalog *catalog) {
+        bool any = any_provider(catalog);
+        for (uint32_t i = 0; i < catalog->workspaces_count; i++)
+                any = any || budget_bounds(&catalog->workspaces[i].budget);
+        return any;
 }
 
 bool budget_is_counted(const struct catalog *catalog, uint32_t subject) {
         return subject < catalog->workspaces_count ||
-               has_budget(&catalog->providers[subject - catalog->workspaces_count].budget);
+               budget_bounds(&catalog->providers[subject - catalog->workspaces_count].budget);
 }
 
 uint32_t budget_lasting(const struct catalog *catalog, uint32_t subject) {
@@ -373,11 +524,26 @@ uint32_t budget_of_lasting(const struct catalog *catalog, uint32_t lasting) {
         return lasting % 2 == 0 ? lasting / 2 : catalog->workspaces_count + lasting / 2;
 }
 
+const struct budget_spec *budget_of_subject(const struct catalog *catalog, uint32_t subject) {
+        return subject < catalog->workspaces_count
+                       ? &catalog->workspaces[subject].budget
+                       : &catalog->providers[subject - catalog->workspaces_count].budget;
+}
+
 void budget_subject_ledger(const struct catalog *catalog, uint32_t subject, struct ledger *out_ledger) {
-        if (subject < catalog->workspaces_count) {
-                const struct workspace *workspace = &catalog->workspaces[subject];
-                ledger_init(out_ledger, &workspace->budget, workspace->over_budget == OVER_BUDGET_FAIL);
-                return;
+        bool fails = subject < catalog->workspaces_count &&
+                     catalog->workspaces[subject].over_budget == OVER_BUDGET_FAIL;
+        ledger_init(out_ledger, budget_of_subject(catalog, subject), fails);
+}
+
+int64_t budget_subject_release_unix_ms(const struct catalog *catalog, uint32_t subject, int64_t now_unix_ms) {
+        int64_t after_ns = 0;
+        if (subject < catalog->workspaces_count)
+                return budget_release_unix_ms(now_unix_ms, catalog->workspaces[subject].release_unknown_ns);
+        for (uint32_t i = 0; i < catalog->workspaces_count; i++) {
+                if (catalog->workspaces[i].release_unknown_ns == 0)
+                        return BUDGET_KEPT;
+                after_ns = max64(after_ns, catalog->workspaces[i].release_unknown_ns);
         }
-        ledger_init(out_ledger, &catalog->providers[subject - catalog->workspaces_count].budget, false);
+        return budget_release_unix_ms(now_unix_ms, after_ns);
 }

@@ -376,15 +376,18 @@ static bool bind_place(const struct route_set *whole, struct route_set *set, uin
 }
 
 /* The limits of that subject, and the periods of the moment, under what was spent. */
-static void bind_ledger(const struct catalog *catalog, uint32_t subject, int64_t now_unix_ms,
+static bool bind_ledger(const struct catalog *catalog, uint32_t subject, int64_t now_unix_ms,
                         struct ledger *ledger) {
         struct ledger bound;
         budget_subject_ledger(catalog, subject, &bound);
-        ledger->limit = bound.limit;
+        if (!ledger_takes_share(&bound.limit, ledger->part, ledger->whole))
+                return false;
+        ledger_share(ledger, &bound.limit, ledger->part, ledger->whole);
         ledger->fails = bound.fails;
         ledger->spend.days[0].number = budget_day(now_unix_ms);
         ledger->spend.months[0].number = budget_month(budget_day(now_unix_ms));
         ledger->spend.days[1].number = ledger->spend.months[1].number = BUDGET_NO_PERIOD;
+        return true;
 }
 
 static bool bind_budgets(const struct catalog *catalog, struct decision_inputs *inputs) {
@@ -395,12 +398,13 @@ static bool bind_budgets(const struct catalog *catalog, struct decision_inputs *
         bool counted = inputs->set.count > 0 && inputs->states[0].budgets[0] != NULL;
         if (counted && workspaces == 0)
                 return false;
-        if (counted)
-                bind_ledger(catalog, inputs->demand.workspace, now_unix_ms, &inputs->workspace);
+        if (counted && !bind_ledger(catalog, inputs->demand.workspace, now_unix_ms, &inputs->workspace))
+                return false;
         for (uint32_t place = 0; place < inputs->set.count; place++) {
                 uint32_t provider = catalog->endpoints[inputs->set.endpoints[place]].provider;
-                if (inputs->states[place].budgets[1] != NULL)
-                        bind_ledger(catalog, workspaces + provider, now_unix_ms, &inputs->providers[place]);
+                if (inputs->states[place].budgets[1] != NULL &&
+                    !bind_ledger(catalog, workspaces + provider, now_unix_ms, &inputs->providers[place]))
+                        return false;
         }
         return true;
 }

@@ -17,7 +17,7 @@
  *     provider       its ledger, where its budget bounds anything
  *
  * A ledger is a 1, its mask and values, how many risks, and of each the day, when it is released and how
- * much; or a 0: none. Its limits are the catalog's, and its periods those of the moment.
+ * much; or a 0: none. Its limits are the catalog's, or a part of them, and its periods those of the moment.
  *
  * A mask, a size, a count and an index are varints: 7 bits a byte, the lowest first, the eighth bit says that
  * another byte follows; as short as possible, at most 10 bytes. A bit of a mask says that the field on that

@@ -29,6 +29,9 @@ static void check_parts(const struct state_record *record, struct bytes value) {
                 CHECK(record->owner.usage_count <= STATE_USAGE_MAX);
                 for (size_t i = 0; i < record->owner.usage_count; i++)
                         check_inside(record->owner.usage[i].name, value);
+        } else if (record->kind == STATE_SPEND) {
+                check_inside(record->spend.name, value);
+                CHECK(record->spend.spend.risks_count <= BUDGET_RISKS_MAX);
         } else if (record->kind == STATE_BEGUN) {
                 check_inside(record->begun.endpoint, value);
         }

@@ -335,7 +335,8 @@ static void a_budget_is_raised(void **state) {
         answer(&fixture, 1, VERDICT_OK);
         answer(&fixture, 2, VERDICT_OK);
         for (uint32_t subject = 0; subject <= 3; subject += 3) { /* the workspace, and the first provider */
-                ledger_view(engine_ledger(fixture.engine, time_of(&fixture), subject), BUDGET_DAILY, &view);
+                ledger_view(engine_ledger(fixture.engine, time_of(&fixture), 0, subject), BUDGET_DAILY,
+                            &view);
                 assert_true(view.settled_picousd == 30 && view.reserved_picousd == 0);
         }
         engine_free(fixture.engine);

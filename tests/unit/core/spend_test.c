@@ -90,11 +90,11 @@ static void start(struct fixture *fixture) {
         fixture->commands = (struct commands){fixture->items, 0, ITEMS};
 }
 
-static void note_spend(void *userdata, uint32_t subject, const struct budget_spend *spend) {
+static void note_spend(void *userdata, const struct spend_news *news) {
         struct fixture *fixture = userdata;
-        if (subject != 0)
+        if (news->subject != 0)
                 return;
-        fixture->spend = *spend;
+        fixture->spend = *news->spend;
         fixture->told++;
 }
 
@@ -137,7 +137,7 @@ static void steps(struct fixture *fixture, struct event *events, size_t count) {
                 fixture->commands.count = 0;
                 engine_step(fixture->engine, (struct engine_time){fixture->now_ns, fixture->wall_ms}, events,
                             count, &fixture->commands);
-                engine_spend_take(fixture->engine, note_spend, fixture);
+                engine_spend_take(fixture->engine, SIZE_MAX, note_spend, fixture);
                 count = 0;
                 for (size_t i = 0; i < fixture->commands.count; i++)
                         count += carry_out(fixture, &fixture->commands.items[i], &events[count]);
@@ -176,7 +176,7 @@ static void pass(struct fixture *fixture, int64_t ms) {
 
 static struct budget_view view(struct fixture *fixture, uint32_t subject) {
         struct budget_view out;
-        ledger_view(engine_ledger(fixture->engine, (struct engine_time){fixture->now_ns, fixture->wall_ms},
+        ledger_view(engine_ledger(fixture->engine, (struct engine_time){fixture->now_ns, fixture->wall_ms}, 0,
                                   subject),
                     BUDGET_DAILY, &out);
         return out;
@@ -382,7 +382,7 @@ static void what_was_spent_before_counts(void **state) {
         budget_spend_init(&spend);
         budget_add_settled(&spend, 19000, 50);
         budget_add_risk(&spend, &(struct budget_risk){19000, BUDGET_KEPT, 21});
-        engine_spend_load(fixture.engine, 0, &spend);
+        engine_spend_load(fixture.engine, 0, 0, &spend, false);
         add(&fixture, 0, 1);
         assert_int_equal(fixture.failure, FAILURE_BUDGET_EXCEEDED);
         engine_free(fixture.engine);

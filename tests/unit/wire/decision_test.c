@@ -163,7 +163,15 @@ static void make_spec(struct world *world, struct budget_spec *spec) {
 static void make_ledger(struct world *world, uint32_t subject, int64_t now_unix_ms) {
         struct ledger *ledger = &world->ledgers[subject];
         budget_subject_ledger(&world->catalog, subject, ledger);
+        if (one_in(world, 3)) { /* a partition's */
+                uint32_t whole = 1 + (uint32_t)upto(world, 5), part = (uint32_t)upto(world, whole - 1);
+                if (ledger_takes_share(budget_of_subject(&world->catalog, subject), part, whole))
+                        ledger_share(ledger, budget_of_subject(&world->catalog, subject), part, whole);
+                ledger->allowance.needed = true;
+        }
         ledger_roll(ledger, now_unix_ms);
+        if (ledger->allowance.needed)
+                ledger->allowance.left_picousd = upto(world, 3000);
         for (int i = one_in(world, 2) ? 0 : (int)upto(world, 4); i > 0; i--) {
                 int64_t when, amount_picousd = upto(world, 2000), day = budget_day(now_unix_ms);
                 struct budget_risk risk = {day, now_unix_ms + 1 + upto(world, 100000000), amount_picousd};

@@ -203,15 +203,43 @@ static void read_owner(struct vector_state *state, yyjson_val *from) {
         }
 }
 
+/* Lists of pairs and of threes, as the record has them. */
+static int64_t number_of(yyjson_val *list, size_t index, size_t part) {
+        return yyjson_get_sint(yyjson_arr_get(yyjson_arr_get(list, index), part));
+}
+
+static void read_spend(struct vector_state *state, yyjson_val *from) {
+        struct state_spend *spend = &state->record.spend;
+        yyjson_val *days = yyjson_obj_get(from, "days"), *months = yyjson_obj_get(from, "months");
+        yyjson_val *risks = yyjson_obj_get(from, "risks"), *allowed = yyjson_obj_get(from, "allowed");
+        *spend = (struct state_spend){.provider = bool_of(from, "provider"),
+                                      .name = text_of(yyjson_obj_get(from, "name")),
+                                      .at_unix_ms = int_of(from, "at_unix_ms"),
+                                      .spend.lifetime_picousd = int_of(from, "lifetime_picousd")};
+        for (size_t i = 0; i < 2; i++) {
+                bool day = i < yyjson_arr_size(days), month = i < yyjson_arr_size(months);
+                spend->spend.days[i] = (struct budget_sum){day ? number_of(days, i, 0) : BUDGET_NO_PERIOD,
+                                                           day ? number_of(days, i, 1) : 0};
+                spend->spend.months[i] =
+                        (struct budget_sum){month ? number_of(months, i, 0) : BUDGET_NO_PERIOD,
+                                            month ? number_of(months, i, 1) : 0};
+        }
+        for (size_t i = 0; i < yyjson_arr_size(risks); i++)
+                spend->spend.risks[spend->spend.risks_count++] = (struct budget_risk){
+                        number_of(risks, i, 0), number_of(risks, i, 1), number_of(risks, i, 2)};
+        for (size_t i = 0; i < yyjson_arr_size(allowed); i++)
+                spend->allowed[i] =
+                        (struct budget_allowed){number_of(allowed, i, 0), number_of(allowed, i, 1)};
+}
+
 static void read_state(struct vector_state *state, yyjson_val *from) {
         static const struct {
                 const char *name;
                 void (*read)(struct vector_state *state, yyjson_val *from);
         } kinds[STATE_KINDS_COUNT] = {
-                [STATE_SETTLED] = {"settled", read_settled},
-                [STATE_PARKED] = {"parked", read_parked},
-                [STATE_BEGUN] = {"begun", read_begun},
-                [STATE_OWNER] = {"owner", read_owner},
+                [STATE_SETTLED] = {"settled", read_settled}, [STATE_PARKED] = {"parked", read_parked},
+                [STATE_BEGUN] = {"begun", read_begun},       [STATE_OWNER] = {"owner", read_owner},
+                [STATE_SPEND] = {"spend", read_spend},
         };
         unsigned kind = 0;
         while (kind < STATE_KINDS_COUNT && !yyjson_equals_str(yyjson_obj_get(from, "kind"), kinds[kind].name))

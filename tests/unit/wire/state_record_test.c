@@ -243,12 +243,61 @@ static void keys_are_never_shared(void **state) {
         buffer_clear(&owner);
         state_key_append_record(&owner, 0);
         assert_int_equal(state_key_kind(buffer_view(&owner)), STATE_KEY_RECORD);
+        buffer_clear(&owner);
+        state_key_append_spend(&owner, true, BYTES("p"));
+        assert_true(bytes_equal(buffer_view(&owner), RAW("\0spend/p/p")));
+        assert_int_equal(state_key_kind(buffer_view(&owner)), STATE_KEY_SPEND);
         buffer_deinit(&owner);
         assert_int_equal(state_key_kind(RAW("k")), STATE_KEY_JOB);
+        assert_int_equal(state_key_kind(RAW("\0spend/")), STATE_KEY_UNKNOWN);
         assert_int_equal(state_key_kind(RAW("default\0\0owner")), STATE_KEY_JOB);
         assert_int_equal(state_key_kind(RAW("")), STATE_KEY_UNKNOWN);
         assert_int_equal(state_key_kind(RAW("\0ownership")), STATE_KEY_UNKNOWN);
         assert_int_equal(state_key_kind(RAW("\0record/")), STATE_KEY_UNKNOWN);
+}
+
+/* Sums that would lead whoever reckons with them astray. */
+static void a_spend_is_in_order(void **state) {
+        (void)state;
+#define NO_PERIOD "\xd3\x80\0\0\0\0\0\0\0"
+#define HEAD                                                                                                 \
+        "\xa1v\x01\xa1t\xa1m\xa1"                                                                            \
+        "a\x09\xa1m\xa1w\xa1"                                                                                \
+        "c\x05"
+#define PERIODS "\xa2sp\x98\x0a\x01\x09\x02\x00\x03" NO_PERIOD "\x00"
+        assert_read("\x86" HEAD PERIODS, STATE_RECORD_OK);
+        assert_read("\x85" HEAD, STATE_RECORD_DAMAGED);
+        assert_read("\x86\xa1v\x01\xa1t\xa1m\xa1"
+                    "a\x09\xa1m\xa0\xa1"
+                    "c\x05" PERIODS,
+                    STATE_RECORD_DAMAGED);
+        assert_read("\x86\xa1v\x01\xa1t\xa1m\xa1"
+                    "a\x09\xa1m\xa1w\xa1"
+                    "c\xff" PERIODS,
+                    STATE_RECORD_DAMAGED);
+        /* too few, one too many, an amount below 0, the month of another day, a day beyond all times */
+        assert_read("\x86" HEAD "\xa2sp\x96\x0a\x01\x09\x02\x00\x03", STATE_RECORD_DAMAGED);
+        assert_read("\x86" HEAD "\xa2sp\x99\x0a\x01\x09\x02\x00\x03\x00\x00\x00", STATE_RECORD_DAMAGED);
+        assert_read("\x86" HEAD "\xa2sp\x98\x0a\xff\x09\x02\x00\x03" NO_PERIOD "\x00", STATE_RECORD_DAMAGED);
+        assert_read("\x86" HEAD "\xa2sp\x98\x0a\x01\x09\x02\x01\x03" NO_PERIOD "\x00", STATE_RECORD_DAMAGED);
+        assert_read("\x86" HEAD "\xa2sp\x98\xcf\x7f\0\0\0\0\0\0\0\x01\x09\x02\x00\x03" NO_PERIOD "\x00",
+                    STATE_RECORD_DAMAGED);
+        assert_read("\x86" HEAD "\xa2sp\x98" NO_PERIOD "\x00" NO_PERIOD
+                    "\x00\xcf\0\0\0\x01\0\0\0\0\x03" NO_PERIOD "\x00",
+                    STATE_RECORD_DAMAGED);
+        assert_read("\x86" HEAD "\xa2sp\x98\x0a\x01\x09\x02\x00\xa1x" NO_PERIOD "\x00", STATE_RECORD_DAMAGED);
+        /* risks and allowances */
+        assert_read("\x88" HEAD PERIODS "\xa2sr\x93\x0a\x01\x07\xa2sa\x92\x0a\x07", STATE_RECORD_OK);
+        assert_read("\x87" HEAD PERIODS "\xa2sr\x92\x0a\x01", STATE_RECORD_DAMAGED);
+        assert_read("\x87" HEAD PERIODS "\xa2sr\x93\x0a\x01\xff", STATE_RECORD_DAMAGED);
+        assert_read("\x87" HEAD PERIODS "\xa2sr\x93" NO_PERIOD "\x01\x07", STATE_RECORD_DAMAGED);
+        assert_read("\x87" HEAD PERIODS "\xa2sr\xdc\x00\x33", STATE_RECORD_DAMAGED);
+        assert_read("\x87" HEAD PERIODS "\xa2sa\x93\x0a\x07\x0a", STATE_RECORD_DAMAGED);
+        assert_read("\x87" HEAD PERIODS "\xa2sa\x92\x0a\xff", STATE_RECORD_DAMAGED);
+        assert_read("\x87" HEAD PERIODS "\xa2sa\x96\x0a\x07\x0a\x07\x0a\x07", STATE_RECORD_DAMAGED);
+#undef NO_PERIOD
+#undef HEAD
+#undef PERIODS
 }
 
 int main(void) {
@@ -261,6 +310,7 @@ int main(void) {
                 cmocka_unit_test(a_full_buffer_gets_nothing),
                 cmocka_unit_test(long_names_are_cut),
                 cmocka_unit_test(keys_are_never_shared),
+                cmocka_unit_test(a_spend_is_in_order),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
