@@ -82,6 +82,7 @@ void cluster_commit(struct world *world, uint32_t txn) {
         that->status = TXN_PREPARED;
         that->end_ns = chance(world, 60) ? world->now_ns : in_ms(world, 0, 300);
         world_note(world, that->producer, "cluster: commit accepted", txn, 0, 0);
+        money_accepted(world, txn);
 }
 
 static void complete(struct world *world, uint32_t txn) {
@@ -170,6 +171,10 @@ void cluster_send(struct world *world, uint32_t txn, const struct item *item) {
                 break;
         case ITEM_DELETE:
                 entry.state = STATE_DELETED;
+                break;
+        case ITEM_WORD:
+                entry.state = STATE_MONEY;
+                entry.word = item->word;
                 break;
         case ITEM_REHOME:
                 entry.kind = ENTRY_JOB;

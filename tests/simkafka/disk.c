@@ -40,6 +40,9 @@ static void apply(struct store *store, const struct write *write) {
         case WRITE_DELETED:
                 row->parked = false;
                 return;
+        case WRITE_WORD:
+                store->words[write->partition][write->shard] = write->word;
+                return;
         case WRITE_CHANGELOG:
                 if (store->changelog[write->partition] < write->offset)
                         store->changelog[write->partition] = write->offset;

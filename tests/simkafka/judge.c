@@ -92,6 +92,8 @@ static void judge_output(struct world *world, const struct output *output) {
         }
         if ((answer->failure == FAILURE_IDEMPOTENCY_CONFLICT) != (fact->kind == FACT_CONFLICT))
                 judge_broken(world, "a conflict where there is none, or none where there is one");
+        world->counts.broke += answer->failure == FAILURE_BUDGET_EXCEEDED;
+        money_check_settled(world, answer->failure);
         if (answer->failure == FAILURE_NONE && fact->succeeded == 0)
                 judge_broken(world, "a result though no call succeeded");
 }
@@ -99,6 +101,8 @@ static void judge_output(struct world *world, const struct output *output) {
 static void judge_state(struct world *world, const struct entry *entry) {
         struct fact *fact = &world->facts[entry->fact];
         switch (entry->state) {
+        case STATE_MONEY: /* money_accepted() has seen it */
+                return;
         case STATE_SETTLED:
                 if (fact->outputs == 0)
                         judge_broken(world, "the state says settled, but there is no result");
@@ -286,6 +290,7 @@ void judge_end(struct world *world) {
         uint32_t expected = 0;
         for (uint32_t i = 0; i < world->facts_count; i++)
                 expected += world->facts[i].expected;
+        money_check_end(world);
         if (found != expected || settled != expected)
                 judge_broken(world, "%u results and %u settled states of %u jobs", found, settled, expected);
 }

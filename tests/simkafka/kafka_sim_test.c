@@ -107,6 +107,9 @@ static void show(const struct totals *totals) {
         SHOW(given_up);
         SHOW(left);
         SHOW(usurped);
+        SHOW(words);
+        SHOW(broke);
+        SHOW(reloads);
 }
 
 /* Nothing that the world is there for may be missing from it. */

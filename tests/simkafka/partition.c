@@ -28,6 +28,7 @@ static void revoked(struct world *world, struct process *process, uint32_t parti
         part->leave_ns = lost ? world->now_ns : in_ms(world, 0, chance(world, 10) ? 7000 : 1500);
         part->state = PART_LEAVING;
         part->lost = part->lost || lost;
+        engine_purse_close(process->engine, partition);
         process->sweep = true;
 }
 
@@ -79,8 +80,12 @@ void partition_read_state(struct world *world, struct process *process, uint32_t
                                       .print = entry->print,
                                       .line = entry->line,
                                       .partition = partition,
-                                      .offset = entry->offset};
+                                      .offset = entry->offset,
+                                      .word = entry->word};
+                if (entry->state == STATE_MONEY && entry->word > 0)
+                        write.shard = world->words[entry->word - 1].subject;
                 write.kind = entry->state == STATE_SETTLED  ? WRITE_SETTLED
+                             : entry->state == STATE_MONEY  ? WRITE_WORD
                              : entry->state == STATE_PARKED ? WRITE_PARKED
                                                             : WRITE_DELETED;
                 if (seen)
@@ -135,6 +140,7 @@ static void read_offset(struct world *world, struct process *process, uint32_t p
 static void own(struct world *world, struct process *process, uint32_t partition) {
         struct part *part = &process->parts[partition];
         part->state = PART_OWNED;
+        money_own(world, process, partition);
         world_note(world, process->slot, "owns (partition, epoch, offset)", partition, part->epoch,
                    part->position);
         for (uint32_t i = 0; i < world->facts_count; i++) {
@@ -172,9 +178,13 @@ static void give_back(struct world *world, struct process *process, uint32_t par
         bool busy = (publisher_in_transaction(process) && world->plant != PLANT_UNASSIGN_EARLY) ||
                     (partition_asks(process, partition) && world->plant != PLANT_FIRST_SWAPPED);
         bool under_way = provider_calls(world, process, partition) || publisher_has(process, partition);
+        under_way = under_way ||
+                    (!engine_purse_told(process->engine, partition) && world->plant != PLANT_RELEASED_EARLY);
         if (busy || (under_way && !part->lost && part->leave_ns > world->now_ns))
                 return;
+        engine_purse_drop(process->engine, partition);
         world->counts.cut_off += under_way;
+        world->money_lost = world->money_lost || under_way;
         part->state = PART_NONE;
         part->epoch++;
         process->sweep = true;
@@ -204,6 +214,8 @@ void partition_leave(struct world *world, struct process *process) {
                 if (process->parts[p].state == PART_OFFSET || process->parts[p].state == PART_RESTORE ||
                     process->parts[p].state == PART_OWNED)
                         process->parts[p].state = PART_LEAVING;
+        for (uint32_t p = 0; p < world->cluster.partitions; p++)
+                engine_purse_close(process->engine, p);
         process->sweep = true;
 }
 
@@ -211,8 +223,11 @@ void partition_leave(struct world *world, struct process *process) {
 static bool has_left(struct world *world, struct process *process) {
         bool quiet = engine_quiet(process->engine) && committer_idle(process) &&
                      process->publisher.count == 0 && process->told_count == 0;
+        for (uint32_t p = 0; p < world->cluster.partitions; p++)
+                quiet = quiet && engine_purse_told(process->engine, p);
         if (publisher_in_transaction(process) || (!quiet && process->leave_ns > world->now_ns))
                 return false;
+        world->money_lost = world->money_lost || !quiet;
         group_leave(world, process->slot);
         process->left = true;
         return true;

@@ -44,6 +44,7 @@ void process_start(struct world *world, struct process *process) {
         process->stopped_ns = 0;
         process->steps = process->crash_at = 0;
         process->generation = NOBODY;
+        process->reloaded = false;
         process->engine = engine_new(&world->catalog, &world->config, world_time(world));
         process->committer.pending_count = process->committer.working_count = 0;
         process->committer.step = COMMIT_IDLE;
@@ -308,6 +309,8 @@ static void open_attempt(struct world *world, struct process *process, const str
         intent.item.partition = command->job->partition;
         intent.item.fact = judge_fact(world, command->key);
         memcpy(&intent.item.print, command->job->fingerprint, sizeof(intent.item.print));
+        process->tracks[command->job->partition][command->job->sequence].opened_day =
+                budget_day(world_time(world).now_unix_ms);
         bool stale = !process_current(process, command->job->partition, command->job->sequence) &&
                      world->plant != PLANT_SHARED_ROWS && world->plant != PLANT_ORPHANS_GO_ON;
         if ((stale || world->plant == PLANT_OPEN_UNWRITTEN) && process->told_count < EVENTS_MAX)
@@ -476,6 +479,7 @@ static void park(struct world *world, struct process *process) {
         if (process->park_ns > world->now_ns)
                 return;
         process->park_ns = world->now_ns + PARK_LOOK_MS * NS_PER_MS;
+        money_rest(world, process);
         for (uint32_t p = 0; p < world->cluster.partitions; p++) {
                 struct part *part = &process->parts[p];
                 uint64_t offset;
@@ -508,6 +512,7 @@ static void turn(struct world *world, struct process *process) {
         world->commands.count = 0;
         if (process->sweep && world->plant != PLANT_SWEPT_LATE)
                 sweep(world, process); /* before the engine starts anything */
+        money_reload(world, process);
         gather_told(world, process);
         provider_gather(world, process);
         gather_look_ups(world, process);
@@ -518,6 +523,7 @@ static void turn(struct world *world, struct process *process) {
         if (process->sweep && !broken(world))
                 sweep(world, process);
         park(world, process);
+        money_tell(world, process);
 }
 
 void process_turn(struct world *world, struct process *process) {

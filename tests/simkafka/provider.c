@@ -52,6 +52,8 @@ void provider_call(struct world *world, struct process *process, const struct co
         if (call->answer.verdict == VERDICT_UNKNOWN || call->answer.verdict == VERDICT_NOT_SENT)
                 call->answer.status = 0;
         int64_t latency_ns = between(world, 1, chance(world, world->slow_percent) ? 15000 : 600) * NS_PER_MS;
+        world->unknown_calls += call->answer.verdict == VERDICT_UNUSABLE ||
+                                call->answer.verdict == VERDICT_UNKNOWN || latency_ns >= command->timeout_ns;
         if (latency_ns >= command->timeout_ns) {
                 latency_ns = command->timeout_ns;
                 answer_init(&call->answer);
@@ -64,6 +66,7 @@ void provider_call(struct world *world, struct process *process, const struct co
         world_note(world, process->slot, "call (partition, offset, attempt)", job->partition, job->sequence,
                    process->disk->live.rows[call->fact].attempt);
         judge_call(world, process, command, call);
+        money_call(world, process, command, call);
         lose_parked_row(world, process, job);
 }
 

@@ -65,6 +65,14 @@ static bool counts(const struct world *world, const struct process *process, con
         return ours && said && item->epoch == part->epoch;
 }
 
+static void drop(struct world *world, struct process *process, const struct item *item) {
+        money_told(world, process, item, false);
+        if (item->kind != ITEM_RESULT)
+                return;
+        world->counts.dropped++;
+        process_end_told(world, process, item->handle);
+}
+
 static void tell(struct world *world, struct process *process) {
         struct committer *committer = &process->committer;
         for (uint32_t i = 0; i < committer->working_count; i++) {
@@ -78,9 +86,8 @@ static void tell(struct world *world, struct process *process) {
                                         (struct event){.kind = EVENT_OPENED, .handle = intent->handle};
                 } else if (counts(world, process, item)) {
                         publisher_put(world, process, item);
-                } else if (item->kind == ITEM_RESULT) {
-                        world->counts.dropped++;
-                        process_end_told(world, process, item->handle);
+                } else {
+                        drop(world, process, item);
                 }
         }
         committer->working_count = 0;
@@ -163,10 +170,7 @@ void publisher_drop_stale(struct world *world, struct process *process) {
                 }
                 taken -= i < publisher->taken;
                 least -= i < publisher->least;
-                if (item->kind != ITEM_RESULT)
-                        continue;
-                world->counts.dropped++;
-                process_end_told(world, process, item->handle);
+                drop(world, process, item);
         }
         publisher->count = kept;
         publisher->taken = taken;
@@ -184,6 +188,7 @@ static void remove_items(struct publisher *publisher, uint32_t count) {
 }
 
 static void done(struct world *world, struct process *process, const struct item *item) {
+        money_told(world, process, item, true);
         if (item->kind == ITEM_RESULT)
                 process_end_told(world, process, item->handle);
         if (item->kind != ITEM_PARK || !counts(world, process, item))
@@ -198,6 +203,8 @@ static void done(struct world *world, struct process *process, const struct item
 /* All of it again, in the next transaction. */
 static void again(struct world *world, struct process *process, int64_t wait_ms) {
         struct publisher *publisher = &process->publisher;
+        for (uint32_t i = 0; i < publisher->taken && world->plant == PLANT_WORD_ABORTED; i++)
+                money_told(world, process, &publisher->queue[i], true);
         publisher->taken = publisher->txn = 0;
         publisher->step = PUBLISH_IDLE;
         publisher->due_ns = in_ms(world, 0, wait_ms);
@@ -404,9 +411,13 @@ static void store(struct world *world, struct process *process) {
                                       .line = item->line,
                                       .partition = item->partition,
                                       .offset = item->offset};
-                bool writes =
-                        item->kind == ITEM_RESULT || item->kind == ITEM_PARK || item->kind == ITEM_DELETE;
+                bool writes = item->kind == ITEM_RESULT || item->kind == ITEM_PARK ||
+                              item->kind == ITEM_DELETE || item->kind == ITEM_WORD;
+                write.word = item->word;
+                if (item->kind == ITEM_WORD)
+                        write.shard = world->words[item->word - 1].subject;
                 write.kind = item->kind == ITEM_RESULT ? WRITE_SETTLED
+                             : item->kind == ITEM_WORD ? WRITE_WORD
                              : item->kind == ITEM_PARK ? WRITE_PARKED
                                                        : WRITE_DELETED;
                 if (writes)

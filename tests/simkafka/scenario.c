@@ -49,6 +49,7 @@ static char *make_text(struct world *world, uint32_t number, uint32_t body) {
         struct buffer line;
         buffer_init(&line, 2048);
         buffer_printf(&line, "{\"custom_id\":\"c%u\",\"method\":\"POST\",", number);
+        const char *most = world->money == MONEY_NONE ? "" : "\"max_tokens\":50,";
         if (chance(world, 12))
                 buffer_printf(&line,
                               "\"url\":\"/v1/images/generations\",\"body\":{\"model\":\"m\","
@@ -56,9 +57,10 @@ static char *make_text(struct world *world, uint32_t number, uint32_t body) {
                               body);
         else
                 buffer_printf(&line,
-                              "\"url\":\"/v1/chat/completions\",\"body\":{\"model\":\"m\","
+                              "\"url\":\"/v1/chat/completions\",\"body\":{\"model\":\"m\",%s"
                               "\"messages\":[{\"role\":\"user\",\"content\":\"v%u\"}]}",
-                              body);
+                              most, body);
+        money_say(world, number, &line);
         int64_t early_ms = 0;
         if (chance(world, 8)) {
                 early_ms = between(world, 1, 40000);
@@ -122,6 +124,7 @@ static void make_config(struct world *world) {
         config->retry_share = 0.1;
         config->call_timeout_ns = between(world, 4, 20) * NS_PER_S;
         config->seed = world->seed;
+        config->by_partition = true;
 }
 
 void scenario_make(struct world *world) {
@@ -130,6 +133,13 @@ void scenario_make(struct world *world) {
         world->processes_count = (uint32_t)PICK(world, 1, 2, 2, 3, 3, PROCESSES_MAX);
         world->shards = chance(world, 40) ? 2 : 1;
         make_catalog(world);
+        money_make(world);
+        struct job_decoder_options options = {.batch = "sim",
+                                              .job_bytes_max = 4096,
+                                              .workspaces = world->catalog.workspaces,
+                                              .workspaces_count = world->catalog.workspaces_count};
+        if (job_decoder_new(&options, &world->decoder))
+                abort();
         make_config(world);
         world->faults_percent = (int)PICK(world, 0, 5, 25);
         world->crashes_percent = (int)PICK(world, 0, 30, 60, 100);

@@ -52,6 +52,7 @@ static void stop(struct world *world, struct process *process) {
 static void crash(struct world *world, uint32_t machine) {
         int64_t back_ns = in_ms(world, 0, 6000);
         world->counts.crashes++;
+        world->money_lost = true;
         for (uint32_t i = 0; i < world->processes_count; i++) {
                 struct process *shard = &world->processes[i];
                 if (shard->machine != machine)
@@ -219,11 +220,11 @@ static bool make_process(struct world *world, uint32_t slot) {
 }
 
 static bool make(struct world *world) {
-        struct job_decoder_options options = {.batch = "sim", .job_bytes_max = 4096};
         world->cluster.txns = calloc(TXNS_MAX, sizeof(*world->cluster.txns));
         world->cluster.outputs = calloc(OUTPUTS_MAX, sizeof(*world->cluster.outputs));
         world->answers = calloc(ANSWERS_MAX, sizeof(*world->answers));
         world->calls = calloc(CALLS_MAX, sizeof(*world->calls));
+        world->words = calloc(WORDS_MAX, sizeof(*world->words));
         world->events = calloc(EVENTS_MAX, sizeof(*world->events));
         world->events_answers = calloc(EVENTS_MAX, sizeof(*world->events_answers));
         world->commands.items = calloc(COMMANDS_MAX, sizeof(*world->commands.items));
@@ -231,7 +232,7 @@ static bool make(struct world *world) {
         world->notes = calloc(NOTES_MAX, sizeof(*world->notes));
         return world->cluster.txns && world->cluster.outputs && world->answers && world->calls &&
                world->events && world->events_answers && world->commands.items && world->notes &&
-               map_init(&world->keys, FACTS_MAX) && !job_decoder_new(&options, &world->decoder);
+               world->words && map_init(&world->keys, FACTS_MAX);
 }
 
 bool world_run(uint64_t seed, enum plant plant, struct world *out_world) {
@@ -294,6 +295,7 @@ void world_deinit(struct world *world) {
         free(world->cluster.outputs);
         free(world->answers);
         free(world->calls);
+        free(world->words);
         free(world->events);
         free(world->events_answers);
         free(world->commands.items);

@@ -14,6 +14,7 @@
  *   partition.c  assignment, restore, leaving; what a partition's epoch is there for
  *   publisher.c  the committer and the publisher: journal, then transaction, then store
  *   provider.c   calls and what comes of them
+ *   money.c      budgets: words on what was spent, and what was really billed
  *   judge.c      the promises
  *   world.c      time, faults, the end
  *
@@ -34,7 +35,7 @@ enum {
         PROCESSES_MAX = 4,
         LINES_MAX = 120,
         FACTS_MAX = 512,
-        LOG_MAX = 1000,
+        LOG_MAX = 3000,
         TXNS_MAX = 6000,
         OUTPUTS_MAX = 2000,
         ANSWERS_MAX = 2000,
@@ -46,6 +47,10 @@ enum {
         WRITES_MAX = 4096,
         REPORTS_MAX = 64,
         NOTES_MAX = 1 << 14,
+        WORKSPACES_COUNT = 2,
+        SUBJECTS_MAX = WORKSPACES_COUNT + 1,
+        WORDS_MAX = 20000,
+        DAYS_MAX = 4,
 };
 #define NOBODY UINT32_MAX
 
@@ -76,7 +81,13 @@ enum {
         X(UNFENCED, "a transaction whose marks have not moved sends no offsets")                             \
         X(FORGOTTEN, "a job given up whose record came again meanwhile is not taken up again")               \
         X(ORPHANS_GO_ON, "a job of a partition that has gone is called again")                               \
-        X(NO_RECORD_NAMES, "dead letters are not remembered by the record")
+        X(NO_RECORD_NAMES, "dead letters are not remembered by the record")                                  \
+        X(WHOLE_BUDGETS, "each partition has all of every budget")                                           \
+        X(WORD_NOT_AWAITED, "what a word allows is spent before it stands in the state topic")               \
+        X(WORD_ABORTED, "what a word allows is spent though its transaction was aborted")                    \
+        X(ALLOWANCE_FORGOTTEN, "who takes a partition over forgets what was allowed there")                  \
+        X(SPEND_FORGOTTEN, "who takes a partition over forgets what was spent there")                        \
+        X(RELEASED_EARLY, "a partition is given back before the last words on its money are out")
 
 enum plant {
 #define X(name, text) PLANT_##name,
@@ -100,7 +111,7 @@ struct txn {
 };
 
 enum entry_kind { ENTRY_JOB, ENTRY_STATE, ENTRY_MARKER };
-enum entry_state { STATE_SETTLED, STATE_PARKED, STATE_DELETED };
+enum entry_state { STATE_SETTLED, STATE_PARKED, STATE_DELETED, STATE_MONEY };
 
 struct entry {
         uint32_t txn; /* index + 1; 0: written outside */
@@ -110,6 +121,7 @@ struct entry {
         uint32_t fact;
         uint64_t print;
         uint64_t offset; /* PARKED: of the record */
+        uint32_t word;   /* MONEY: index + 1 */
 };
 
 struct log {
@@ -191,19 +203,21 @@ enum write_kind {
         WRITE_PARKED,
         WRITE_DELETED,
         WRITE_CHANGELOG,
+        WRITE_WORD,
 };
 
 struct write {
         enum write_kind kind;
         uint32_t group; /* written together or not at all */
-        uint32_t fact, answer, attempt, line, partition, shard;
+        uint32_t fact, answer, attempt, line, partition, shard, word;
         uint64_t print, offset;
         int64_t exposure_picousd;
 };
 
 struct store {
         struct row rows[FACTS_MAX];
-        uint64_t changelog[PARTITIONS_MAX]; /* the next state record to be read */
+        uint64_t changelog[PARTITIONS_MAX];           /* the next state record to be read */
+        uint32_t words[PARTITIONS_MAX][SUBJECTS_MAX]; /* index + 1 of the last one */
 };
 
 struct disk {
@@ -214,7 +228,7 @@ struct disk {
 
 /* --- processes --- */
 
-enum item_kind { ITEM_RESULT, ITEM_PARK, ITEM_REHOME, ITEM_MARK, ITEM_DELETE };
+enum item_kind { ITEM_RESULT, ITEM_PARK, ITEM_REHOME, ITEM_MARK, ITEM_DELETE, ITEM_WORD };
 
 /* What the publisher sends; each with the mark of its partition after it. */
 struct item {
@@ -222,6 +236,7 @@ struct item {
         uint32_t partition, epoch;
         uint64_t offset, mark;
         uint32_t fact, line, answer;
+        uint32_t word; /* index + 1 */
         uint64_t print;
         struct handle handle; /* RESULT: the engine waits for it */
         bool dead, current;   /* current: under the partition's epoch when it was handed over */
@@ -291,6 +306,7 @@ struct track {
         bool parking; /* on the way to the state topic */
         bool parked;
         int64_t taken_ns;
+        int64_t opened_day; /* of its last attempt */
 };
 
 struct look_up {
@@ -314,7 +330,8 @@ struct process {
         int64_t stopped_ns;  /* stopped until; 0: runs */
         int64_t back_ns;     /* dead: starts again then */
         uint32_t steps, crash_at;
-        bool leaves; /* drains and leaves the group, at the latest at leave_ns; then starts again */
+        bool reloaded; /* has world.later */
+        bool leaves;   /* drains and leaves the group, at the latest at leave_ns; then starts again */
         int64_t leave_ns;
 
         struct engine *engine;
@@ -379,8 +396,19 @@ struct call {
         uint64_t offset, print;
         int64_t end_ns;
         struct answer answer;
+        int64_t cost_picousd; /* what it really costs */
         bool open;
 };
+
+/* What is said of the money of a partition. */
+struct word {
+        uint32_t partition, subject, name;
+        struct budget_spend spend;
+        struct budget_allowed allowed[2];
+};
+
+/* Budgets: none; more than enough; too little; nearly used up today, and enough tomorrow. */
+enum money { MONEY_NONE, MONEY_AMPLE, MONEY_SCARCE, MONEY_TOMORROW };
 
 struct note {
         int64_t now_ns;
@@ -398,7 +426,17 @@ struct world {
         struct endpoint endpoints[4];
         char names[8][16];
         struct catalog catalog;
-        int faults_percent, crashes_percent; /* of calls; of faults that are crashes */
+        enum money money;
+        struct workspace workspaces[WORKSPACES_COUNT], later_workspaces[WORKSPACES_COUNT + 1];
+        struct catalog later;                    /* follows: one workspace more, which nobody names */
+        struct budget_spec limits[SUBJECTS_MAX]; /* as they are meant */
+        int64_t wall_base_ms, first_day;
+        struct word *words;
+        uint32_t words_count, unknown_calls;
+        bool money_lost; /* somebody has gone without its last words */
+        int64_t billed[SUBJECTS_MAX][PARTITIONS_MAX][DAYS_MAX];
+        uint32_t covers[SUBJECTS_MAX][PARTITIONS_MAX]; /* index + 1 of the last word committed */
+        int faults_percent, crashes_percent;           /* of calls; of faults that are crashes */
         int transaction_faults_percent, slow_percent, slow_disk_percent;
         uint32_t faults_left, processes_count, span_max;
         bool calm; /* nothing but calls and transactions goes wrong */
@@ -434,7 +472,9 @@ struct world {
                 uint64_t calls, crashes, stops, moves, commits, aborts, fenced, gone, parked, rehomed;
                 uint64_t repeated; /* answered calls made again, by another process or life */
                 uint64_t late_answers, adopted, again, dropped, given_up, left, usurped;
-                uint64_t cut_off; /* partitions that went with calls or results under way */
+                uint64_t cut_off;      /* partitions that went with calls or results under way */
+                uint64_t words, broke; /* on money; jobs that failed for want of it */
+                uint64_t reloads;
         } counts;
         struct note *notes;
         uint64_t notes_count;
@@ -463,7 +503,7 @@ static inline bool faulty(const struct world *world) {
 }
 static inline struct engine_time world_time(const struct world *world) {
         return (struct engine_time){.now_ns = world->now_ns,
-                                    .now_unix_ms = INT64_C(1790000000000) + world->now_ns / NS_PER_MS};
+                                    .now_unix_ms = world->wall_base_ms + world->now_ns / NS_PER_MS};
 }
 static inline bool broken(const struct world *world) {
         return world->violation[0] != '\0';
@@ -564,6 +604,22 @@ bool provider_calls(const struct world *world, const struct process *process, ui
 void provider_gather(struct world *world, struct process *process);
 int64_t provider_wake_ns(const struct world *world, const struct process *process);
 void provider_crash(struct world *world, struct process *process);
+
+/* money.c */
+void money_make(struct world *world);
+void money_say(const struct world *world, uint32_t number, struct buffer *line);
+void money_own(struct world *world, struct process *process, uint32_t partition);
+void money_tell(struct world *world, struct process *process);
+void money_told(struct world *world, struct process *process, const struct item *item, bool stands);
+void money_rest(struct world *world, struct process *process);
+/* Now and then another catalog follows. */
+void money_reload(struct world *world, struct process *process);
+/* The commit of the transaction is sure to be seen by whoever takes its partitions over. */
+void money_accepted(struct world *world, uint32_t txn);
+void money_call(struct world *world, struct process *process, const struct command *command,
+                struct call *call);
+void money_check_settled(struct world *world, enum failure failure);
+void money_check_end(struct world *world);
 
 /* judge.c */
 __attribute__((format(printf, 2, 3))) void judge_broken(struct world *world, const char *format, ...);
