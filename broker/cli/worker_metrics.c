@@ -1,5 +1,7 @@
 #include "broker/cli/worker_metrics.h"
 
+#define SPENDS_NS NS_PER_S /* between looks at all ledgers */
+
 static void fill_engine(struct shard_metrics *to, const struct engine *engine) {
         const struct engine_stats *stats = engine_stats(engine);
         to->jobs = stats->jobs + stats->duplicates;
@@ -32,6 +34,29 @@ static void fill_endpoints(struct shard_metrics *to, const struct engine *engine
                 endpoint->output_tokens = stats->output_tokens;
                 endpoint->cost_picousd = stats->cost_picousd;
                 endpoint->breaker_open = engine_endpoint_open(engine, i);
+        }
+}
+
+/* In the order of the catalog that the metrics began with; one that came later is not shown. */
+static void fill_spends(struct worker_metrics *metrics, const struct engine *engine) {
+        const struct catalog *catalog = shard_catalog(member_shard(metrics->member));
+        int64_t now_ns = clock_now_ns();
+        if (!budget_any(catalog) || now_ns - metrics->spends_ns < SPENDS_NS)
+                return;
+        metrics->spends_ns = now_ns;
+        for (uint32_t i = 0; i < metrics->shard->spends_count; i++) {
+                struct spend_sums sums;
+                struct spend_metrics *to = &metrics->shard->spends[i];
+                uint32_t subject = budget_of_lasting(catalog, budget_lasting(metrics->catalog, i));
+                if (!budget_is_counted(catalog, subject))
+                        continue;
+                engine_spend_sums(engine, subject, &sums);
+                *to = (struct spend_metrics){.day_picousd = sums.day_picousd,
+                                             .month_picousd = sums.month_picousd,
+                                             .lifetime_picousd = sums.lifetime_picousd,
+                                             .risk_picousd = sums.risk_picousd,
+                                             .reserved_picousd = sums.reserved_picousd,
+                                             .allowed_picousd = sums.allowed_picousd};
         }
 }
 
@@ -101,6 +126,7 @@ void worker_metrics_report(void *userdata) {
         to->payload_bytes = (int64_t)shard_payload_bytes(member_shard(metrics->member));
         fill_engine(to, engine);
         fill_endpoints(to, engine);
+        fill_spends(metrics, engine);
         fill_kafka(metrics);
         fill_store(metrics);
         fill_partitions(metrics);

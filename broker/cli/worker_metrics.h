@@ -15,6 +15,7 @@ struct worker_metrics {
         const struct catalog *catalog;
         const char *topic;
         uint32_t index;
+        int64_t spends_ns;    /* when what was spent was looked at last */
         atomic_bool draining; /* set by the main thread */
 };
 

@@ -187,6 +187,19 @@ static void append_endpoints(struct buffer *text, const struct exposition_view *
         }
 }
 
+static void append_subjects(struct buffer *text, const struct exposition_view *view,
+                            const struct metric *metric) {
+        const struct catalog *catalog = view->catalog;
+        for (uint32_t i = 0; i < view->total->spends_count; i++) {
+                bool workspace = i < catalog->workspaces_count;
+                struct labels labels = {"kind", workspace ? "workspace" : "provider", "name",
+                                        workspace ? catalog->workspaces[i].name
+                                                  : catalog->providers[i - catalog->workspaces_count].name};
+                append_sample(text, metric, &labels, metric_get(metric, &view->total->spends[i], 0),
+                              view->now_ns);
+        }
+}
+
 static void append_single(struct buffer *text, const struct exposition_view *view,
                           const struct metric *metric, const void *base) {
         struct labels labels = {metric->labels == METRIC_LABELS_VERSION ? "version" : NULL, view->version,
@@ -221,6 +234,9 @@ static void append_table(struct buffer *text, const struct exposition_view *view
                 case METRIC_LABELS_ENDPOINT:
                         append_endpoints(text, view, metric);
                         break;
+                case METRIC_LABELS_SUBJECT:
+                        append_subjects(text, view, metric);
+                        break;
                 }
         }
 }
@@ -231,6 +247,7 @@ void exposition_append(const struct exposition_view *view, enum exposition_forma
         append_table(out_text, view, &shard_table, view->total, format);
         append_table(out_text, view, &partition_table, NULL, format);
         append_table(out_text, view, &endpoint_table, NULL, format);
+        append_table(out_text, view, &spend_table, NULL, format);
         if (format == EXPOSITION_OPENMETRICS)
                 buffer_append_string(out_text, "# EOF\n");
 }

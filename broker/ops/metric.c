@@ -25,6 +25,7 @@ const char *const metric_unit_texts[METRIC_UNITS_COUNT] = {
 #define VALUES_VERSION   1
 #define VALUES_PARTITION 1
 #define VALUES_ENDPOINT  1
+#define VALUES_SUBJECT   1
 #define VALUES_CODE      FAILURES_COUNT
 #define VALUES_STATE     METRIC_STATES
 #define ROW(struct_name, field, text, row_type, row_labels, row_unit, row_help)                              \
@@ -59,6 +60,13 @@ static const struct metric endpoint_rows[] = {
 #undef ENDPOINT_METRIC
 };
 
+static const struct metric spend_rows[] = {
+#define SPEND_METRIC(field, name, type, labels, unit, help)                                                  \
+        ROW(spend_metrics, field, name, type, labels, unit, help)
+#include "schemas/metrics.def"
+#undef SPEND_METRIC
+};
+
 static const struct metric process_rows[] = {
 #define PROCESS_METRIC(field, name, type, labels, unit, help)                                                \
         ROW(process_metrics, field, name, type, labels, unit, help)
@@ -69,6 +77,7 @@ static const struct metric process_rows[] = {
 const struct metric_table shard_table = TABLE(shard_rows);
 const struct metric_table partition_table = TABLE(partition_rows);
 const struct metric_table endpoint_table = TABLE(endpoint_rows);
+const struct metric_table spend_table = TABLE(spend_rows);
 const struct metric_table process_table = TABLE(process_rows);
 
 /* ---- histograms ---- */

@@ -52,6 +52,7 @@ uint64_t histogram_count(const struct histogram *histogram);
 #define METRIC_VALUES_VERSION                               /* one */
 #define METRIC_VALUES_PARTITION                             /* one */
 #define METRIC_VALUES_ENDPOINT                              /* one */
+#define METRIC_VALUES_SUBJECT                               /* one */
 #define METRIC_VALUES_CODE                                  [FAILURES_COUNT]
 #define METRIC_VALUES_STATE                                 [METRIC_STATES]
 #define METRIC_FIELD(field, name, type, labels, unit, help) METRIC_##type(unit) field METRIC_VALUES_##labels;
@@ -70,6 +71,12 @@ struct endpoint_metrics {
 #undef ENDPOINT_METRIC
 };
 
+struct spend_metrics {
+#define SPEND_METRIC METRIC_FIELD
+#include "schemas/metrics.def"
+#undef SPEND_METRIC
+};
+
 enum metrics_phase {
         METRICS_STARTING,
         METRICS_RUNNING,
@@ -85,8 +92,9 @@ struct shard_metrics {
         enum metrics_phase phase;
         char trouble[METRIC_TROUBLE_BYTES]; /* why it cannot work at the moment; "" when it can */
         struct endpoint_metrics *endpoints; /* by index in the catalog */
+        struct spend_metrics *spends;       /* by subject of the catalog (budget_subjects()) */
         struct partition_metrics *partitions;
-        uint32_t endpoints_count, partitions_count, partitions_max;
+        uint32_t endpoints_count, spends_count, partitions_count, partitions_max;
 };
 
 struct process_metrics {
@@ -128,7 +136,7 @@ struct metric_table {
         size_t count;
 };
 
-extern const struct metric_table shard_table, partition_table, endpoint_table, process_table;
+extern const struct metric_table shard_table, partition_table, endpoint_table, spend_table, process_table;
 
 /* `base` is the struct of the metric's table; `index` < metric->values. Not for histograms. */
 int64_t metric_get(const struct metric *metric, const void *base, uint32_t index);

@@ -10,6 +10,7 @@
 
 #include "broker/base/check.h"
 #include "broker/ops/log.h"
+#include "workers/routing/budget.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -36,26 +37,35 @@ static void clear(struct shard_metrics *shard) {
         metric_clear(&shard_table, shard);
         for (uint32_t i = 0; i < shard->endpoints_count; i++)
                 metric_clear(&endpoint_table, &shard->endpoints[i]);
+        for (uint32_t i = 0; i < shard->spends_count; i++)
+                metric_clear(&spend_table, &shard->spends[i]);
         shard->partitions_count = 0;
 }
 
 /* ---- making ---- */
 
-static struct shard_metrics *shard_new(uint32_t endpoints, uint32_t partitions) {
+static struct shard_metrics *shard_new(const struct catalog *catalog, uint32_t partitions) {
         struct shard_metrics *shard = calloc(1, sizeof(*shard));
+        uint32_t endpoints = catalog->endpoints_count, spends = budget_subjects(catalog);
         if (shard == NULL)
                 return NULL;
         shard->endpoints = calloc(endpoints > 0 ? endpoints : 1, sizeof(*shard->endpoints));
         shard->partitions = calloc(partitions > 0 ? partitions : 1, sizeof(*shard->partitions));
+        shard->spends = calloc(spends > 0 ? spends : 1, sizeof(*shard->spends));
         shard->endpoints_count = endpoints;
+        shard->spends_count = spends;
         shard->partitions_max = partitions;
-        return shard->endpoints == NULL || shard->partitions == NULL ? shard_metrics_free(shard) : shard;
+        if (shard->endpoints == NULL || shard->partitions == NULL || shard->spends == NULL)
+                return shard_metrics_free(shard);
+        for (uint32_t i = 0; i < spends; i++)
+                metric_clear(&spend_table, &shard->spends[i]);
+        return shard;
 }
 
 static bool slot_init(struct slot *slot, const struct metrics_options *options) {
         CHECK(slot != NULL && pthread_mutex_init(&slot->lock, NULL) == 0);
-        slot->last = shard_new(options->catalog->endpoints_count, options->partitions_max);
-        slot->kept = shard_new(options->catalog->endpoints_count, 0);
+        slot->last = shard_new(options->catalog, options->partitions_max);
+        slot->kept = shard_new(options->catalog, 0);
         if (slot->last == NULL || slot->kept == NULL)
                 return false;
         clear(slot->kept);
@@ -80,8 +90,7 @@ struct metrics *metrics_new(const struct metrics_options *options) {
         metrics->options = *options;
         metrics->options.shards = 0;
         CHECK(pthread_mutex_init(&metrics->view_lock, NULL) == 0);
-        metrics->total =
-                shard_new(options->catalog->endpoints_count, options->shards * options->partitions_max);
+        metrics->total = shard_new(options->catalog, options->shards * options->partitions_max);
         metrics->shards = calloc(options->shards, sizeof(*metrics->shards));
         metrics->slots = calloc(options->shards, sizeof(*metrics->slots));
         if (metrics->total == NULL || metrics->shards == NULL || metrics->slots == NULL)
@@ -110,13 +119,14 @@ struct metrics *metrics_free(struct metrics *metrics) {
 /* ---- a shard's own struct ---- */
 
 struct shard_metrics *shard_metrics_new(const struct metrics *metrics) {
-        return shard_new(metrics->options.catalog->endpoints_count, metrics->options.partitions_max);
+        return shard_new(metrics->options.catalog, metrics->options.partitions_max);
 }
 
 struct shard_metrics *shard_metrics_free(struct shard_metrics *shard) {
         if (shard == NULL)
                 return NULL;
         free(shard->endpoints);
+        free(shard->spends);
         free(shard->partitions);
         free(shard);
         return NULL;
@@ -154,8 +164,10 @@ static void copy_numbers(const struct shard_metrics *from, struct shard_metrics 
         struct shard_metrics before = *to;
         *to = *from;
         to->endpoints = before.endpoints;
+        to->spends = before.spends;
         to->partitions = before.partitions;
         to->endpoints_count = before.endpoints_count;
+        to->spends_count = before.spends_count;
         to->partitions_count = before.partitions_count;
         to->partitions_max = before.partitions_max;
 }
@@ -164,7 +176,7 @@ void metrics_publish(struct metrics *metrics, uint32_t index, const struct shard
         CHECK(index < metrics->options.shards);
         struct slot *slot = &metrics->slots[index];
         struct shard_metrics *last = slot->last;
-        CHECK(shard->endpoints_count == last->endpoints_count);
+        CHECK(shard->endpoints_count == last->endpoints_count && shard->spends_count == last->spends_count);
         CHECK(shard->partitions_count <= last->partitions_max);
         (void)pthread_mutex_lock(&slot->lock);
         metric_keep(&shard_table, shard, last, slot->kept);
@@ -173,6 +185,7 @@ void metrics_publish(struct metrics *metrics, uint32_t index, const struct shard
                             &slot->kept->endpoints[i]);
         copy_numbers(shard, last);
         memcpy(last->endpoints, shard->endpoints, last->endpoints_count * sizeof(*last->endpoints));
+        memcpy(last->spends, shard->spends, last->spends_count * sizeof(*last->spends));
         memcpy(last->partitions, shard->partitions, shard->partitions_count * sizeof(*last->partitions));
         last->partitions_count = shard->partitions_count;
         (void)pthread_mutex_unlock(&slot->lock);
@@ -188,6 +201,8 @@ static void add_slot(const struct slot *slot, struct shard_metrics *total) {
                 metric_add(&endpoint_table, &last->endpoints[i], &total->endpoints[i]);
                 metric_add(&endpoint_table, &kept->endpoints[i], &total->endpoints[i]);
         }
+        for (uint32_t i = 0; i < total->spends_count; i++) /* gauges: nothing is kept of them */
+                metric_add(&spend_table, &last->spends[i], &total->spends[i]);
         memcpy(&total->partitions[total->partitions_count], last->partitions,
                last->partitions_count * sizeof(*last->partitions));
         total->partitions_count += last->partitions_count;

@@ -39,7 +39,10 @@ struct metrics_options {
 struct metrics *metrics_new(const struct metrics_options *options);
 struct metrics *metrics_free(struct metrics *metrics); /* after its listener; NULL gives NULL */
 
-/* A shard's own struct, all zero, with room for endpoints and partitions. NULL: no memory. */
+/*
+ * A shard's own struct, all zero but for spends, which are not known, with room for endpoints and partitions.
+ * NULL: no memory.
+ */
 struct shard_metrics *shard_metrics_new(const struct metrics *metrics);
 struct shard_metrics *shard_metrics_free(struct shard_metrics *shard); /* NULL gives NULL */
 /*

@@ -29,15 +29,20 @@
 
 enum { SHARDS = 2, PARTITIONS = 4 };
 
-static const struct provider providers[] = {{.name = "openai"}, {.name = "a\\b\"c\nd"}};
+static const struct provider providers[] = {{.name = "openai", .budget.daily = 5}, {.name = "a\\b\"c\nd"}};
 static const struct endpoint endpoints[] = {
         {.name = "openai/gpt-4o-mini", .provider = 0, .model = "gpt-4o-mini"},
         {.name = "openai/*", .provider = 0, .model = "*"},
         {.name = "odd", .provider = 1, .model = "m\xc3\xbcnchen"},
         {.name = "broken", .provider = 1, .model = "not\xff utf8"},
 };
-static const struct catalog catalog = {
-        .providers = providers, .providers_count = 2, .endpoints = endpoints, .endpoints_count = 4};
+static const struct workspace workspaces[] = {{.name = "default"}, {.name = "sh\"op"}};
+static const struct catalog catalog = {.providers = providers,
+                                       .providers_count = 2,
+                                       .endpoints = endpoints,
+                                       .endpoints_count = 4,
+                                       .workspaces = workspaces,
+                                       .workspaces_count = 2};
 static const struct process_metrics process = {.build = 1,
                                                .cpu_ns = 1500000000,
                                                .start_unix_ns = INT64_C(1795395847250000000),
@@ -115,6 +120,11 @@ static void fill(struct shard_metrics *shard, uint64_t times) {
         shard->endpoints[0].calls = 400;
         shard->endpoints[0].cost_picousd = 3 * PICOUSD_PER_USD;
         shard->endpoints[2].breaker_open = 1;
+        for (uint32_t i = 1; i < 3; i++) /* of the first workspace and the last provider nothing is known */
+                shard->spends[i] = (struct spend_metrics){.day_picousd = i,
+                                                          .month_picousd = 2 * i,
+                                                          .lifetime_picousd = i * PICOUSD_PER_USD,
+                                                          .reserved_picousd = (int64_t)times};
 }
 
 static void golden_page(struct metrics *metrics, enum exposition_format format, const char *path) {
