@@ -2,7 +2,9 @@
 
 #include "broker/base/money.h"
 #include "broker/base/time.h"
+#include "broker/cli/kafka_options.h"
 #include "broker/cli/options.h"
+#include "broker/cli/spending.h"
 #include "broker/loop/spend_book.h"
 
 #include <argp.h>
@@ -10,24 +12,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_JSON = 512, TEXT_MAX = 16 << 20 };
+enum { KEY_JSON = 512, KEY_LOCAL, TEXT_MAX = 16 << 20 };
 
 struct request {
         struct options options;
-        bool json;
+        bool json, local;
 };
 
 struct report {
-        const struct catalog *catalog;
-        struct spend_book book;
-        struct ledger *ledgers; /* by subject */
-        uint32_t subjects;
-        int64_t now_unix_ms;
+        struct spending spending;
         struct buffer text;
 };
 
 static const struct argp_option known[] = {
-        {"json", KEY_JSON, NULL, 0, "One JSON object instead of a table", 1}, {0}};
+        {"json", KEY_JSON, NULL, 0, "One JSON object instead of a table", 1},
+        {"local", KEY_LOCAL, NULL, 0,
+         "Of the state directory, also where the configuration names a Kafka cluster", 1},
+        {0}};
 
 static error_t parse(int key, char *value, struct argp_state *state) {
         struct request *request = state->input;
@@ -39,6 +40,9 @@ static error_t parse(int key, char *value, struct argp_state *state) {
         case KEY_JSON:
                 request->json = true;
                 return 0;
+        case KEY_LOCAL:
+                request->local = true;
+                return 0;
         case ARGP_KEY_ARG:
                 argp_error(state, "\"%s\" is one word too many", value);
                 return 0;
@@ -48,57 +52,24 @@ static error_t parse(int key, char *value, struct argp_state *state) {
 }
 
 static const struct argp_child children[] = {{&options_argp, 0, "Common options:", 10}, {0}};
-static const struct argp argp = {known,
-                                 parse,
-                                 "",
-                                 "Says what each workspace, and each provider that has a budget, has spent "
-                                 "in this day and month (UTC) and "
-                                 "in all, as the state directory has it.\v"
-                                 "spent: what calls have cost. reserved: the most that calls under way can "
-                                 "cost; after a crash these are of "
-                                 "unknown outcome, and the next run counts them as at risk. at risk: the "
-                                 "most that calls of unknown outcome "
-                                 "may have cost, until release_unknown. left: what may still be reserved.",
-                                 children,
-                                 NULL,
-                                 NULL};
-
-/* What the attempts hold that are open in the journal and not part of the rows. */
-static struct error *add_hold(void *userdata, const struct begun *begun) {
-        struct report *report = userdata;
-        if (!begun->holds || begun->hold_counted)
-                return NULL;
-        for (uint32_t i = 0; i < report->subjects; i++) {
-                enum spend_kind kind;
-                struct ledger *ledger = &report->ledgers[i];
-                struct bytes name = spend_subject_name(report->catalog, i, &kind);
-                if (!bytes_equal(name, kind == SPEND_WORKSPACE ? begun->workspace : begun->provider))
-                        continue;
-                ledger->reserved_picousd = money_add(ledger->reserved_picousd, begun->hold_picousd);
-                if (ledger->spend.days[0].number == begun->hold_day)
-                        ledger->reserved_days[0] = money_add(ledger->reserved_days[0], begun->hold_picousd);
-                if (ledger->spend.months[0].number == budget_month(begun->hold_day))
-                        ledger->reserved_months[0] =
-                                money_add(ledger->reserved_months[0], begun->hold_picousd);
-        }
-        return NULL;
-}
-
-static struct error *gather(struct report *report, struct store *store) {
-        struct error *error = spend_book_read(&report->book, store);
-        if (error)
-                return error;
-        for (uint32_t i = 0; i < report->subjects; i++) {
-                enum spend_kind kind;
-                struct bytes name = spend_subject_name(report->catalog, i, &kind);
-                const struct budget_spend *spend = spend_book_find(&report->book, kind, name);
-                budget_subject_ledger(report->catalog, i, &report->ledgers[i]);
-                if (spend)
-                        report->ledgers[i].spend = *spend;
-                ledger_roll(&report->ledgers[i], report->now_unix_ms);
-        }
-        return store_each_unknown(store, add_hold, report);
-}
+static const struct argp argp = {
+        known,
+        parse,
+        "",
+        "Says what each workspace, and each provider that has a budget, has spent "
+        "in this day and month (UTC) and in all: by `run`, as the state directory has "
+        "it; with a Kafka cluster in the configuration by all workers together, as "
+        "the state topic has it.\v"
+        "spent: what calls have cost. reserved: the most that calls under way can "
+        "cost, and of workers what they may spend without saying it again; after a "
+        "crash these are of unknown outcome, and who goes on counts them as at risk. "
+        "at risk: the most that calls of unknown outcome may have cost, until "
+        "release_unknown. left: what may still be reserved.\n\n"
+        "Workers say what was spent with the results that they publish: what the last "
+        "second has brought may still stand as reserved.",
+        children,
+        NULL,
+        NULL};
 
 static int64_t left_of(const struct budget_view *view) {
         int64_t used =
@@ -124,10 +95,9 @@ static void append_money(struct buffer *text, int64_t picousd, bool there) {
 
 static void append_row(struct report *report, uint32_t subject, enum budget_kind period) {
         enum spend_kind kind;
-        struct budget_view view;
+        struct budget_view view = report->spending.views[subject][period];
         struct buffer *text = &report->text;
-        struct bytes name = spend_subject_name(report->catalog, subject, &kind);
-        ledger_view(&report->ledgers[subject], period, &view);
+        struct bytes name = spend_subject_name(report->spending.catalog, subject, &kind);
         buffer_printf(text, "%-9s %-20.*s %-8s", kind == SPEND_WORKSPACE ? "workspace" : "provider",
                       (int)name.size, name.data, period_names[period]);
         append_money(text, view.limit_picousd, view.limit_picousd > 0);
@@ -141,9 +111,9 @@ static void append_row(struct report *report, uint32_t subject, enum budget_kind
 static void append_table(struct report *report) {
         buffer_printf(&report->text, "%-9s %-20s %-8s %16s %16s %16s %16s %16s\n", "", "USD", "period",
                       "budget", "spent", "reserved", "at risk", "left");
-        for (uint32_t i = 0; i < report->subjects; i++)
+        for (uint32_t i = 0; i < report->spending.subjects; i++)
                 for (unsigned period = 0; period < BUDGET_KINDS_COUNT; period++)
-                        if (budget_is_counted(report->catalog, i))
+                        if (budget_is_counted(report->spending.catalog, i))
                                 append_row(report, i, (enum budget_kind)period);
 }
 
@@ -155,9 +125,8 @@ static void append_amount(struct buffer *text, const char *name, int64_t picousd
 }
 
 static void append_period(struct report *report, uint32_t subject, enum budget_kind period) {
-        struct budget_view view;
+        struct budget_view view = report->spending.views[subject][period];
         struct buffer *text = &report->text;
-        ledger_view(&report->ledgers[subject], period, &view);
         buffer_printf(text, "%s{\"period\":\"%s\"", period == BUDGET_DAILY ? "" : ",", period_names[period]);
         if (view.limit_picousd > 0)
                 append_amount(text, "budget_usd", view.limit_picousd);
@@ -174,8 +143,8 @@ static void append_json(struct report *report, uint32_t from, uint32_t until, co
         buffer_printf(&report->text, "\"%s\":[", list);
         for (uint32_t i = from; i < until; i++) {
                 enum spend_kind kind;
-                struct bytes name = spend_subject_name(report->catalog, i, &kind);
-                if (!budget_is_counted(report->catalog, i))
+                struct bytes name = spend_subject_name(report->spending.catalog, i, &kind);
+                if (!budget_is_counted(report->spending.catalog, i))
                         continue;
                 buffer_printf(&report->text, "%s{\"name\":\"%.*s\",\"periods\":[", before, (int)name.size,
                               name.data);
@@ -188,20 +157,20 @@ static void append_json(struct report *report, uint32_t from, uint32_t until, co
 }
 
 static void append_all_json(struct report *report) {
-        uint32_t workspaces = report->subjects ? report->catalog->workspaces_count : 0;
+        uint32_t workspaces = report->spending.subjects ? report->spending.catalog->workspaces_count : 0;
         buffer_append_string(&report->text, "{\"at\":\"");
-        rfc3339_append(&report->text, report->now_unix_ms);
+        rfc3339_append(&report->text, report->spending.now_unix_ms);
         buffer_append_string(&report->text, "\",");
         append_json(report, 0, workspaces, "workspaces");
         buffer_append_char(&report->text, ',');
-        append_json(report, workspaces, report->subjects, "providers");
+        append_json(report, workspaces, report->spending.subjects, "providers");
         buffer_append_string(&report->text, "}\n");
 }
 
 static struct error *print(struct report *report, bool json) {
         if (json)
                 append_all_json(report);
-        else if (report->subjects == 0)
+        else if (report->spending.subjects == 0)
                 buffer_append_string(&report->text, "no workspaces and no budgets are configured\n");
         else
                 append_table(report);
@@ -211,19 +180,23 @@ static struct error *print(struct report *report, bool json) {
         return NULL;
 }
 
-static struct error *make(struct report *report, const struct config *config, bool json) {
+static struct error *read_state(struct report *report, const struct config *config) {
         struct store_options options = {.directory = config->settings.state, .read_only = true};
         struct store *store = NULL;
-        report->ledgers = calloc(report->subjects + 1, sizeof(*report->ledgers));
-        if (!report->ledgers)
-                return error_new(ERROR_MEMORY, "no memory for the report");
         struct error *error = store_open(&options, &store);
         if (!error)
-                error = gather(report, store);
-        if (!error)
-                error = print(report, json);
+                error = spending_read_store(&report->spending, store);
         store_close(store);
         return error;
+}
+
+static struct error *make(struct report *report, const struct config *config, const struct request *request) {
+        struct error *error = spending_init(&report->spending, &config->catalog, clock_now_unix_ms());
+        if (!error && kafka_options_named(config) && !request->local)
+                error = spending_read_topic(&report->spending, config);
+        else if (!error)
+                error = read_state(report, config);
+        return error ? error : print(report, request->json);
 }
 
 int cmd_workspaces(int argc, char **argv) {
@@ -234,15 +207,12 @@ int cmd_workspaces(int argc, char **argv) {
         struct error *error = options_load(&request.options, &config);
         if (error)
                 return options_fail(error);
-        struct report report = {.catalog = &config->catalog,
-                                .subjects = budget_subjects(&config->catalog),
-                                .now_unix_ms = clock_now_unix_ms()};
+        struct report report = {0};
         buffer_init(&report.text, TEXT_MAX);
-        error = make(&report, config, request.json);
-        int code = error ? options_fail(error) : EXIT_WELL;
+        error = make(&report, config, &request);
+        int code = error ? kafka_options_fail(error) : EXIT_WELL;
         buffer_deinit(&report.text);
-        spend_book_deinit(&report.book);
-        free(report.ledgers);
+        spending_deinit(&report.spending);
         config_free(config);
         return code;
 }

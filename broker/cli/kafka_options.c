@@ -30,7 +30,7 @@ static void on_log(int level, const char *facility, const char *text) {
         pthread_mutex_unlock(&lock);
 }
 
-static bool names_cluster(const struct config *config) {
+bool kafka_options_named(const struct config *config) {
         for (size_t i = 0; i < config->kafka_count; i++)
                 if (strcmp(config->kafka[i].name, "bootstrap.servers") == 0 ||
                     strcmp(config->kafka[i].name, "metadata.broker.list") == 0)
@@ -45,7 +45,7 @@ void kafka_options_listen(void) {
 struct error *kafka_options_init(struct kafka_options *options, const struct config *config,
                                  int64_t record_bytes) {
         *options = (struct kafka_options){0};
-        if (!names_cluster(config))
+        if (!kafka_options_named(config))
                 options->items[options->count++] =
                         (struct kafka_property){"bootstrap.servers", KAFKA_BOOTSTRAP_DEFAULT};
         if (config->kafka_count + 2 > CLIENT_PROPERTIES_MAX)

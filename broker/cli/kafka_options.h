@@ -15,6 +15,8 @@ struct kafka_options {
         char message_bytes[24];
 };
 
+/* The configuration says where the cluster is. */
+bool kafka_options_named(const struct config *config);
 /*
  * ERROR_USAGE when no cluster is named or a property is unknown or refused. Records of up to `record_bytes`
  * can be sent, unless message.max.bytes says otherwise. From here on librdkafka's log lines are shown (with
