@@ -5,6 +5,7 @@
 #include "broker/base/money.h"
 #include "broker/core/classes.h"
 #include "broker/core/order.h"
+#include "broker/core/quotas.h"
 #include "broker/core/spend.h"
 
 static void copy_message(char *out, const char *text) {
@@ -188,6 +189,7 @@ static void give_back(struct engine *engine, struct job *job) {
         struct gates gates = engine_gates(engine, job, job->endpoint);
         for (size_t i = 0; i < GATES_A_CALL; i++)
                 gate_unopen(gates.items[i], &job->amounts);
+        quotas_touch(engine, job);
         engine->opened--;
         order_returned(engine, engine_workspace(engine, job));
         bump(engine, job);
@@ -488,6 +490,7 @@ static void learn(struct engine *engine, struct job *job, const struct answer *a
         struct gates gates = engine_gates(engine, job, job->endpoint);
         for (size_t i = 0; i < GATES_A_CALL; i++)
                 gate_charge(gates.items[i], &more, now_ns);
+        quotas_touch(engine, job);
         int64_t blocked_ns = max64(answer->requests_blocked_ns, answer->tokens_blocked_ns);
         if (blocked_ns > 0)
                 block(engine, job, blocked_ns);

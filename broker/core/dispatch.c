@@ -8,6 +8,7 @@
 #include "broker/core/order.h"
 #include "broker/core/pick.h"
 #include "broker/core/planning.h"
+#include "broker/core/quotas.h"
 #include "broker/core/spend.h"
 #include "workers/routing/limits.h"
 
@@ -67,6 +68,13 @@ static int64_t room_at(const struct engine *engine, uint32_t endpoint, bool behi
         return min64(room, (int64_t)engine->config.in_flight_max - engine->in_flight - all);
 }
 
+static bool any_closed(const struct gates *gates) {
+        bool closed = false;
+        for (size_t i = 0; i < GATES_A_CALL; i++)
+                closed = closed || gate_closed(gates->items[i]);
+        return closed;
+}
+
 /*
  * Jobs that must not be repeated are opened only when they can be sent at once: an open attempt that a crash
  * leaves behind would fail them.
@@ -96,15 +104,17 @@ static void view_limits(struct engine *engine, const struct job *job, uint32_t e
         int64_t ahead_ns = opens_ahead(job) ? OPEN_AHEAD_NS : 0;
         const struct gate *workspace = &engine->workspaces[engine_workspace(engine, job)].gate;
         bool full = room_at(engine, endpoint, true) + open_ahead(engine, job) <= 0 ||
-                    gate_room(workspace, true) <= 0;
-        full = full || (state->health.state == BREAKER_HALF_OPEN && state->gate.opened > 0);
+                    gate_room(workspace, true) <= 0 || quotas_crowded(engine, &gates, &amounts);
+        bool closed = any_closed(&gates);
+        full = full || closed || (state->health.state == BREAKER_HALF_OPEN && state->gate.opened > 0);
         if (!full && queued_ns - ahead_ns <= now_ns)
                 return;
         view->waiting = EXCLUSION_AT_LIMIT;
         view->ready_ns = LIMITER_NEVER;
         if (permit_ns == LIMITER_NEVER)
                 return;
-        int64_t again_ns = now_ns + LOOK_AGAIN_NS; /* sooner when a call ends */
+        /* sooner when a call ends, or a part comes */
+        int64_t again_ns = now_ns + (closed ? LIMITER_SMALL_PART_NS : LOOK_AGAIN_NS);
         view->ready_ns =
                 full || queued_ns == LIMITER_NEVER ? max64(permit_ns, again_ns) : queued_ns - ahead_ns;
 }
@@ -205,6 +215,7 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
         struct gates gates = engine_gates(engine, job, job->endpoint);
         for (size_t i = 0; i < GATES_A_CALL; i++)
                 gate_open(gates.items[i], &job->amounts);
+        quotas_touch(engine, job);
         engine->opened++;
         struct command *command = engine_command(engine, job, COMMAND_OPEN, true);
         command->endpoint = candidate->endpoint;
@@ -361,10 +372,12 @@ static void call_now(struct engine *engine, struct job *job, const struct gates 
                      const struct amounts *amounts) {
         struct endpoint_state *state = &engine->endpoints[job->endpoint];
         int64_t now_ns = engine->time.now_ns;
+        quotas_called(engine, gates, &job->amounts);
         for (size_t i = 0; i < GATES_A_CALL; i++) {
                 gate_unopen(gates->items[i], &job->amounts);
                 gate_take(gates->items[i], amounts, now_ns);
         }
+        quotas_touch(engine, job);
         health_started(&state->health, now_ns);
         engine->opened--;
         engine->in_flight++;
@@ -397,7 +410,8 @@ static bool call_ready(struct engine *engine, struct job *job, bool *out_passed)
         const struct gate *workspace = gates.items[GATES_A_CALL - 1];
         struct amounts amounts = dispatch_amounts(engine, job, job->endpoint);
         int64_t permit_ns = permit_when(&gates, &amounts, false, now_ns);
-        if (permit_ns > now_ns + READY_PATIENCE_NS || !spend_covers(engine, job) ||
+        if (permit_ns > now_ns + READY_PATIENCE_NS || any_closed(&gates) || !spend_covers(engine, job) ||
+            !quotas_cover(engine, job, &gates, &amounts) ||
             route_check(engine->catalog, job_demand(job), job->endpoint, engine->time.now_unix_ms) !=
                     EXCLUSION_NONE) {
                 conclude_unsent(engine, job);
@@ -429,8 +443,9 @@ static void call_endpoint(struct engine *engine, struct endpoint_state *state) {
         for (struct list *link = state->ready.next; link != &state->ready; link = next) {
                 next = link->next;
                 bool passed = false;
-                if (!engine_out_room(engine, 2) || health_when(&state->health, now_ns) > now_ns ||
-                    room_at(engine, endpoint, false) <= 0)
+                bool full = room_at(engine, endpoint, false) <= 0 && !gate_closed(&state->gate) &&
+                            !gate_closed(engine_provider(engine, endpoint));
+                if (!engine_out_room(engine, 2) || health_when(&state->health, now_ns) > now_ns || full)
                         break;
                 if (!call_ready(engine, LIST_ENTRY(link, struct job, link), &passed) && !passed)
                         break;

@@ -8,6 +8,7 @@
 #include "broker/core/dispatch.h"
 #include "broker/core/engine_state.h"
 #include "broker/core/order.h"
+#include "broker/core/quotas.h"
 #include "broker/core/spend.h"
 
 #include <stdlib.h>
@@ -26,17 +27,17 @@ uint32_t engine_limiters(const struct catalog *catalog) {
 static void init_gates(struct engine *engine) {
         static const struct limits_spec none;
         const struct catalog *catalog = engine->catalog;
-        int64_t now_ns = engine->time.now_ns;
+        struct gate_clock now = quotas_clock(engine);
         struct limiter *limiters = engine->limiters;
         for (uint32_t i = 0; i < catalog->providers_count; i++)
-                limiters = gate_init(&engine->providers[i], &catalog->providers[i].limits, limiters, now_ns);
+                limiters = gate_init(&engine->providers[i], &catalog->providers[i].limits, limiters, now);
         for (uint32_t i = 0; i < catalog->endpoints_count; i++)
-                limiters = gate_init(&engine->endpoints[i].gate, &catalog->endpoints[i].limits, limiters,
-                                     now_ns);
+                limiters =
+                        gate_init(&engine->endpoints[i].gate, &catalog->endpoints[i].limits, limiters, now);
         for (uint32_t i = 0; i < engine->workspaces_count; i++) {
                 bool named = i < catalog->workspaces_count;
                 limiters = gate_init(&engine->workspaces[i].gate,
-                                     named ? &catalog->workspaces[i].limits : &none, limiters, now_ns);
+                                     named ? &catalog->workspaces[i].limits : &none, limiters, now);
         }
 }
 
@@ -88,7 +89,7 @@ struct engine *engine_new(const struct catalog *catalog, const struct engine_con
         if (!engine->jobs || !engine->classes || !engine->pools || !engine->endpoints || !engine->providers ||
             !engine->workspaces || !engine->limiters || !engine->recents ||
             !map_init(&engine->by_key, jobs_max) || !map_init(&engine->by_class, jobs_max) ||
-            !heap_init(&engine->timers, jobs_max) || !spend_init(engine))
+            !heap_init(&engine->timers, jobs_max) || !quotas_init(engine) || !spend_init(engine))
                 return engine_free(engine);
         engine->share_since_ns = now.now_ns;
         init_lists(engine);
@@ -113,6 +114,7 @@ struct engine *engine_free(struct engine *engine) {
         free(engine->providers);
         free(engine->workspaces);
         free(engine->limiters);
+        quotas_deinit(engine);
         spend_deinit(engine);
         free(engine);
         return NULL;
@@ -379,6 +381,8 @@ void engine_share(struct engine *engine, struct engine_time now, const struct li
                 gate_share(&engine->endpoints[i].gate, parts, count, whole, now.now_ns);
         for (uint32_t i = 0; i < engine->workspaces_count; i++)
                 gate_share(&engine->workspaces[i].gate, parts, count, whole, now.now_ns);
+        for (size_t i = 0; i < count; i++)
+                quotas_merge(engine, &parts[i]);
         engine->wake_ns = now.now_ns;
 }
 

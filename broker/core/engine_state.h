@@ -135,6 +135,9 @@ struct engine {
         uint32_t parts[PARTS_MAX];
         size_t parts_count;
         uint32_t parts_whole;
+        uint32_t *untold; /* gates that have given something since engine_quotas_take() */
+        uint32_t untold_count;
+        int64_t quotas_ahead_ns; /* wall clock less monotonic, by which the times of quotas are reckoned */
         struct endpoint_state *endpoints;
         struct recent *recents; /* per endpoint; apart, since only answers and now and then a look touch it */
         struct gate *providers;

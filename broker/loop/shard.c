@@ -5,7 +5,9 @@
 #include "broker/base/time.h"
 #include "broker/loop/audit_watch.h"
 #include "broker/loop/busy.h"
+#include "broker/loop/known.h"
 #include "broker/loop/publisher.h"
+#include "broker/loop/quota_book.h"
 #include "broker/loop/spend_book.h"
 #include "broker/wire/job.h"
 
@@ -256,49 +258,6 @@ static uint32_t partition_of(const struct job_spec *job) {
         return job->origin ? job->partition : STORE_NO_PARTITION;
 }
 
-static struct known_job known_from(const struct store_record *record, const struct job_spec *job) {
-        struct known_job known = {.known = KNOWN_NOTHING};
-        const uint8_t *fingerprint = NULL;
-        switch (record->found) {
-        case STORE_NONE:
-                break;
-        case STORE_SETTLED:
-                known.known = KNOWN_SETTLED;
-                fingerprint = record->settled.fingerprint_known ? record->settled.fingerprint : NULL;
-                break;
-        case STORE_UNKNOWN:
-                known.known = KNOWN_UNKNOWN;
-                known.attempts = record->begun.attempt;
-                known.exposure_picousd = record->begun.exposure_picousd;
-                fingerprint = record->begun.fingerprint;
-                break;
-        case STORE_ANSWERED:
-                fingerprint = record->settled.fingerprint;
-                if (!record->kept) { /* it was bought, and could not be written down (zdr) */
-                        known.known = KNOWN_UNKNOWN;
-                        known.attempts = record->settled.attempts;
-                        known.exposure_picousd =
-                                record->settled.cost_known ? record->settled.cost_picousd : SPEND_UNKNOWN;
-                        break;
-                }
-                known.known = KNOWN_ANSWERED;
-                known.attempts = record->settled.attempts;
-                known.failure = record->settled.failure;
-                known.status = record->settled.status;
-                known.cost_known = record->settled.cost_known;
-                known.cost_is_estimate = record->settled.cost_is_estimate;
-                known.cost_picousd = record->settled.cost_picousd;
-                break;
-        case STORE_PARKED:
-                known.known = KNOWN_PARKED;
-                fingerprint = record->parked_fingerprint;
-                break;
-        }
-        known.same_fingerprint =
-                !fingerprint || memcmp(fingerprint, job->fingerprint, sizeof(job->fingerprint)) == 0;
-        return known;
-}
-
 /* What ends with the next attempt. */
 static void remember(struct slot *slot, const struct store_record *record) {
         slot->begun = (struct begun_id){0};
@@ -470,11 +429,19 @@ static void keep_spend(void *userdata, uint32_t subject, const struct budget_spe
                 shard->error = error_new(ERROR_MEMORY, "no memory for what was spent");
 }
 
+static void keep_quota(void *userdata, const struct quota_use *use) {
+        struct shard *shard = userdata;
+        struct quota_row row = quota_row_of(shard->options.catalog, use);
+        if (!committer_quota(shard->committer, &row) && !shard->error)
+                shard->error = error_new(ERROR_MEMORY, "no memory for what limits have given");
+}
+
 static struct error *hand_over(struct shard *shard) {
         const struct source_state *state = shard->options.intake_ops->moved(shard->options.intake, shard);
         if (shard->intents_count == 0)
                 return NULL;
         engine_spend_take(shard->engine, keep_spend, shard);
+        engine_quotas_take(shard->engine, keep_quota, shard);
         if (!committer_submit(shard->committer, shard->intents, shard->intents_count, state))
                 return error_new(ERROR_MEMORY, "no memory to make %zu results durable", shard->intents_count);
         shard->intents_count = 0;
@@ -503,6 +470,15 @@ void shard_hold(struct shard *shard, bool held) {
 
 void shard_share(struct shard *shard, const struct limit_part *parts, size_t count, uint32_t whole) {
         engine_share(shard->engine, read_clock(), parts, count, whole);
+}
+
+void shard_release(struct shard *shard, uint32_t part,
+                   void (*each)(void *userdata, const struct quota_use *use), void *userdata) {
+        engine_release(shard->engine, read_clock(), part, each, userdata);
+}
+
+void shard_quotas_load(struct shard *shard, const struct quota_use *uses, size_t count) {
+        engine_quotas_load(shard->engine, read_clock(), uses, count);
 }
 
 void shard_spend_load(struct shard *shard, uint32_t subject, const struct budget_spend *spend) {
@@ -586,6 +562,7 @@ static void take_reload(struct shard *shard) {
         bool taken =
                 engine_reload(shard->engine, read_clock(), reload.catalog, &reload.engine, reload.spends);
         if (taken) {
+                engine_quotas_load(shard->engine, read_clock(), reload.quotas, reload.quotas_count);
                 shard->reload.decoder = NULL;
                 atomic_store(&shard->reloads, false);
         }
@@ -694,6 +671,7 @@ static void take_last_completions(struct shard *shard) {
 static struct error *finish(struct shard *shard, enum shard_end end) {
         const struct intake_ops *ops = shard->options.intake_ops;
         const struct source_state *state = ops->finish(shard->options.intake, end == SHARD_FINISHED);
+        engine_quotas_take(shard->engine, keep_quota, shard);
         committer_catch_up(shard->committer);
         if (!committer_submit(shard->committer, shard->intents, shard->intents_count, state))
                 return error_new(ERROR_MEMORY, "no memory to finish");

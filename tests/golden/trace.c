@@ -369,7 +369,7 @@ static void revoke(struct trace *trace, char *const *words, size_t count) {
 static void share(struct trace *trace, char *const *words, size_t count) {
         static const char *const kinds[] = {
                 [PART_KEPT] = "kept", [PART_FRESH] = "fresh", [PART_USED] = "used"};
-        struct limit_part parts[WORDS_MAX];
+        struct limit_part parts[WORDS_MAX] = {0};
         size_t parts_count = 0;
         for (size_t i = 3; i < count; i++) {
                 char *kind;
