@@ -77,6 +77,7 @@ void reload_now_and_then(struct world *world) {
         if (world->plant != PLANT_NO_RELOAD &&
             !engine_reload(world->engine, world_time(world), next, &config, NULL))
                 judge_broken(world, "no memory for a reload");
+        given_load(world);
         reloads->in_force = next;
         reloads->whole = last;
         reloads->total++;

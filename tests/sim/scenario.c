@@ -111,6 +111,19 @@ static void make_workspaces(struct world *world) {
         }
 }
 
+/* In a few worlds an endpoint or a provider has a day's quota, small enough to be gone early. */
+static void make_days(struct world *world) {
+        if (!chance(world, 15))
+                return;
+        uint32_t endpoint = (uint32_t)prng_below(&world->prng, world->catalog.endpoints_count);
+        struct limits_spec *limits = chance(world, 50)
+                                             ? &world->endpoints[endpoint].limits
+                                             : &world->providers[world->endpoints[endpoint].provider].limits;
+        limits->requests_per_day = PICK(world, 0, 40, 150);
+        limits->tokens_per_day = PICK(world, 0, 0, 30000);
+        world->liveness_ns = 40 * 86400 * NS_PER_S;
+}
+
 uint32_t scenario_workspace(const struct world *world, const struct job_spec *job) {
         for (uint32_t i = 0; i < world->catalog.workspaces_count; i++)
                 if (bytes_equal_string(job->workspace, workspace_names[i]))
@@ -309,6 +322,7 @@ static void make_config(struct world *world) {
         config->backoff_cap_ns = between(world, 1, 30) * NS_PER_S;
         config->retry_share = 0.1;
         config->call_timeout_ns = between(world, 3, 60) * NS_PER_S;
+        config->quotas_kept = true;
         config->seed = world->seed;
 }
 
@@ -317,6 +331,7 @@ void scenario_make(struct world *world) {
         world->wall_offset_ms = INT64_C(1790000000000);
         make_catalog(world);
         make_workspaces(world);
+        make_days(world);
         make_config(world);
         world->costly = chance(world, 15);
         world->honest = world->costly || chance(world, 70);

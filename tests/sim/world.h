@@ -10,6 +10,7 @@
  *   provider.c  calls and what comes of them
  *   shard.c     the turn: gather, step, carry out, as loop/shard.c does; recovery as cli/run_files.c does
  *   reload.c    other catalogs while jobs run
+ *   given.c     what limits have given, over lives
  *   money.c     budgets: what is durable of them, and what providers really billed
  *   judge.c     the promises
  */
@@ -18,7 +19,9 @@
 #include "broker/base/prng.h"
 #include "broker/base/time.h"
 #include "broker/core/engine.h"
+#include "broker/core/quota.h"
 #include "broker/wire/job.h"
+#include "workers/routing/limiter.h"
 
 enum {
         LINES_MAX = 400,
@@ -36,6 +39,7 @@ enum {
         WORKSPACES_MAX = 3,
         SUBJECTS_MAX = WORKSPACES_MAX + PROVIDERS_MAX,
         DAYS_MAX = 1200,
+        QUOTA_ROWS = QUOTA_OF_COUNT * ENDPOINTS_MAX * QUOTAS_COUNT * LIMITER_RING,
 };
 #define NO_KEY         UINT32_MAX
 #define CLOCK_SLACK_MS INT64_C(300) /* wall clocks that move by less are not noticed */
@@ -63,8 +67,11 @@ enum plant {
         PLANT_NO_RESERVATION,      /* budgets learn of a cost when it is there, not before */
         PLANT_FORGETS_SPEND,       /* recovery begins with nothing spent */
         PLANT_FORGETS_HOLDS,       /* recovery drops what attempts of unknown outcome have reserved */
-        PLANT_NO_NOTE,   /* attempts that failed keep their hold in the journal, though it is counted */
-        PLANT_NO_RELOAD, /* the engine is not told of another catalog */
+        PLANT_NO_NOTE,        /* attempts that failed keep their hold in the journal, though it is counted */
+        PLANT_NO_RELOAD,      /* the engine is not told of another catalog */
+        PLANT_FORGETS_QUOTAS, /* recovery begins with nothing given of any limit */
+        PLANT_NO_OPENED,      /* of attempts that are opened nothing is kept */
+        PLANT_QUOTAS_LATE,    /* what limits have given is durable after the attempts that may take it */
         PLANTS_COUNT,
 };
 
@@ -128,9 +135,15 @@ struct spends {
         bool changed[SUBJECTS_MAX];
 };
 
+struct quota_list {
+        struct quota_use *items;
+        size_t count, capacity;
+};
+
 struct disk {
         /* durable */
         struct spends spends;
+        struct quota_use *quotas; /* QUOTA_ROWS */
         struct buffer text;
         struct output_line *lines;
         uint32_t lines_count, lines_synced, lines_recorded;
@@ -139,6 +152,7 @@ struct disk {
         uint32_t mark, mark_lines; /* index of the first line of the input that is not settled */
         /* of the process */
         struct spends spends_pending, spends_working;
+        struct quota_list quotas_pending, quotas_working, quotas_late;
         uint32_t noted[JOBS_MAX]; /* by slot: index of the attempt + 1 */
         struct intent *pending, *working;
         uint32_t pending_count, working_count;
@@ -203,6 +217,7 @@ struct world {
         bool line_settled[LINES_MAX];
 
         int64_t now_ns, wall_offset_ms, wall_start_ms, jump_ns; /* start: the offset before any jump */
+        bool jumped;
         struct engine *engine;
         struct job_decoder *decoder;
         struct disk disk;
@@ -233,7 +248,7 @@ struct world {
         int64_t full_from_ns, full_until_ns;
 
         uint64_t hash;
-        uint64_t turns, crashes, calls_total;
+        uint64_t turns, crashes, calls_total, quota_rows;
         char violation[512];
 };
 
@@ -293,6 +308,15 @@ void money_describe(const struct world *world, const struct command *command, st
 void money_billed(struct world *world, const struct call *call);
 void money_check(struct world *world); /* after a turn */
 void money_check_end(struct world *world);
+
+/* given.c */
+void given_init(struct disk *disk);
+void given_deinit(struct disk *disk);
+void given_load(struct world *world); /* into a new engine, or one with new limits */
+void given_keep(struct world *world); /* what changed goes with the intents of this turn */
+void given_stage(struct disk *disk);
+void given_write(struct world *world, bool all); /* with the rows of a commit */
+void given_crash(struct disk *disk);
 
 /* reload.c */
 const struct catalog *reload_begin(struct world *world); /* of a new engine */

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define DAY_NS (86400 * NS_PER_S)
+
 void judge_broken(struct world *world, const char *format, ...) {
         if (broken(world))
                 return;
@@ -97,7 +99,7 @@ static void judge_output(struct world *world, const struct output *output) {
 }
 
 static void judge_state(struct world *world, const struct entry *entry) {
-        struct fact *fact = &world->facts[entry->fact];
+        struct fact *fact = entry->state == STATE_OWNER ? NULL : &world->facts[entry->fact];
         switch (entry->state) {
         case STATE_SETTLED:
                 if (fact->outputs == 0)
@@ -114,6 +116,8 @@ static void judge_state(struct world *world, const struct entry *entry) {
                 return;
         case STATE_DELETED:
                 fact->parked = false;
+                return;
+        case STATE_OWNER:
                 return;
         }
 }
@@ -197,11 +201,24 @@ void judge_offsets(struct world *world, const struct process *process, uint32_t 
                                      p);
 }
 
+/* All processes together, in any window, as it ends with this call. */
+static void judge_day(struct world *world, const struct call *call) {
+        int64_t limit = world->providers[0].limits.requests_per_day, calls = 0;
+        for (uint32_t i = world->calls_count; i > 0; i--) {
+                if (call->start_ns - world->calls[i - 1].start_ns >= DAY_NS)
+                        break;
+                calls++;
+        }
+        if (limit > 0 && calls > limit)
+                judge_broken(world, "%lld calls in a day, of %lld", (long long)calls, (long long)limit);
+}
+
 void judge_call(struct world *world, struct process *process, const struct command *command,
                 struct call *call) {
         struct fact *fact = &world->facts[call->fact];
         const struct row *row = &process->disk->durable.rows[call->fact];
         uint32_t slot = process->slot;
+        judge_day(world, call);
         const struct part *part = &process->parts[call->partition];
         bool owns = world->cluster.owner[call->partition] == slot && part->state == PART_OWNED;
         fact->calls++;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORDS_A_TURN = 4, PARK_LOOK_MS = 200 };
+enum { RECORDS_A_TURN = 4, PARK_LOOK_MS = 200, PARK_LOOK_LATER_MS = 60000 };
 #define FROM_STATE 1 /* job_spec.line of a job that was admitted from its parked row */
 
 bool world_dies(struct world *world, struct process *process) {
@@ -58,6 +58,7 @@ void process_start(struct world *world, struct process *process) {
         process->calls = 0;
         process->sweep = process->leaves = process->left = process->dies = false;
         process->park_ns = world->now_ns;
+        parts_share(world, process);
         world_note(world, process->slot, "process: starts (life)", process->incarnation, 0, 0);
         group_join(world, process);
 }
@@ -475,7 +476,8 @@ static void sweep(struct world *world, struct process *process) {
 static void park(struct world *world, struct process *process) {
         if (process->park_ns > world->now_ns)
                 return;
-        process->park_ns = world->now_ns + PARK_LOOK_MS * NS_PER_MS;
+        bool waits = world->days && !faulty(world); /* for the next day, perhaps */
+        process->park_ns = world->now_ns + (waits ? PARK_LOOK_LATER_MS : PARK_LOOK_MS) * NS_PER_MS;
         for (uint32_t p = 0; p < world->cluster.partitions; p++) {
                 struct part *part = &process->parts[p];
                 uint64_t offset;

@@ -60,7 +60,8 @@ static bool counts(const struct world *world, const struct process *process, con
         const struct part *part = &process->parts[item->partition];
         if (world->plant == PLANT_EPOCH_IGNORED && item->current && part->state == PART_OWNED)
                 return true;
-        bool ours = part->state == PART_OWNED || part->state == PART_LEAVING;
+        bool claims = item->kind == ITEM_OWNER && part->state == PART_RESTORE && part->claims;
+        bool ours = part->state == PART_OWNED || part->state == PART_LEAVING || claims;
         bool said = item->kind != ITEM_RESULT || item->current;
         return ours && said && item->epoch == part->epoch;
 }
@@ -186,9 +187,13 @@ static void remove_items(struct publisher *publisher, uint32_t count) {
 static void done(struct world *world, struct process *process, const struct item *item) {
         if (item->kind == ITEM_RESULT)
                 process_end_told(world, process, item->handle);
+        struct part *part = &process->parts[item->partition];
+        if (item->kind == ITEM_OWNER && counts(world, process, item) && part->state == PART_RESTORE) {
+                part->claimed = true;
+                part->due_ns = world->now_ns;
+        }
         if (item->kind != ITEM_PARK || !counts(world, process, item))
                 return;
-        struct part *part = &process->parts[item->partition];
         process->tracks[item->partition][item->offset].parked = true;
         world->counts.parked++;
         window_settle(&part->window, item->offset);

@@ -27,6 +27,10 @@ static void make_catalog(struct world *world) {
                                                 .region = "eu",
                                                 .data_policy_known = true,
                                                 .retention_days = -1};
+        world->days = chance(world, 15);
+        world->claims = world->days || chance(world, 30);
+        if (world->days)
+                world->providers[0].limits.requests_per_day = PICK(world, 6, 20, 60);
         uint32_t count = (uint32_t)between(world, 1, 3);
         for (uint32_t i = 0; i < count; i++) {
                 snprintf(world->names[i], sizeof(world->names[i]), "p0/m.%u", i);
@@ -36,7 +40,10 @@ static void make_catalog(struct world *world) {
                                                         .price = price,
                                                         .quantization = "unknown",
                                                         .kinds = (1U << KINDS_COUNT) - 1};
-                world->endpoints[i].limits.concurrency = PICK(world, 0, 0, 1, 3, 10);
+                int64_t concurrency = PICK(world, 0, 0, 1, 3, 10);
+                if (world->days && concurrency > 0 && concurrency < world->cluster.partitions)
+                        concurrency = world->cluster.partitions; /* else some can do nothing */
+                world->endpoints[i].limits.concurrency = concurrency;
         }
         world->catalog = (struct catalog){.providers = world->providers,
                                           .providers_count = 1,

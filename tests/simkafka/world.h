@@ -12,15 +12,16 @@
  *   process.c    a shard: its turn, engine, records, commands. One or two shards make a process: they live
  *                and die together and share a disk
  *   partition.c  assignment, restore, leaving; what a partition's epoch is there for
+ *   parts.c      parts of the limits, and what was taken of them
  *   publisher.c  the committer and the publisher: journal, then transaction, then store
  *   provider.c   calls and what comes of them
  *   judge.c      the promises
  *   world.c      time, faults, the end
  *
  * What the model does not have: compaction and retention of topics, records that are too large, librdkafka's
- * queues, limits by partition share, and attempts told to the state topic before they are sent (a job that
- * must not be repeated is watched on its own disk only). A commit request may be lost, applied without an
- * answer, or arrive late.
+ * queues, limits of a minute by partition share, and attempts told to the state topic before they are sent (a
+ * job that must not be repeated is watched on its own disk only). A commit request may be lost, applied
+ * without an answer, or arrive late.
  */
 #include "broker/base/map.h"
 #include "broker/base/prng.h"
@@ -46,6 +47,8 @@ enum {
         WRITES_MAX = 4096,
         REPORTS_MAX = 64,
         NOTES_MAX = 1 << 14,
+        SAIDS_MAX = 4000,
+        OWNER_NEAR = 4, /* entries */
 };
 #define NOBODY UINT32_MAX
 
@@ -76,7 +79,11 @@ enum {
         X(UNFENCED, "a transaction whose marks have not moved sends no offsets")                             \
         X(FORGOTTEN, "a job given up whose record came again meanwhile is not taken up again")               \
         X(ORPHANS_GO_ON, "a job of a partition that has gone is called again")                               \
-        X(NO_RECORD_NAMES, "dead letters are not remembered by the record")
+        X(NO_RECORD_NAMES, "dead letters are not remembered by the record")                                  \
+        X(PART_KEPT, "a part of the limits is used on after it was said what was taken of it")               \
+        X(PART_EMPTY, "what was taken of a part of the limits is not believed")                              \
+        X(UNCLAIMED, "a part of the limits is used before the state topic says whose it is")                 \
+        X(CLAIM_UNSEEN, "what an owner said of its part is believed though another one came after it")
 
 enum plant {
 #define X(name, text) PLANT_##name,
@@ -100,7 +107,7 @@ struct txn {
 };
 
 enum entry_kind { ENTRY_JOB, ENTRY_STATE, ENTRY_MARKER };
-enum entry_state { STATE_SETTLED, STATE_PARKED, STATE_DELETED };
+enum entry_state { STATE_SETTLED, STATE_PARKED, STATE_DELETED, STATE_OWNER };
 
 struct entry {
         uint32_t txn; /* index + 1; 0: written outside */
@@ -214,7 +221,14 @@ struct disk {
 
 /* --- processes --- */
 
-enum item_kind { ITEM_RESULT, ITEM_PARK, ITEM_REHOME, ITEM_MARK, ITEM_DELETE };
+enum item_kind { ITEM_RESULT, ITEM_PARK, ITEM_REHOME, ITEM_MARK, ITEM_DELETE, ITEM_OWNER };
+
+/* An owner's record: entry.fact and item.fact are its index + 1. */
+struct said {
+        bool told; /* what was taken of the part, which is free; else: the part is somebody's */
+        struct quota_use *uses;
+        size_t count;
+};
 
 /* What the publisher sends; each with the mark of its partition after it. */
 struct item {
@@ -276,8 +290,13 @@ struct part {
         uint32_t epoch;
         struct window window;
         bool window_made, lost;
+        bool claims;  /* RESTORE: it is read, and the topic is being told whose the partition is */
+        bool claimed; /* and it has been told */
+        bool owns;    /* it was OWNED in this epoch */
+        bool shared, given, never; /* its part of the limits; never: nobody ever had it */
+        uint32_t heard;            /* index + 1 of what the last owner said was taken of it */
         uint64_t position, handed; /* handed: the last mark */
-        uint64_t restore_end;
+        uint64_t restore_begin, restore_end;
         int64_t due_ns, leave_ns;
 };
 
@@ -377,7 +396,7 @@ struct call {
         struct handle handle;
         uint32_t process, incarnation, fact, partition;
         uint64_t offset, print;
-        int64_t end_ns;
+        int64_t start_ns, end_ns;
         struct answer answer;
         bool open;
 };
@@ -419,6 +438,10 @@ struct world {
         struct fact facts[FACTS_MAX];
         uint32_t facts_count;
         uint64_t checked[PARTITIONS_MAX]; /* records below are settled, as the judge saw */
+        struct said *saids;
+        uint32_t saids_count;
+        bool days;   /* there is a limit of the day */
+        bool claims; /* takers wait until it is known that they are; else they are quicker */
         struct answer_made *answers;
         uint32_t answers_count;
         struct call *calls;
@@ -434,6 +457,8 @@ struct world {
                 uint64_t calls, crashes, stops, moves, commits, aborts, fenced, gone, parked, rehomed;
                 uint64_t repeated; /* answered calls made again, by another process or life */
                 uint64_t late_answers, adopted, again, dropped, given_up, left, usurped;
+                /* calls in parts that went; parts of which nothing is known */
+                uint64_t parts_told, parts_used_up;
                 uint64_t cut_off; /* partitions that went with calls or results under way */
         } counts;
         struct note *notes;
@@ -543,6 +568,15 @@ int64_t partition_wake_ns(const struct world *world, const struct process *proce
 /* Applies committed state records from where the store stands; false: died. */
 void partition_read_state(struct world *world, struct process *process, uint32_t partition, uint64_t end);
 void partition_hand_mark(struct world *world, struct process *process, uint32_t partition);
+
+/* parts.c */
+/* After partitions have come or gone. */
+void parts_share(struct world *world, struct process *process);
+void parts_claim(struct world *world, struct process *process, uint32_t partition);
+/* What the last owner has said, in the state topic up to where it is restored; `from`: what is new. */
+void parts_heard(struct world *world, struct process *process, uint32_t partition, uint64_t from);
+void parts_give(struct world *world, struct process *process, uint32_t partition);
+void parts_deinit(struct world *world);
 
 /* publisher.c */
 void committer_add(struct world *world, struct process *process, const struct intent *intent);
