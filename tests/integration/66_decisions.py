@@ -114,51 +114,54 @@ def raw(litellm, openrouter, provider, upstream):
     return litellm.get(f"{catalog}/{upstream}") or litellm.get(upstream)
 
 
-def litellm_price(entry, tokens):
-    """(input, output, reasoning) of the dearest tier up to that input, as a list from the shortest on."""
-    keys = ("input_cost_per_token", "output_cost_per_token", "output_cost_per_reasoning_token")
-    steps = {Decimal(0): [entry.get(key) or None for key in keys]}
+LITELLM_KEYS = {"input_cost_per_token": 0, "output_cost_per_token": 1, "output_cost_per_reasoning_token": 2, "cache_read_input_token_cost": 3, "cache_creation_input_token_cost": 4}
+OPENROUTER_KEYS = {"prompt": 0, "completion": 1, "internal_reasoning": 2, "input_cache_read": 3, "input_cache_write": 4}
+
+
+def litellm_prices(entry, tokens):
+    """[input, output, reasoning, cached, written] in each tier up to that input, from the shortest on. 0 is no price there."""
+    base = [entry.get(key) or None for key in LITELLM_KEYS]
+    steps = {0: base}
     for name, value in entry.items():
-        above = re.fullmatch(r"(input|output)_cost_per_token_above_(\d+)k_tokens", name)
-        if above:
-            step = steps.setdefault(Decimal(above[2]) * 1000, list(steps[Decimal(0)]))
-            step[0 if above[1] == "input" else 1] = value
+        above = re.fullmatch(r"(\w+)_above_(\d+)k_tokens", name)
+        if above and above[1] in LITELLM_KEYS:
+            steps.setdefault(int(above[2]) * 1000, list(base))[LITELLM_KEYS[above[1]]] = value
     for number, part in enumerate(entry.get("tiered_pricing", [])):
-        steps[part["range"][0] if number else Decimal(0)] = [part.get(key) for key in keys]
+        steps[part["range"][0] if number else 0] = [part.get(key) for key in LITELLM_KEYS]
     return [steps[above] for above in sorted(steps) if above < tokens or above == 0]
 
 
-def openrouter_price(entry, tokens):
-    keys = ("prompt", "completion", "internal_reasoning")
-    dollars = lambda value: None if value is None or Decimal(value) < 0 else Decimal(value)
+def openrouter_prices(entry, tokens):
+    """The same; a negative price is none."""
+    def dollars(value):
+        return None if value is None or Decimal(value) < 0 else Decimal(value)
     pricing = entry["pricing"]
-    base = [dollars(pricing.get(key)) for key in keys]
-    steps = [base]
+    steps = [[dollars(pricing.get(key)) for key in OPENROUTER_KEYS]]
     for part in pricing.get("overrides", []):
         if tokens >= part["min_prompt_tokens"]:
-            steps.append([dollars(part[key]) if key in part else before for key, before in zip(keys, base)])
+            steps.append([dollars(part[key]) if key in part else steps[0][at] for key, at in OPENROUTER_KEYS.items()])
     return steps
 
 
-def rounded(dollars):
-    """To the steps that a catalogue file has, and then up to whole picodollars."""
-    return math.ceil(dollars * PICO)
+def cost(price_in, price_out, tokens_in, tokens_out):
+    """Prices are kept to 1e-18 USD a token; each part is rounded up to a picodollar."""
+    step = Decimal(10) ** -18
+    return sum(math.ceil(price.quantize(step) * tokens * PICO) for price, tokens in ((price_in, tokens_in), (price_out, tokens_out)))
 
 
-def cost(price, tokens_in, tokens_out, reasoning):
-    dear = max(price[1], price[2] or 0) if reasoning else price[1]
-    step = Decimal(10) ** -18  # of a token's price
-    return rounded(price[0].quantize(step) * tokens_in) + rounded(dear.quantize(step) * tokens_out)
+def dearest(price, tokens_in, tokens_out):
+    """Input may go into a cache or come from one, and all of the output may be reasoning."""
+    return cost(max(part for part in (price[0], *price[3:]) if part is not None), max(price[1], price[2] or 0), tokens_in, tokens_out)
 
 
 def check(block, name, entry, expected, most):
-    prices = openrouter_price(entry, block["in"]) if "pricing" in entry else litellm_price(entry, block["in"])
+    prices = openrouter_prices(entry, block["in"]) if "pricing" in entry else litellm_prices(entry, block["in"])
     now = prices[-1]
     if now[0] is None or now[1] is None:
         assert expected is None and most is None, (block["job"], name)
         return 1
-    assert expected == cost(now, block["in"], min(GUESS, block["out"]), False), (block["job"], name, expected, now)
-    assert most == max(cost(price, block["in"], block["out"], True) for price in prices), (block["job"], name, most, prices)
+    assert expected == cost(now[0], now[1], block["in"], min(GUESS, block["out"])), (block["job"], name, expected, now)
+    assert most == max(dearest(price, block["in"], block["out"]) for price in prices), (block["job"], name, most, prices)
     return 1
 
 

@@ -36,10 +36,10 @@ void usage_add(struct usage *total, const struct usage *usage);
 bool cost_of_usage(const struct price *price, enum kind kind, const struct usage *usage,
                    int64_t *out_picousd);
 /*
- * The most that one call of this job can cost there (maximum output, no cache, all of it reasoning where that
- * is dearer, the dearest price that so much input or less can have). When the demand does not
- * say how much output it allows: the endpoint's output_max, else its context less the input, else unknown:
- * false.
+ * The most that one call of this job can cost there (maximum output, all of it reasoning where that is
+ * dearer, input read from a cache or written to one only where that is dearer, the dearest price that so much
+ * input or less can have). When the demand does not say how much output it allows: the endpoint's output_max,
+ * else its context less the input, else unknown: false.
  */
 bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                   int64_t *out_picousd);
