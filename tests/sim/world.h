@@ -10,6 +10,7 @@
  *   provider.c  calls and what comes of them
  *   shard.c     the turn: gather, step, carry out, as loop/shard.c does; recovery as cli/run_files.c does
  *   reload.c    other catalogs while jobs run
+ *   policies.c  data policies, places and quantizations, and jobs with rules about them
  *   money.c     budgets: what is durable of them, and what providers really billed
  *   judge.c     the promises
  */
@@ -62,8 +63,13 @@ enum plant {
         PLANT_NO_RESERVATION,      /* budgets learn of a cost when it is there, not before */
         PLANT_FORGETS_SPEND,       /* recovery begins with nothing spent */
         PLANT_FORGETS_HOLDS,       /* recovery drops what attempts of unknown outcome have reserved */
-        PLANT_NO_NOTE,   /* attempts that failed keep their hold in the journal, though it is counted */
-        PLANT_NO_RELOAD, /* the engine is not told of another catalog */
+        PLANT_NO_NOTE,    /* attempts that failed keep their hold in the journal, though it is counted */
+        PLANT_NO_RELOAD,  /* the engine is not told of another catalog */
+        PLANT_NO_ZDR,     /* the engine takes every provider to retain nothing */
+        PLANT_NO_REGIONS, /* and to be in Europe */
+        PLANT_NO_QUANTIZATIONS, /* and every endpoint to be of one quantization */
+        PLANT_NO_LISTS,         /* the engine is not told whom a job names or ignores */
+        PLANT_OLD_POLICIES,     /* of another catalog the engine is told all but its policies and places */
         PLANTS_COUNT,
 };
 
@@ -173,6 +179,13 @@ struct reloads {
         } told[2];
 };
 
+struct policies {
+        struct prng prng; /* of its own, as that of reloads */
+        bool any;
+        struct provider providers[PROVIDERS_MAX]; /* as they are in the beginning, and when all is well */
+        struct endpoint endpoints[ENDPOINTS_MAX];
+};
+
 struct world {
         uint64_t seed;
         struct prng prng;
@@ -184,6 +197,7 @@ struct world {
         char names[PROVIDERS_MAX + ENDPOINTS_MAX][32];
         struct catalog catalog, told;
         struct reloads reloads;
+        struct policies policies;
         bool budgets;  /* there are some */
         bool releases; /* what is at risk may be forgotten */
         int64_t first_day, billed[SUBJECTS_MAX][DAYS_MAX];
@@ -293,6 +307,14 @@ void money_check_end(struct world *world);
 /* reload.c */
 const struct catalog *reload_begin(struct world *world); /* of a new engine */
 void reload_now_and_then(struct world *world);           /* between two turns */
+
+/* policies.c */
+void policies_make(struct world *world);
+/* What the engine is told of those that are in force. */
+void policies_tell(const struct world *world, struct provider *providers, struct endpoint *endpoints);
+/* Others are in force from now on; whole: those of the beginning. */
+void policies_change(struct world *world, bool whole);
+bool policies_append_rules(struct world *world, struct buffer *line); /* false: this job has none */
 
 /* judge.c */
 __attribute__((format(printf, 2, 3))) void judge_broken(struct world *world, const char *format, ...);
