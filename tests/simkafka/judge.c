@@ -4,6 +4,7 @@
  * before it; who commits for a partition is its owner; no call is made again by a process that has the
  * answer, or on a disk that has it; in the end all is there.
  */
+#include "tests/sim/compliance.h"
 #include "world.h"
 
 #include <stdarg.h>
@@ -106,6 +107,8 @@ static void judge_state(struct world *world, const struct entry *entry) {
                 fact->parked = false;
                 return;
         case STATE_PARKED:
+                if (world->lines[entry->line].private)
+                        judge_broken(world, "a job with zdr is parked: its body is in the state topic");
                 if (entry->print != fact->print)
                         judge_broken(world, "a job is parked under the key of another one");
                 if (fact->settled)
@@ -197,9 +200,24 @@ void judge_offsets(struct world *world, const struct process *process, uint32_t 
                                      p);
 }
 
+/* By the rules as the line says them, and by the catalog as it is, whatever the engine was told. */
+static void check_compliance(struct world *world, const struct command *command, const struct call *call) {
+        const struct entry *entry = &world->cluster.jobs[call->partition].entries[call->offset];
+        const struct endpoint *endpoint = &world->endpoints[command->endpoint];
+        struct job_spec *job =
+                job_decode(world->decoder, bytes_of(world->lines[entry->line].text), 1, call->offset, false);
+        const char *rule =
+                compliance_broken(&job->demand.prefs, &world->providers[endpoint->provider], endpoint);
+        if (rule)
+                judge_broken(world, "a call was made to %s, which %s of the job forbids", endpoint->name,
+                             rule);
+        job_spec_free(job);
+}
+
 void judge_call(struct world *world, struct process *process, const struct command *command,
                 struct call *call) {
         struct fact *fact = &world->facts[call->fact];
+        check_compliance(world, command, call);
         const struct row *row = &process->disk->durable.rows[call->fact];
         uint32_t slot = process->slot;
         const struct part *part = &process->parts[call->partition];
@@ -217,7 +235,8 @@ void judge_call(struct world *world, struct process *process, const struct comma
                 judge_broken(world, "a call was made for a job that is settled, by the owner");
         if (fact->durable[process->machine])
                 judge_broken(world, "a call was made though its answer is durable on this disk");
-        if (fact->answered_by[slot] == process->incarnation + 1)
+        /* what may not be written down is bought again when its partition went before it was published */
+        if (fact->answered_by[slot] == process->incarnation + 1 && !command->job->demand.prefs.zdr)
                 judge_broken(world, "a call was made by a process that has the answer");
         if (fact->calling[slot]++ > 0)
                 judge_broken(world, "two calls at a time for one job in one process");
@@ -244,6 +263,17 @@ void judge_answered(struct world *world, struct process *process, const struct c
                 fact->unknown[process->machine] = false;
         if (is_final(call->answer.verdict))
                 fact->answered_by[process->slot] = process->incarnation + 1;
+}
+
+/*
+ * Whoever asks for zdr finds neither the body nor the answer on a disk: a parked row holds the one, an answer
+ * row the other.
+ */
+void judge_written(struct world *world, const struct write *write) {
+        if (write->kind == WRITE_PARKED && world->lines[write->line].private)
+                judge_broken(world, "the body of a job with zdr is written to a disk");
+        if (write->kind == WRITE_ANSWER && write->answer > 0 && world->answers[write->answer - 1].private)
+                judge_broken(world, "the answer of a job with zdr is written to a disk");
 }
 
 void judge_durable(struct world *world, uint32_t machine, const struct write *write) {

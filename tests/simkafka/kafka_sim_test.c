@@ -107,6 +107,8 @@ static void show(const struct totals *totals) {
         SHOW(given_up);
         SHOW(left);
         SHOW(usurped);
+        SHOW(unkept);
+        SHOW(not_parked);
 }
 
 /* Nothing that the world is there for may be missing from it. */

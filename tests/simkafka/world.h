@@ -14,6 +14,7 @@
  *   partition.c  assignment, restore, leaving; what a partition's epoch is there for
  *   publisher.c  the committer and the publisher: journal, then transaction, then store
  *   provider.c   calls and what comes of them
+ *   rules.c      providers with policies, and jobs with rules about them
  *   judge.c      the promises
  *   world.c      time, faults, the end
  *
@@ -76,7 +77,11 @@ enum {
         X(UNFENCED, "a transaction whose marks have not moved sends no offsets")                             \
         X(FORGOTTEN, "a job given up whose record came again meanwhile is not taken up again")               \
         X(ORPHANS_GO_ON, "a job of a partition that has gone is called again")                               \
-        X(NO_RECORD_NAMES, "dead letters are not remembered by the record")
+        X(NO_RECORD_NAMES, "dead letters are not remembered by the record")                                  \
+        X(PARK_PRIVATE, "jobs with zdr are parked like others")                                              \
+        X(KEEP_PRIVATE, "answers of jobs with zdr are journaled like others")                                \
+        X(NO_POLICIES, "the engine takes every provider for one that keeps to all rules")                    \
+        X(NO_LISTS, "the engine is not told whom a job names or ignores")
 
 enum plant {
 #define X(name, text) PLANT_##name,
@@ -174,6 +179,7 @@ struct cluster {
 
 struct row {
         bool settled, parked, attempt_live;
+        bool unkept;     /* it was answered, and only what that cost may be written down */
         uint32_t answer; /* index + 1 */
         uint64_t settled_print, parked_print, attempt_print;
         uint32_t attempt, attempt_by; /* by: the shard */
@@ -186,6 +192,7 @@ enum write_kind {
         WRITE_OPEN,
         WRITE_END,
         WRITE_ANSWER,
+        WRITE_UNKEPT,
         WRITE_DROP_ANSWER,
         WRITE_SETTLED,
         WRITE_PARKED,
@@ -361,6 +368,7 @@ struct line {
         char *text;
         bool bad;
         bool copied;          /* a rehomed copy is committed */
+        bool private;         /* zdr */
         uint32_t fact, alias; /* bad: fact is made with the record */
         uint64_t print;
 };
@@ -371,6 +379,7 @@ struct answer_made {
         enum failure failure;
         int32_t status;
         uint32_t attempts;
+        bool private; /* of a job with zdr */
 };
 
 struct call {
@@ -398,6 +407,11 @@ struct world {
         struct endpoint endpoints[4];
         char names[8][16];
         struct catalog catalog;
+        struct prng rules_prng; /* of their own: other worlds stay as they are */
+        bool rules;
+        struct provider told_providers[2]; /* what the engine is told, where that is something else */
+        struct endpoint told_endpoints[4];
+        struct catalog told;
         int faults_percent, crashes_percent; /* of calls; of faults that are crashes */
         int transaction_faults_percent, slow_percent, slow_disk_percent;
         uint32_t faults_left, processes_count, span_max;
@@ -434,7 +448,8 @@ struct world {
                 uint64_t calls, crashes, stops, moves, commits, aborts, fenced, gone, parked, rehomed;
                 uint64_t repeated; /* answered calls made again, by another process or life */
                 uint64_t late_answers, adopted, again, dropped, given_up, left, usurped;
-                uint64_t cut_off; /* partitions that went with calls or results under way */
+                uint64_t cut_off;            /* partitions that went with calls or results under way */
+                uint64_t unkept, not_parked; /* of jobs with zdr: answers, and stragglers */
         } counts;
         struct note *notes;
         uint64_t notes_count;
@@ -511,7 +526,7 @@ void group_tick(struct world *world);
 int64_t group_wake_ns(const struct world *world);
 
 /* disk.c */
-void disk_write(struct disk *disk, struct write write);
+void disk_write(struct world *world, struct disk *disk, struct write write);
 void disk_next_group(struct disk *disk);
 void disk_sync(struct world *world, uint32_t machine);
 void disk_crash(struct world *world, uint32_t machine);
@@ -565,6 +580,11 @@ void provider_gather(struct world *world, struct process *process);
 int64_t provider_wake_ns(const struct world *world, const struct process *process);
 void provider_crash(struct world *world, struct process *process);
 
+/* rules.c */
+void rules_make(struct world *world);
+void rules_append(struct world *world, struct buffer *line);
+void rules_hide(const struct world *world, struct job_spec *job); /* a planted mistake */
+
 /* judge.c */
 __attribute__((format(printf, 2, 3))) void judge_broken(struct world *world, const char *format, ...);
 uint32_t judge_fact(struct world *world, struct key128 key); /* made when it is new */
@@ -579,5 +599,7 @@ void judge_call(struct world *world, struct process *process, const struct comma
 void judge_answered(struct world *world, struct process *process, const struct call *call);
 void judge_final(struct world *world, struct process *process, uint32_t fact, const struct call *call);
 void judge_durable(struct world *world, uint32_t machine, const struct write *write);
+/* To a disk, synced or not. */
+void judge_written(struct world *world, const struct write *write);
 bool judge_done(struct world *world);
 void judge_end(struct world *world);
