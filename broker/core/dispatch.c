@@ -266,6 +266,7 @@ static struct decision_moment moment_of(const struct engine *engine, const struc
         return (struct decision_moment){
                 .route = {.now_unix_ms = engine->time.now_unix_ms,
                           .now_ns = engine->time.now_ns,
+                          .call_ms = engine->prices_move ? engine_call_ms(engine, job) : 0,
                           .refused = job->refused,
                           .spent_picousd = job->spent_picousd,
                           .seed = engine->config.seed ^ job->key.lo ^ job->attempts},
@@ -375,6 +376,8 @@ static void call_now(struct engine *engine, struct job *job, const struct gates 
         job->pinned = !job_demand(job)->prefs.allow_fallbacks && job_demand(job)->prefs.order.count == 0;
         job->attempts++;
         job->called_under = engine->generation;
+        job->call_unix_ms = engine->time.now_unix_ms;
+        job->call_until_unix_ms = job->call_unix_ms + engine_call_ms(engine, job);
         job->outcome.queued_ns = now_ns - job->admitted_ns;
         struct command *command = engine_command(engine, job, COMMAND_CALL, true);
         command->endpoint = job->endpoint;

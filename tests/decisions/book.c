@@ -1,5 +1,6 @@
 #include "book.h"
 
+#include "broker/base/time.h"
 #include "broker/catalog/import.h"
 #include "broker/ops/listing.h"
 
@@ -111,6 +112,7 @@ bool deciding_begin(const struct book *book, struct bytes line, int64_t at_unix_
         const struct demand *demand = &deciding->job->demand;
         deciding->moment.route.now_unix_ms = at_unix_ms;
         deciding->moment.route.seed = deciding->job->key.lo;
+        deciding->moment.route.call_ms = book->config->settings.timeout_total / NS_PER_MS;
         deciding->moment.audio_ms = demand->audio_ms;
         route_match(&book->config->catalog, demand, &deciding->set);
         deciding->moment.truncated = deciding->set.truncated;

@@ -211,15 +211,18 @@ static void usage_take_input(struct usage *usage, const struct price *price, int
         usage->cache_write_tokens = written ? input_tokens : -1;
 }
 
-bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
-                     int64_t input_tokens, int64_t *out_picousd) {
+bool cost_ceiling_until(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                        int64_t until_unix_ms, int64_t input_tokens, int64_t *out_picousd) {
+        int64_t multiply = PRICE_MULTIPLY_ONE;
+        if (endpoint->windows_count > 0)
+                multiply = price_multiply_most(endpoint, now_unix_ms, until_unix_ms);
         int64_t output_tokens = output_tokens_ceiling(endpoint, demand, input_tokens);
         struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, demand->audio_ms);
         int64_t dearest = 0, cost = 0;
         /* The input is a bound, so a shorter one may find itself in any tier below. */
         for (unsigned tiers = 0; tiers <= price_tiers_reached(endpoint, input_tokens); tiers++) {
                 struct price scratch;
-                const struct price *price = price_of_tier(endpoint, now_unix_ms, tiers, &scratch);
+                const struct price *price = price_of_tier(endpoint, tiers, multiply, &scratch);
                 usage_take_input(&usage, price, usage_input_tokens(&usage));
                 usage.reasoning_tokens = price->reasoning > price->output ? usage.output_tokens : -1;
                 if (!cost_of_usage(price, demand->kind, &usage, &cost))
@@ -228,6 +231,11 @@ bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *deman
         }
         *out_picousd = dearest;
         return true;
+}
+
+bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                     int64_t input_tokens, int64_t *out_picousd) {
+        return cost_ceiling_until(endpoint, demand, now_unix_ms, now_unix_ms, input_tokens, out_picousd);
 }
 
 bool cost_expected_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,

@@ -49,6 +49,9 @@ bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, 
  */
 bool cost_expected(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                    int64_t expected_output_tokens, int64_t *out_picousd);
+/* The same when prices of any moment until then may be asked for: of a call that ends no later. */
+bool cost_ceiling_until(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                        int64_t until_unix_ms, int64_t input_tokens, int64_t *out_picousd);
 /* The same for an input of `input_tokens` in place of the demand's: the calibrated estimate. */
 bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                      int64_t input_tokens, int64_t *out_picousd);

@@ -232,9 +232,10 @@ static void candidate_cost(const struct ranking *ranking, const struct endpoint 
         candidate->cost_known =
                 cost_expected_cached_at(endpoint, demand, ranking->moment->now_unix_ms, expected, cached,
                                         output_tokens, &candidate->cost_expected_picousd);
-        candidate->ceiling_known =
-                candidate->cost_known && cost_ceiling_at(endpoint, demand, ranking->moment->now_unix_ms,
-                                                         input_ceiling, &candidate->cost_ceiling_picousd);
+        candidate->ceiling_known = candidate->cost_known &&
+                                   cost_ceiling_until(endpoint, demand, ranking->moment->now_unix_ms,
+                                                      ranking->moment->now_unix_ms + ranking->moment->call_ms,
+                                                      input_ceiling, &candidate->cost_ceiling_picousd);
         if (!candidate->ceiling_known)
                 candidate->cost_ceiling_picousd = candidate->cost_expected_picousd;
 }

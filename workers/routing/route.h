@@ -60,6 +60,7 @@ struct route_moment {
         int64_t spent_picousd; /* what earlier attempts of the job may have cost, taken off its ceiling */
         uint64_t seed;
         uint32_t refused; /* bit per place: endpoints that refused this very job */
+        int64_t call_ms;  /* the longest that a call takes: the dearest price until then bounds it */
 };
 
 /* What moves a candidate behind its peers. The heavier one counts more than all lighter ones together. */

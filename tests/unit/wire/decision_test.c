@@ -53,6 +53,10 @@ static double measured(struct world *world) {
         return one_in(world, 3) ? 0 : prng_unit(&world->prng) * (double)(1 + amount(world));
 }
 
+static const struct zone_change utc_changes[] = {{INT64_MIN, 0}};
+static const struct zone utc = {"UTC", utc_changes, 1};
+static const struct price_window windows[] = {{&utc, 500000, 0, 720, 0x7f}, {&utc, 3000000, 1000, 90, 0x15}};
+
 static void make_catalog(struct world *world) {
         world->catalog = (struct catalog){world->providers, PROVIDERS, world->endpoints, 0, "c", NULL, 0};
         for (int i = 0; i < PROVIDERS; i++)
@@ -75,6 +79,8 @@ static void make_catalog(struct world *world) {
                                               .output_max = one_in(world, 2) ? 0 : upto(world, 4000),
                                               .quantization = one_in(world, 2) ? "fp8" : "unknown",
                                               .quality = upto(world, 101) - 1,
+                                              .windows = windows,
+                                              .windows_count = (uint8_t)(one_in(world, 3) ? 2 : 0),
                                               .kinds = UINT32_MAX};
                 int64_t *prices = (int64_t *)&endpoint->price;
                 for (size_t j = 0; j < sizeof endpoint->price / sizeof *prices; j++)
@@ -213,6 +219,7 @@ static void decide(struct world *world, uint64_t seed) {
                           .now_ns = NOW_NS,
                           .spent_picousd = one_in(world, 3) ? upto(world, 10000) : 0,
                           .refused = one_in(world, 3) ? (uint32_t)prng_next(&world->prng) : 0,
+                          .call_ms = one_in(world, 2) ? upto(world, 100000000) : 0,
                           .seed = prng_next(&world->prng)},
                 .tried = one_in(world, 3) ? (uint32_t)prng_next(&world->prng) : 0,
                 .pressed = one_in(world, 3),
