@@ -180,6 +180,8 @@ static void tell_catalog(struct world *world) {
                 struct price *price = &world->told_endpoints[i].price;
                 if (world->plant == PLANT_NO_LIMITS)
                         world->told_endpoints[i].limits = (struct limits_spec){0};
+                if (world->plant == PLANT_NO_WINDOWS)
+                        world->told_endpoints[i].windows_count = 0;
                 if (world->plant == PLANT_NO_RESERVATION && price->input != PRICE_UNKNOWN)
                         price->input = price->output = price->image = 0;
         }
@@ -332,6 +334,7 @@ void scenario_make(struct world *world) {
         if (chance(world, 35))
                 make_budgets(world);
         world->wall_start_ms = world->wall_offset_ms;
+        windows_make(world);
         tell_catalog(world);
         make_lines(world, 0, (uint32_t)between(world, 30, 200));
 }

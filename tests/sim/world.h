@@ -10,6 +10,7 @@
  *   provider.c  calls and what comes of them
  *   shard.c     the turn: gather, step, carry out, as loop/shard.c does; recovery as cli/run_files.c does
  *   reload.c    other catalogs while jobs run
+ *   windows.c   prices that go by the time
  *   policies.c  data policies, places and quantizations, and jobs with rules about them
  *   money.c     budgets: what is durable of them, and what providers really billed
  *   judge.c     the promises
@@ -69,6 +70,7 @@ enum plant {
         PLANT_NO_REGIONS, /* and to be in Europe */
         PLANT_NO_QUANTIZATIONS, /* and every endpoint to be of one quantization */
         PLANT_NO_LISTS,         /* the engine is not told whom a job names or ignores */
+        PLANT_NO_WINDOWS,       /* the engine is not told that prices go by the time */
         PLANT_OLD_POLICIES,     /* of another catalog the engine is told all but its policies and places */
         PLANTS_COUNT,
 };
@@ -162,7 +164,8 @@ struct call {
         struct answer answer;
         bool open, executed, counts;
         int64_t cost_picousd, tokens;
-        int64_t day; /* in which it was opened */
+        struct usage used; /* in truth */
+        int64_t day;       /* in which it was opened */
 };
 
 /* A catalog that the engine is told of in the place of another; the one before lies in the other place. */
@@ -198,6 +201,7 @@ struct world {
         struct catalog catalog, told;
         struct reloads reloads;
         struct policies policies;
+        struct price_window windows[ENDPOINTS_MAX];
         bool budgets;  /* there are some */
         bool releases; /* what is at risk may be forgotten */
         int64_t first_day, billed[SUBJECTS_MAX][DAYS_MAX];
@@ -307,6 +311,10 @@ void money_check_end(struct world *world);
 /* reload.c */
 const struct catalog *reload_begin(struct world *world); /* of a new engine */
 void reload_now_and_then(struct world *world);           /* between two turns */
+
+/* windows.c */
+void windows_make(struct world *world);
+void windows_bill(const struct world *world, struct call *call, int64_t at_ns); /* what it costs then */
 
 /* policies.c */
 void policies_make(struct world *world);
