@@ -178,8 +178,8 @@ static void record_decision(const struct engine *engine, struct job *job, const 
         decision->seed = ranked->moment.route.seed;
         decision->chosen = false;
         record_candidates(decision, &ranked->route);
-        record_write_places(&writer, &ranked->moment, engine->time.now_ns, ranked->set, ranked->states,
-                            &ranked->route);
+        record_write_places(&writer, engine->catalog, &ranked->moment, engine->time.now_ns, ranked->set,
+                            ranked->states, &ranked->route);
         decision->record_size = writer.at ? (uint16_t)(writer.at - decision->record) : 0;
 }
 

@@ -145,8 +145,8 @@ static void rank_by_record(const struct book *book, const struct deciding *decid
         static struct decision_inputs inputs;
         struct record_writer writer = {text, text + sizeof text};
         record_write_demand(&writer, &deciding->job->demand);
-        record_write_places(&writer, &deciding->moment, 0, &deciding->set, deciding->states,
-                            &deciding->route);
+        record_write_places(&writer, &book->config->catalog, &deciding->moment, 0, &deciding->set,
+                            deciding->states, &deciding->route);
         assert_non_null(writer.at);
         struct bytes record = {(const char *)text, (size_t)(writer.at - text)};
         assert_true(record_read(record, &inputs));

@@ -231,7 +231,8 @@ static void decide(struct world *world, uint64_t seed) {
                    &world->route);
         struct decision *decision = &world->decision;
         struct record_writer writer = {decision->record, decision->record + DECISION_RECORD_MAX};
-        record_write_places(&writer, &world->moment, NOW_NS, &world->set, world->states, &world->route);
+        record_write_places(&writer, &world->catalog, &world->moment, NOW_NS, &world->set, world->states,
+                            &world->route);
         decision->record_size = writer.at ? (uint16_t)(writer.at - decision->record) : 0;
 }
 
@@ -305,7 +306,7 @@ static void append_again(struct buffer *text, struct decision_inputs *inputs) {
         for (uint32_t place = 0; place < route.count; place++)
                 route.candidates[inputs->ranks[place]].place = (uint8_t)place;
         struct record_writer writer = {decision.record, decision.record + DECISION_RECORD_MAX};
-        record_write_places(&writer, &inputs->moment, 0, &inputs->set, inputs->states, &route);
+        record_write_places(&writer, NULL, &inputs->moment, 0, &inputs->set, inputs->states, &route);
         decision.record_size = writer.at ? (uint16_t)(writer.at - decision.record) : 0;
         buffer_clear(text);
         assert_true(decision_append(text, &inputs->demand, &decision));
@@ -380,7 +381,7 @@ static void one_record_byte_by_byte(void **state) {
         struct route route = {.candidates = {{.place = 1}, {.place = 0}}, .count = 2, .usable = 2};
         struct decision decision = {0};
         struct record_writer writer = {decision.record, decision.record + DECISION_RECORD_MAX};
-        record_write_places(&writer, &moment, 5000, &set, states, &route);
+        record_write_places(&writer, NULL, &moment, 5000, &set, states, &route);
         decision.record_size = (uint16_t)(writer.at - decision.record);
         struct decision_inputs inputs;
         struct buffer text, record;
