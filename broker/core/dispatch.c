@@ -228,7 +228,7 @@ static void refuse(struct engine *engine, struct job *job, const struct route *r
 }
 
 /* The places that are closed to this very job, whatever its class may do. */
-static uint32_t closed_places(const struct job *job, const struct route *route) {
+static uint32_t closed_places(const struct engine *engine, const struct job *job, const struct route *route) {
         if (job->pinned)
                 return ~(1U << job->place);
         uint32_t closed = 0;
@@ -236,7 +236,8 @@ static uint32_t closed_places(const struct job *job, const struct route *route) 
                 enum exclusion why = route->candidates[i].excluded_by;
                 if (why == EXCLUSION_CONTEXT_LENGTH || why == EXCLUSION_MAX_COST ||
                     why == EXCLUSION_REFUSED || why == EXCLUSION_AT_LIMIT ||
-                    why == EXCLUSION_BUDGET_EXCEEDED || why == EXCLUSION_BUDGET_PRICE_UNKNOWN)
+                    why == EXCLUSION_BUDGET_EXCEEDED || why == EXCLUSION_BUDGET_PRICE_UNKNOWN ||
+                    route_goes_by_size(&engine->catalog->endpoints[route->candidates[i].endpoint], why))
                         closed |= 1U << route->candidates[i].place;
         }
         return closed;
@@ -329,7 +330,7 @@ static void open_first(struct engine *engine, const struct turn *turn) {
         }
         int64_t wake_ns = NEVER_NS;
         const struct candidate *candidate = pick(job_demand(job), route, &ranked.moment, &wake_ns);
-        uint32_t closed = closed_places(job, route);
+        uint32_t closed = closed_places(engine, job, route);
         if (candidate) {
                 open_at(engine, job, candidate);
                 order_opened(engine, turn, candidate->endpoint);

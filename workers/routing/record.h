@@ -75,8 +75,8 @@ void record_round(struct route_state *state);
 /* Version and demand. */
 void record_write_demand(struct record_writer *writer, const struct demand *from);
 /*
- * The rest. `catalog` is the one in force; NULL: indexes are places in the configuration. `route` is what came
- * out; its candidates' places must be below set->count.
+ * The rest. `catalog` is the one in force; NULL: indexes are places in the configuration. `route` is what
+ * came out; its candidates' places must be below set->count.
  */
 void record_write_places(struct record_writer *writer, const struct catalog *catalog,
                          const struct decision_moment *moment, int64_t now_ns, const struct route_set *set,

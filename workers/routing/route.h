@@ -153,3 +153,11 @@ void route_rank(const struct catalog *catalog, const struct demand *demand, cons
  */
 enum exclusion route_check(const struct catalog *catalog, const struct demand *demand, uint32_t index,
                            int64_t now_unix_ms);
+
+/*
+ * What a rule on prices says of one job there need not hold for others of its class: where the price goes by
+ * the length of the input.
+ */
+static inline bool route_goes_by_size(const struct endpoint *endpoint, enum exclusion why) {
+        return endpoint->tiers_count > 0 && (why == EXCLUSION_MAX_PRICE || why == EXCLUSION_UNKNOWN_PRICE);
+}
