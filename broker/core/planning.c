@@ -17,14 +17,11 @@ _Static_assert((int)PLAN_OPTIONS_MAX >= (int)ROUTE_CANDIDATES_MAX, "an option pe
 static uint32_t open_places(const struct engine *engine, const struct job_class *job_class,
                             const struct job *job) {
         uint32_t open = 0;
-        for (uint32_t place = 0; place < job_class->set.count; place++) {
-                uint32_t endpoint = job_class->set.endpoints[place];
-                enum exclusion why =
-                        route_check(engine->catalog, job_demand(job), endpoint, engine->time.now_unix_ms);
+        for (uint32_t place = 0; place < job_class->set.count; place++)
                 if ((job_class->closed & (1U << place)) == 0 &&
-                    (why == EXCLUSION_NONE || route_goes_by_size(&engine->catalog->endpoints[endpoint], why)))
+                    route_check(engine->catalog, job_demand(job), job_class->set.endpoints[place],
+                                engine->time.now_unix_ms) == EXCLUSION_NONE)
                         open |= 1U << place;
-        }
         return open;
 }
 
