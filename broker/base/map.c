@@ -9,6 +9,7 @@
 #include "broker/base/check.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /*
  * Keys are hashes, either half would do; both are taken so that hand-made keys, which differ in one half,
@@ -45,6 +46,11 @@ bool map_init(struct map *map, size_t entries_max) {
 void map_deinit(struct map *map) {
         free(map->entries);
         *map = (struct map){0};
+}
+
+void map_clear(struct map *map) {
+        memset(map->entries, 0, (map->mask + 1) * sizeof(*map->entries));
+        map->count = 0;
 }
 
 bool map_get(const struct map *map, struct key128 key, uint32_t *out_value) {

@@ -23,3 +23,4 @@ void map_deinit(struct map *map);
 bool map_get(const struct map *map, struct key128 key, uint32_t *out_value);
 bool map_put(struct map *map, struct key128 key, uint32_t value); /* false when full; replaces */
 bool map_remove(struct map *map, struct key128 key);              /* false when absent */
+void map_clear(struct map *map);

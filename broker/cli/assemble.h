@@ -28,9 +28,10 @@ struct engine_config assemble_engine(const struct assembly *assembly, uint32_t i
 struct calls_options assemble_calls(const struct assembly *assembly, uint32_t in_flight);
 struct job_decoder_options assemble_decoder(const struct assembly *assembly, const char *batch);
 /*
- * Between commits: what makes a batch of a busy run's results. Attempts are opened ahead, so no call waits
- * for it.
+ * Between commits: what makes batches, of a busy shard's results larger ones. Attempts are opened ahead, so
+ * no call waits for it.
  */
-#define ASSEMBLE_COMMIT_SPACING_NS (20 * NS_PER_MS)
+#define ASSEMBLE_COMMIT_SPACING_NS      (2 * NS_PER_MS)
+#define ASSEMBLE_COMMIT_SPACING_BUSY_NS (20 * NS_PER_MS)
 /* Allows as many open files as the calls in flight need, or says that the system does not. */
 void assemble_descriptors(const struct assembly *assembly);

@@ -186,6 +186,7 @@ static struct shard_options shard_options(struct run *run) {
                               .audit = run->audit,
                               .source_name = run->files.source_name,
                               .spacing_ns = ASSEMBLE_COMMIT_SPACING_NS,
+                              .spacing_busy_ns = ASSEMBLE_COMMIT_SPACING_BUSY_NS,
                               .patience_ns = settings->disk_patience},
                 .intake_ops = &line_intake_ops,
                 .intake = &run->intake,

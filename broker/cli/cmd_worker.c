@@ -21,13 +21,8 @@
 #include <unistd.h>
 
 enum { SHOW_MS = 200 };
-/*
- * Between commits of the journal. A job waits for two of them, and somebody waits for the job: less than in
- * `run`, where only throughput counts.
- */
-#define COMMIT_SPACING_NS (2 * NS_PER_MS)
-#define TELL_NS           (10 * NS_PER_S) /* between lines on what has been done */
-#define LEAVE_NS          (10 * NS_PER_S) /* to leave the group at the end */
+#define TELL_NS  (10 * NS_PER_S) /* between lines on what has been done */
+#define LEAVE_NS (10 * NS_PER_S) /* to leave the group at the end */
 
 struct loop {
         struct worker *worker;
@@ -156,7 +151,8 @@ static struct error *open_loop(struct worker *worker, uint32_t index) {
                           .calls = assemble_calls(&worker->assembly, in_flight),
                           .committer = {.store = worker->store,
                                         .source_name = "",
-                                        .spacing_ns = COMMIT_SPACING_NS,
+                                        .spacing_ns = ASSEMBLE_COMMIT_SPACING_NS,
+                                        .spacing_busy_ns = ASSEMBLE_COMMIT_SPACING_BUSY_NS,
                                         .patience_ns = settings->disk_patience},
                           .memory_max = (size_t)settings->memory / worker->shards,
                           .report = worker_metrics_report,

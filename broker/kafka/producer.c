@@ -27,6 +27,7 @@ enum {
         FULL_WAIT_MS = 50,
         INIT_SLICE_MS = 500,
         METADATA_MS = 5000,
+        ABANDON_MS = 1000,
         TRANSACTION_TIMEOUT_MS = 30000,
 };
 #define END_MARGIN_NS   (2 * NS_PER_S) /* beyond transaction.timeout.ms */
@@ -48,6 +49,7 @@ struct producer {
         size_t topics_count;
         int64_t limit_ns; /* for one end */
         bool open, gone;
+        bool begun;          /* the client has a transaction whose end nobody knows */
         enum verdict broken; /* how the open transaction has to end, if not well */
         unsigned sends;
         enum producer_fault (*fault)(void *userdata, const char *step);
@@ -167,8 +169,20 @@ static void warm_up(struct producer *producer, const struct producer_options *op
         }
 }
 
+/*
+ * A client that still registers partitions with a transaction when it is destroyed may abort the process: the
+ * request can fail with "destroyed" before it has been counted (librdkafka 2.0.2 to 2.15,
+ * rd_kafka_txn_register_partitions()). What is being aborted registers none any more. Behind a commit of
+ * unknown end the call is refused, and nothing is left to register.
+ */
+static void abandon(struct producer *producer) {
+        if (producer->begun)
+                rd_kafka_error_destroy(rd_kafka_abort_transaction(producer->client, ABANDON_MS));
+}
+
 static void destroy(void *userdata) {
         struct producer *producer = userdata;
+        abandon(producer);
         rd_kafka_purge(producer->client,
                        RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
         for (size_t i = 0; i < producer->topics_count; i++) {
@@ -263,7 +277,7 @@ static enum producer_end end_gone(struct producer *producer) {
 }
 
 static enum producer_end end(struct producer *producer, enum producer_end end) {
-        producer->open = false;
+        producer->open = producer->begun = false;
         producer->broken = FINE;
         note_undelivered(producer);
         if (end == PRODUCER_COMMITTED)
@@ -355,7 +369,7 @@ static enum verdict begin(struct producer *producer) {
                 end_gone(producer);
                 return DEAD;
         }
-        producer->open = true;
+        producer->open = producer->begun = true;
         producer->broken = injected(producer, "begin");
         return producer->broken;
 }

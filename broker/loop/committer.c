@@ -2,14 +2,14 @@
 
 #include "broker/base/check.h"
 #include "broker/base/time.h"
+#include "broker/loop/ahead.h"
 #include "broker/loop/audit_log.h"
 #include "broker/loop/dead_letter.h"
 #include "broker/loop/publisher.h"
 #include "broker/loop/reply.h"
 #include "broker/loop/spend_book.h"
 #include "broker/loop/spends.h"
-#include "broker/wire/result.h"
-#include "workers/providers/dialect.h"
+#include "broker/loop/told.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -53,8 +53,10 @@ struct committer {
         struct spends spends;
         struct source_state state;
         bool state_pending, stopping, busy;
-        bool pipe_gone; /* the thread's own: lines for pipes stay in the store */
-        bool waiting;   /* for work: then a signal is worth its price */
+        bool busy_shard; /* the shard is busy */
+        bool catch_up;   /* at the next commit the store is to say all that the outputs say */
+        bool pipe_gone;  /* the thread's own: lines for pipes stay in the store */
+        bool waiting;    /* for work: then a signal is worth its price */
         struct completion *completions;
         size_t completions_count, completions_capacity;
         size_t promised; /* completions that are still to come */
@@ -65,6 +67,7 @@ struct committer {
         struct intents working;
         struct store_batch *batch;
         struct spends spending;
+        struct ahead ahead;
         struct noted *noted; /* by slot of the handle */
         size_t noted_capacity;
         struct buffer lines[SINKS_COUNT], scratch;
@@ -109,52 +112,6 @@ static uint32_t sink_for(const struct committer *committer, const struct intent 
         return failed && committer->options.sinks[SINK_ERRORS] ? SINK_ERRORS : SINK_RESULTS;
 }
 
-/* Under which the decision was made. */
-static const struct catalog *catalog_of(struct committer *committer, const struct outcome *outcome) {
-        return outcome->decision.catalog ? outcome->decision.catalog : atomic_load(&committer->catalog);
-}
-
-/* Renders the result behind what stands in `out`, as a line or as a value. */
-static void render(struct committer *committer, const struct intent *intent, bool line, struct buffer *out) {
-        struct bytes body = {NULL, 0}, request_id = {NULL, 0};
-        buffer_clear(&committer->scratch);
-        if (intent->outcome->has_answer && intent->reply.dialect) {
-                struct response response = {.status = intent->reply.status,
-                                            .headers = buffer_view(&intent->reply.headers),
-                                            .body = buffer_view(&intent->reply.body),
-                                            .now_unix_ms = intent->reply.now_unix_ms};
-                intent->reply.dialect->render(intent->job, &response, &committer->scratch);
-                body = buffer_view(&committer->scratch);
-                request_id = reply_request_id(&intent->reply);
-        }
-        struct result_source source = {.job = intent->job,
-                                       .outcome = intent->outcome,
-                                       .catalog = catalog_of(committer, intent->outcome),
-                                       .request_id = request_id,
-                                       .body_json = body};
-        if (line)
-                result_append(out, &source);
-        else
-                result_append_value(out, &source);
-        out->failed = out->failed || committer->scratch.failed;
-}
-
-static void settled_from(const struct intent *intent, struct settled *out_settled) {
-        const struct outcome *outcome = intent->outcome;
-        *out_settled = (struct settled){
-                .partition = STORE_NO_PARTITION,
-                .failure = outcome->failure,
-                .status = outcome->status,
-                .attempts = outcome->attempts,
-                .cost_known = outcome->cost_known,
-                .cost_is_estimate = outcome->cost_is_estimate,
-                .cost_picousd = outcome->cost_picousd,
-                .settled_unix_ms = clock_now_unix_ms(),
-                .fingerprint_known = true,
-        };
-        memcpy(out_settled->fingerprint, intent->job->fingerprint, sizeof(out_settled->fingerprint));
-}
-
 static bool is_private(const struct job_spec *job) {
         return job->demand.prefs.zdr;
 }
@@ -171,7 +128,9 @@ static struct begun_id stage_cost(struct committer *committer, const struct inte
         memcpy(begun.fingerprint, intent->job->fingerprint, sizeof(begun.fingerprint));
         if (outcome->decision.chosen)
                 snprintf(begun.endpoint, sizeof(begun.endpoint), "%s",
-                         catalog_of(committer, outcome)->endpoints[outcome->decision.chosen_endpoint].name);
+                         told_catalog(outcome, atomic_load(&committer->catalog))
+                                 ->endpoints[outcome->decision.chosen_endpoint]
+                                 .name);
         store_batch_end(committer->batch, intent->begun);
         return store_batch_begin(committer->batch, &begun);
 }
@@ -189,21 +148,22 @@ static void stage_unkept(struct committer *committer, const struct intent *inten
 
 static void stage_settle(struct committer *committer, struct intent *intent) {
         struct settled settled;
-        settled_from(intent, &settled);
+        told_settled(intent, &settled);
         settled.sink = sink_for(committer, intent);
         struct buffer *lines = &committer->lines[settled.sink];
         size_t before = lines->size;
-        render(committer, intent, true, lines);
+        told_result(intent, atomic_load(&committer->catalog), true, &committer->scratch, lines);
         settled.offset = sink_bytes(committer->options.sinks[settled.sink]) + before;
         settled.size = (uint32_t)(lines->size - before);
-        bool file = sink_is_file(committer->options.sinks[settled.sink]);
-        if (!file && is_private(intent->job)) {
+        if (sink_is_file(committer->options.sinks[settled.sink])) {
+                ahead_settle(&committer->ahead, committer->batch, intent->key, &settled, intent->begun);
+                return;
+        }
+        if (is_private(intent->job)) {
                 stage_unkept(committer, intent, &settled);
                 return;
         }
         store_batch_settle(committer->batch, intent->key, &settled, intent->begun);
-        if (file)
-                return;
         store_batch_body(committer->batch, intent->key,
                          (struct bytes){lines->data + lines->size - settled.size, settled.size});
         if (grow((void **)&committer->published, &committer->published_capacity,
@@ -244,14 +204,15 @@ static struct error *stage_answer(struct committer *committer, const struct inte
         if (intent->outcome->journaled) {
                 return fetch_answer(committer, out_publication);
         }
-        settled_from(intent, &out_publication->settled);
+        told_settled(intent, &out_publication->settled);
         out_publication->settled.partition = origin->partition;
         out_publication->settled.offset = origin->record.offset;
         if (dead_letter_is(intent->job, intent->outcome)) {
                 out_publication->kind = PUBLICATION_DEAD_LETTER;
                 return NULL;
         }
-        render(committer, intent, false, &out_publication->value);
+        told_result(intent, atomic_load(&committer->catalog), false, &committer->scratch,
+                    &out_publication->value);
         if (out_publication->value.failed)
                 return error_new(ERROR_MEMORY, "no memory for a result");
         if (intent->outcome->attempts == 0)
@@ -352,8 +313,10 @@ static struct error *stage(struct committer *committer) {
                 buffer_clear(&committer->lines[i]);
         for (size_t i = 0; i < committer->working.count && !error; i++)
                 error = stage_one(committer, &committer->working.items[i]);
-        if (committer->spending.count > 0)
+        if (committer->spending.count > 0) {
+                ahead_end(&committer->ahead, committer->batch);
                 spends_stage(&committer->spending, atomic_load(&committer->catalog), committer->batch);
+        }
         return error;
 }
 
@@ -385,9 +348,7 @@ static struct error *append(struct committer *committer, bool files) {
         for (size_t i = 0; i < SINKS_COUNT; i++) {
                 struct sink *sink = committer->options.sinks[i];
                 struct buffer *lines = &committer->lines[i];
-                if (!sink || sink_is_file(sink) != files)
-                        continue;
-                if (lines->size == 0)
+                if (!sink || sink_is_file(sink) != files || lines->size == 0)
                         continue;
                 struct error *error = sink_append(sink, buffer_view(lines));
                 if (!error && files)
@@ -534,20 +495,15 @@ static void give_back(struct buffer *buffer) {
         buffer_init(buffer, LINES_MAX);
 }
 
-static void trim(struct committer *committer) {
-        for (size_t i = 0; i < SINKS_COUNT; i++)
-                give_back(&committer->lines[i]);
-        give_back(&committer->scratch);
-}
-
 /* One batch; called and returns with the mutex held. false: it failed for good. */
 static bool work(struct committer *committer) {
         struct intents taken = committer->pending;
         committer->pending = committer->working;
         committer->working = taken;
-        struct source_state state = committer->state;
-        bool with_state = committer->state_pending;
-        committer->state_pending = false;
+        bool catch_up = committer->catch_up;
+        if (committer->state_pending)
+                ahead_moved(&committer->ahead, &committer->state);
+        committer->state_pending = committer->catch_up = false;
         if (committer->spends.count > 0) {
                 struct spends spends = committer->spends;
                 committer->spends = committer->spending;
@@ -557,17 +513,20 @@ static bool work(struct committer *committer) {
         pthread_mutex_unlock(&committer->mutex);
         committer->started_ns = clock_now_ns();
         struct error *error = stage(committer);
-        if (with_state)
-                stage_state(committer, &state);
+        if (ahead_due(&committer->ahead, committer->started_ns, catch_up))
+                stage_state(committer, &committer->ahead.place);
+        else if (catch_up)
+                store_batch_catch_up(committer->batch);
         bool done = !error && commit(committer);
-        if (done)
-                error = hand_on(committer);
+        error = done ? hand_on(committer) : error;
         if (error) {
                 set_trouble(committer, TROUBLE_FAILED, error->message);
                 error_free(error);
                 done = false;
         }
-        trim(committer);
+        for (size_t i = 0; i < SINKS_COUNT; i++)
+                give_back(&committer->lines[i]);
+        give_back(&committer->scratch);
         pthread_mutex_lock(&committer->mutex);
         if (done)
                 complete(committer);
@@ -578,6 +537,13 @@ static bool work(struct committer *committer) {
                 CHECK(errno == EAGAIN);
         pthread_mutex_lock(&committer->mutex);
         return done;
+}
+
+/* Under the mutex. */
+static int64_t due_ns(const struct committer *committer) {
+        const struct committer_options *options = &committer->options;
+        return committer->started_ns +
+               (committer->busy_shard ? options->spacing_busy_ns : options->spacing_ns);
 }
 
 static void *run(void *userdata) {
@@ -592,9 +558,8 @@ static void *run(void *userdata) {
                 committer->waiting = false;
                 if (committer->pending.count == 0 && !committer->state_pending)
                         break;
-                int64_t due_ns = committer->started_ns + committer->options.spacing_ns;
-                while (!committer->stopping && clock_now_ns() < due_ns)
-                        wait_until(committer, due_ns);
+                while (!committer->stopping && clock_now_ns() < due_ns(committer))
+                        wait_until(committer, due_ns(committer));
                 well = work(committer);
         }
         pthread_mutex_unlock(&committer->mutex);
@@ -607,6 +572,21 @@ static void *run(void *userdata) {
 
 void committer_follow(struct committer *committer, const struct catalog *catalog) {
         atomic_store(&committer->catalog, catalog);
+}
+
+void committer_pace(struct committer *committer, bool busy) {
+        pthread_mutex_lock(&committer->mutex);
+        bool changed = committer->busy_shard != busy;
+        committer->busy_shard = busy;
+        pthread_mutex_unlock(&committer->mutex);
+        if (changed)
+                pthread_cond_signal(&committer->cond);
+}
+
+void committer_catch_up(struct committer *committer) {
+        pthread_mutex_lock(&committer->mutex);
+        committer->catch_up = true;
+        pthread_mutex_unlock(&committer->mutex);
 }
 
 void committer_publish_to(struct committer *committer, struct publisher *publisher) {
@@ -624,6 +604,7 @@ struct error *committer_new(const struct committer_options *options, struct comm
         if (committer->options.retry_ns == 0)
                 committer->options.retry_ns = RETRY_NS;
         committer->batch = store_batch_new(options->store);
+        ahead_init(&committer->ahead, options->sinks, SINKS_COUNT);
         for (size_t i = 0; i < SINKS_COUNT; i++)
                 buffer_init(&committer->lines[i], LINES_MAX);
         buffer_init(&committer->scratch, LINES_MAX);

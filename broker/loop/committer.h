@@ -5,6 +5,8 @@
  * and syncs these, then writes attempts, settled rows and the source's position to the store in one synced
  * write. Only then are the shard's handles told.
  *
+ * What is in files the store need not say at once: see ahead.h.
+ *
  * Results for a topic are journaled in the store as answers and handed on to the publisher, in order
  * (publisher.h); their completions come from there.
  *
@@ -41,10 +43,11 @@ struct committer_options {
         struct audit_log *audit;         /* NULL: none; where results go to a topic, so do the records */
         const struct catalog *catalog;
         const char *source_name;
-        int64_t spacing_ns;  /* between the starts of two commits: what makes batches */
-        int64_t patience_ns; /* with a full disk */
-        int64_t retry_ns;    /* between two tries then; 0: half a second */
-        int event_fd;        /* written to when there are completions; the shard's */
+        int64_t spacing_ns;      /* between the starts of two commits */
+        int64_t spacing_busy_ns; /* the same while the shard is busy: larger batches cost less CPU each */
+        int64_t patience_ns;     /* with a full disk */
+        int64_t retry_ns;        /* between two tries then; 0: half a second */
+        int event_fd;            /* written to when there are completions; the shard's */
 };
 
 enum intent_kind {
@@ -96,6 +99,10 @@ void committer_fail(void *userdata, const char *message);
  */
 bool committer_submit(struct committer *committer, const struct intent *intents, size_t count,
                       const struct source_state *state);
+/* Whether the shard is busy; idle at first. By the thread that submits. */
+void committer_pace(struct committer *committer, bool busy);
+/* With what is submitted next: the store is to say all that the outputs say. For the end of a run. */
+void committer_catch_up(struct committer *committer);
 /* From here on that catalog is in force, with the same indexes. It must outlive the committer. */
 void committer_follow(struct committer *committer, const struct catalog *catalog);
 /*

@@ -1,8 +1,10 @@
 #include "broker/loop/shard.h"
 
 #include "broker/base/check.h"
+#include "broker/base/minmax.h"
 #include "broker/base/time.h"
 #include "broker/loop/audit_watch.h"
+#include "broker/loop/busy.h"
 #include "broker/loop/publisher.h"
 #include "broker/loop/spend_book.h"
 #include "broker/wire/job.h"
@@ -78,6 +80,7 @@ struct shard {
         atomic_bool reloads;            /* it is to be taken */
         struct shard_progress progress; /* under the mutex */
         int64_t progress_ns;
+        struct busy busy;
 };
 
 static struct engine_time read_clock(void) {
@@ -621,10 +624,7 @@ static int sleep_ms(struct shard *shard) {
                 return 0;
         int64_t until_ns = engine_wake_ns(shard->engine), calls_ns = calls_wake_ns(shard->calls);
         int64_t intake_ns = shard->options.intake_ops->wake_ns(shard->options.intake, shard);
-        if (calls_ns < until_ns)
-                until_ns = calls_ns;
-        if (intake_ns < until_ns)
-                until_ns = intake_ns;
+        until_ns = min64(until_ns, min64(calls_ns, intake_ns));
         int64_t ns = until_ns == INT64_MAX ? SLEEP_MAX_NS : until_ns - clock_now_ns();
         if (ns <= 0)
                 return 0;
@@ -633,7 +633,10 @@ static int sleep_ms(struct shard *shard) {
 
 static void wait_for_events(struct shard *shard) {
         struct epoll_event events[8];
+        int64_t before_ns = clock_now_ns();
         int count = epoll_wait(shard->epoll_fd, events, 8, sleep_ms(shard));
+        if (busy_slept(&shard->busy, before_ns, clock_now_ns()))
+                committer_pace(shard->committer, shard->busy.is);
         for (int i = 0; i < count; i++) {
                 uint64_t ignored;
                 if (events[i].data.fd == shard->event_fd &&
@@ -691,6 +694,7 @@ static void take_last_completions(struct shard *shard) {
 static struct error *finish(struct shard *shard, enum shard_end end) {
         const struct intake_ops *ops = shard->options.intake_ops;
         const struct source_state *state = ops->finish(shard->options.intake, end == SHARD_FINISHED);
+        committer_catch_up(shard->committer);
         if (!committer_submit(shard->committer, shard->intents, shard->intents_count, state))
                 return error_new(ERROR_MEMORY, "no memory to finish");
         shard->intents_count = 0;

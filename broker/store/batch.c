@@ -33,6 +33,7 @@ struct store_batch *store_batch_free(struct store_batch *batch) {
         free(batch->changes);
         free(batch->answers);
         free(batch->fingerprints);
+        free(batch->late);
         free(batch->partitions);
         free(batch);
         return NULL;
@@ -50,8 +51,9 @@ void store_batch_clear(struct store_batch *batch) {
         batch->changes_count = 0;
         batch->answers_count = 0;
         batch->fingerprints_count = 0;
+        batch->late_count = 0;
         batch->count = 0;
-        batch->removes = batch->parks = batch->failed = false;
+        batch->catches_up = batch->removes = batch->parks = batch->failed = false;
 }
 
 size_t store_batch_count(const struct store_batch *batch) {
@@ -172,6 +174,21 @@ void store_batch_settle(struct store_batch *batch, struct key128 key, const stru
         batch->count++;
 }
 
+void store_batch_settle_late(struct store_batch *batch, struct key128 key, const struct settled *settled,
+                             struct begun_id id) {
+        CHECK(settled->partition == STORE_NO_PARTITION);
+        if (grow(batch, (void **)&batch->late, batch->late_count, &batch->late_capacity,
+                 sizeof(*batch->late))) {
+                struct late_row *row = &batch->late[batch->late_count++];
+                row->key = key;
+                settled_encode(settled, row->row);
+        }
+        if (id.block != 0)
+                add_end(batch, id, false);
+        batch_end_unknown(batch, STORE_NO_PARTITION, key, false);
+        batch->count++;
+}
+
 void store_batch_remove(struct store_batch *batch, uint32_t partition, struct key128 key) {
         uint8_t row_key[KEY_BYTES];
         rocksdb_column_family_handle_t *family = batch->store->db.families[FAMILY_SETTLED];
@@ -193,6 +210,11 @@ void store_batch_partition(struct store_batch *batch, uint32_t partition,
         partition_state_encode(state, row);
         rocksdb_writebatch_put_cf(batch->rows, batch->store->db.families[FAMILY_META], name,
                                   number_name(STATE_PREFIX, partition, name), (const char *)row, sizeof(row));
+        batch->count++;
+}
+
+void store_batch_catch_up(struct store_batch *batch) {
+        batch->catches_up = true;
         batch->count++;
 }
 
@@ -310,6 +332,7 @@ void store_batch_source(struct store_batch *batch, const char *name, const struc
         CHECK(key_size > 0);
         rocksdb_writebatch_put_cf(batch->rows, batch->store->db.families[FAMILY_META], key, key_size,
                                   (const char *)row, source_encode(state, row));
+        batch->catches_up = true;
         batch->count++;
 }
 

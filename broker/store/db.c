@@ -190,6 +190,10 @@ static rocksdb_options_t *family_options_new(const struct db *db, rocksdb_option
         return options;
 }
 
+rocksdb_options_t *db_family_options_new(const struct db *db, enum family family) {
+        return family_options_new(db, db->options, family);
+}
+
 rocksdb_options_t *db_partition_options_new(const struct db *db) {
         rocksdb_options_t *options = family_options_new(db, db->options, FAMILIES_COUNT);
         set_hashed(options, KEY_BYTES, PARTITION_BUCKETS);

@@ -69,6 +69,7 @@ struct error *db_partition_make(struct db *db, uint32_t number, struct partition
 struct error *db_partition_drop(struct db *db, struct partition *partition, bool again) MUST_USE;
 /* The options of a partition's family; the caller's. */
 struct rocksdb_options_t *db_partition_options_new(const struct db *db);
+struct rocksdb_options_t *db_family_options_new(const struct db *db, enum family family);
 
 /* Takes RocksDB's message (and frees it): ERROR_FULL, ERROR_CORRUPT or ERROR_IO. NULL stays NULL. */
 struct error *db_error(char *message, const char *doing) MUST_USE;

@@ -2,6 +2,7 @@
 /* What the files of this folder see of the store and of a batch. Nobody else includes this. */
 #include "broker/store/answers.h"
 #include "broker/store/journal.h"
+#include "broker/store/late.h"
 
 #include <pthread.h>
 
@@ -9,9 +10,10 @@ struct rocksdb_writebatch_t;
 
 struct store {
         struct db db;
-        pthread_mutex_t mutex; /* for the journal and the answers */
+        pthread_mutex_t mutex; /* for the journal, the answers and the late rows */
         struct journal journal;
         struct answers answers;
+        struct late late;
         bool journal_loaded, answers_loaded, read_only, worker;
         pthread_mutex_t keeping;      /* held while ends are kept: one thread at a time */
         pthread_mutex_t partitioning; /* held while a partition is made or dropped */
@@ -46,12 +48,15 @@ struct store_batch {
         size_t answers_count, answers_capacity;
         uint8_t (*fingerprints)[32]; /* of parked jobs */
         size_t fingerprints_count, fingerprints_capacity;
+        struct late_row *late;
+        size_t late_count, late_capacity;
         struct partition **partitions; /* that it has rows of */
         size_t partitions_count, partitions_capacity;
         size_t count;
-        bool removes; /* settled rows */
-        bool parks;   /* or unparks */
-        bool failed;  /* memory was refused */
+        bool catches_up; /* no row may be late once it is written */
+        bool removes;    /* settled rows */
+        bool parks;      /* or unparks */
+        bool failed;     /* memory was refused */
 };
 
 /* What a batch changes in the number of parked jobs, per partition that it has rows of. */

@@ -13,6 +13,7 @@
  */
 #include "broker/base/check.h"
 #include "broker/store/inside.h"
+#include "broker/store/row_file.h"
 
 #include <rocksdb/c.h>
 #include <stdio.h>
@@ -175,29 +176,25 @@ static void park_or_unpark(struct store_load *load, const struct load_item *item
         load->batch->count += was_parked || is_parked;
 }
 
-/* Gives whether there was one to put. */
-static bool put_row(rocksdb_sstfilewriter_t *file, const struct load_item *item, const struct load_row *row,
-                    const struct job_row *now, char **message) {
+/* out_put: whether there was one to put. */
+static struct error *put_row(struct row_file *file, const struct load_item *item, const struct load_row *row,
+                             const struct job_row *now, bool *out_put) {
         uint8_t key[KEY_BYTES], mark[MARK_BYTES];
+        struct bytes named = {(const char *)key, sizeof(key)};
         key_encode(item->key, key);
+        *out_put = true;
         switch (row->kind) {
         case LOAD_SETTLE:
-                rocksdb_sstfilewriter_put(file, (const char *)key, sizeof(key), (const char *)row->is.settled,
-                                          SETTLED_BYTES, message);
-                return true;
+                return row_file_put(file, named,
+                                    (struct bytes){(const char *)row->is.settled, SETTLED_BYTES});
         case LOAD_PARK:
                 mark_encode(row->is.parked.due_unix_ms, row->is.parked.fingerprint, mark);
-                rocksdb_sstfilewriter_put(file, (const char *)key, sizeof(key), (const char *)mark,
-                                          sizeof(mark), message);
-                return true;
+                return row_file_put(file, named, (struct bytes){(const char *)mark, sizeof(mark)});
         case LOAD_UNPARK:
-                if (now->kind != JOB_ROW_PARKED)
-                        return false;
-                rocksdb_sstfilewriter_delete(file, (const char *)key, sizeof(key), message);
-                return true;
+                *out_put = now->kind == JOB_ROW_PARKED;
+                return *out_put ? row_file_delete(file, named) : NULL;
         case LOAD_REMOVE:
-                rocksdb_sstfilewriter_delete(file, (const char *)key, sizeof(key), message);
-                return true;
+                return row_file_delete(file, named);
         }
         CHECK(false);
 }
@@ -219,70 +216,43 @@ static struct error *rows_now(const struct store_load *load, size_t from, size_t
         return db_look_up(&load->store->db, keys, partitions, count, out_rows);
 }
 
-static struct error *write_items(struct store_load *load, rocksdb_sstfilewriter_t *file, size_t *out_count) {
-        char *message = NULL;
-        size_t put = 0;
-        for (size_t done = 0; done < load->count && !message; done += KEYS_AT_A_TIME) {
-                struct job_row now[KEYS_AT_A_TIME];
-                size_t count = load->count - done < KEYS_AT_A_TIME ? load->count - done : KEYS_AT_A_TIME;
-                struct error *error = rows_now(load, done, count, now);
-                if (error)
-                        return error;
-                for (size_t i = 0; i < count && !message; i++) {
-                        const struct load_item *item = &load->items[done + i];
-                        const struct load_row *row = &load->rows[item->row];
-                        put += put_row(file, item, row, &now[i], &message);
-                        park_or_unpark(load, item, &now[i]);
-                        if (row->kind == LOAD_SETTLE)
-                                end_settled(load, item->key);
-                }
+static struct error *write_some(struct store_load *load, struct row_file *file, size_t from, size_t count,
+                                size_t *put) {
+        struct job_row now[KEYS_AT_A_TIME];
+        struct error *error = rows_now(load, from, count, now);
+        for (size_t i = 0; i < count && !error; i++) {
+                const struct load_item *item = &load->items[from + i];
+                const struct load_row *row = &load->rows[item->row];
+                bool is_put;
+                error = put_row(file, item, row, &now[i], &is_put);
+                *put += is_put;
+                park_or_unpark(load, item, &now[i]);
+                if (row->kind == LOAD_SETTLE)
+                        end_settled(load, item->key);
         }
-        *out_count = put;
-        return db_error(message, "cannot write a file of rows");
+        return error;
 }
 
 /* out_count: of its rows; 0: there is no file. */
 static struct error *write_file(struct store_load *load, size_t *out_count) {
-        const struct db *db = &load->store->db;
-        char *message = NULL;
-        rocksdb_envoptions_t *environment = rocksdb_envoptions_create();
-        rocksdb_options_t *options = db_partition_options_new(db);
-        rocksdb_sstfilewriter_t *file = rocksdb_sstfilewriter_create(environment, options);
-        struct error *error = db_fault(db, "file");
-        if (!error) {
-                rocksdb_sstfilewriter_open(file, load->path, &message);
-                error = db_error(message, "cannot make a file of rows");
+        rocksdb_options_t *options = db_partition_options_new(&load->store->db);
+        struct row_file file;
+        size_t put = 0;
+        struct error *error = row_file_open(&file, &load->store->db, options, load->path);
+        for (size_t done = 0; done < load->count && !error; done += KEYS_AT_A_TIME) {
+                size_t count = load->count - done < KEYS_AT_A_TIME ? load->count - done : KEYS_AT_A_TIME;
+                error = write_some(load, &file, done, count, &put);
         }
-        size_t count = 0;
-        if (!error)
-                error = write_items(load, file, &count);
-        if (!error && count > 0) {
-                message = NULL;
-                rocksdb_sstfilewriter_finish(file, &message);
-                error = db_error(message, "cannot write a file of rows");
-        }
-        rocksdb_sstfilewriter_destroy(file);
+        if (!error && put > 0)
+                error = row_file_finish(&file);
+        row_file_close(&file);
         rocksdb_options_destroy(options);
-        rocksdb_envoptions_destroy(environment);
-        if (!error)
-                *out_count = count;
+        *out_count = put;
         return error;
 }
 
 static struct error *take_file(struct store_load *load) {
-        const struct db *db = &load->store->db;
-        char *message = NULL;
-        const char *const files[1] = {load->path};
-        rocksdb_ingestexternalfileoptions_t *options = rocksdb_ingestexternalfileoptions_create();
-        rocksdb_ingestexternalfileoptions_set_move_files(options, 1);
-        struct error *error = db_fault(db, "ingest");
-        if (!error) {
-                rocksdb_ingest_external_file_cf(db->rocks, load->partition->family, files, 1, options,
-                                                &message);
-                error = db_error(message, "cannot take a file of rows");
-        }
-        rocksdb_ingestexternalfileoptions_destroy(options);
-        return store_fail(load->store, error);
+        return store_fail(load->store, row_file_take(&load->store->db, load->path, load->partition->family));
 }
 
 /* Durable before the first file is. */

@@ -90,6 +90,7 @@ struct store *store_close(struct store *store) {
                 journal_deinit(&store->journal);
         if (store->answers_loaded)
                 answers_deinit(&store->answers);
+        late_deinit(&store->late);
         db_close(&store->db);
         pthread_mutex_destroy(&store->mutex);
         pthread_mutex_destroy(&store->keeping);
@@ -160,6 +161,26 @@ static void look_up_memory(struct store *store, const struct key128 *keys, const
         pthread_mutex_unlock(&store->mutex);
 }
 
+/* Before the disk is asked: rows go from here to there. */
+static void look_up_late(struct store *store, const struct key128 *keys, const uint32_t *partitions,
+                         size_t count, struct job_row *out_rows) {
+        for (size_t i = 0; i < count; i++)
+                out_rows[i].kind = JOB_ROW_NONE;
+        if (atomic_load(&store->late.count) == 0)
+                return;
+        pthread_mutex_lock(&store->mutex);
+        for (size_t i = 0; i < count; i++) {
+                bool of_file = !partitions || partitions[i] == STORE_NO_PARTITION;
+                const struct late_row *row = of_file ? late_find(&store->late, keys[i]) : NULL;
+                if (!row)
+                        continue;
+                out_rows[i].kind = JOB_ROW_SETTLED;
+                CHECK(settled_decode((struct bytes){(const char *)row->row, sizeof(row->row)},
+                                     &out_rows[i].settled) == RECORD_OK);
+        }
+        pthread_mutex_unlock(&store->mutex);
+}
+
 static void merge_row(const struct job_row *row, struct store_record *record) {
         record->found = record->answered ? STORE_ANSWERED : record->attempted ? STORE_UNKNOWN : STORE_NONE;
         switch (row->kind) {
@@ -184,11 +205,12 @@ static void merge_row(const struct job_row *row, struct store_record *record) {
  */
 static struct error *look_up_some(struct store *store, const struct key128 *keys, const uint32_t *partitions,
                                   size_t count, struct store_record *out_records) {
-        struct job_row rows[LOOK_UPS_AT_A_TIME];
+        struct job_row rows[LOOK_UPS_AT_A_TIME], late[LOOK_UPS_AT_A_TIME];
         look_up_memory(store, keys, partitions, count, out_records);
+        look_up_late(store, keys, partitions, count, late);
         struct error *error = db_look_up(&store->db, keys, partitions, count, rows);
         for (size_t i = 0; i < count && !error; i++)
-                merge_row(&rows[i], &out_records[i]);
+                merge_row(late[i].kind != JOB_ROW_NONE ? &late[i] : &rows[i], &out_records[i]);
         return error;
 }
 
@@ -297,6 +319,63 @@ static void finish(struct store *store, struct store_batch *batch, struct journa
                 parked_undo(plan);
 }
 
+/* ---- late rows ---- */
+
+size_t store_count_late(struct store *store) {
+        return atomic_load(&store->late.count);
+}
+
+static void forget_late(struct store *store) {
+        pthread_mutex_lock(&store->mutex);
+        late_clear(&store->late);
+        pthread_mutex_unlock(&store->mutex);
+}
+
+static struct error *bring_in(struct store *store) {
+        struct error *error = store_fail(store, late_bring_in(&store->late, &store->db));
+        if (!error)
+                forget_late(store);
+        return error;
+}
+
+/*
+ * Those of before and of this batch go to the disk: what a source's row claims to be there must be; few in
+ * the same write, many in a file before it.
+ */
+static struct error *stage_late(struct store *store, struct store_batch *batch) {
+        struct error *error = store_count_late(store) > LATE_FEW ? bring_in(store) : NULL;
+        if (error)
+                return error;
+        late_stage(store->late.rows, store_count_late(store), &store->db, batch->rows);
+        late_stage(batch->late, batch->late_count, &store->db, batch->rows);
+        return NULL;
+}
+
+static struct error *prepare_late(struct store *store, struct store_batch *batch) {
+        size_t count = store_count_late(store);
+        if (batch->catches_up || batch->late_count > LATE_ROWS_MAX / 2)
+                return stage_late(store, batch);
+        if (batch->late_count > 0 && !store->late.rows && !late_init(&store->late))
+                return error_new(ERROR_MEMORY, "no memory for %zu settled rows", batch->late_count);
+        return count + batch->late_count > LATE_ROWS_MAX ? bring_in(store) : NULL;
+}
+
+/* Once the batch is written. */
+static void keep_late(struct store *store, struct store_batch *batch) {
+        if (batch->catches_up || batch->late_count > LATE_ROWS_MAX / 2) {
+                forget_late(store);
+                return;
+        }
+        if (batch->late_count == 0)
+                return;
+        pthread_mutex_lock(&store->mutex);
+        for (size_t i = 0; i < batch->late_count; i++)
+                late_put(&store->late, &batch->late[i]);
+        pthread_mutex_unlock(&store->mutex);
+}
+
+/* ---- writing a batch ---- */
+
 static struct error *write_rows(struct store *store, struct store_batch *batch, bool lazy) {
         struct parked_plan plan = {0};
         struct journal_change change = {
@@ -332,8 +411,11 @@ static struct error *write_batch(struct store *store, struct store_batch *batch,
         if (batch->count == 0)
                 return NULL;
         rocksdb_writebatch_set_save_point(batch->rows);
-        error = write_rows(store, batch, lazy);
+        error = prepare_late(store, batch);
+        if (!error)
+                error = write_rows(store, batch, lazy);
         if (!error) {
+                keep_late(store, batch);
                 count_rows(store, batch->count);
                 store_batch_clear(batch);
                 return NULL;

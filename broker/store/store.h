@@ -7,6 +7,7 @@
  *   settled   one row per job that ended: key -> struct settled. Those of files stand in one column family,
  *             those of each jobs partition in one of their own, so that a partition can be let go as a whole.
  *             A key is a name within its partition: the same in two partitions is two jobs.
+ *             Rows of files may come late, see store_batch_settle_late().
  *   begun     one row per batch of attempts that may have been sent:
  *             block number -> {key, partition, fingerprint, attempt, endpoint, exposure}... An attempt is
  *             live from store_batch_begin() until it is settled, answered or ended. A block's row goes when
@@ -200,6 +201,15 @@ void store_batch_end(struct store_batch *batch, struct begun_id id);
  * with it. */
 void store_batch_settle(struct store_batch *batch, struct key128 key, const struct settled *settled,
                         struct begun_id id);
+/*
+ * The same for a job of a file whose result line is durable in an output that can be read back: the row is
+ * in memory only until a batch with the place of a source is written, or one that is to catch up. After a
+ * crash it is missing, and the line is behind the recorded length of the output. Nothing of it may be counted
+ * in the spend rows.
+ */
+void store_batch_settle_late(struct store_batch *batch, struct key128 key, const struct settled *settled,
+                             struct begun_id id);
+void store_batch_catch_up(struct store_batch *batch);
 /* Takes the settled row away (the state topic has forgotten it too). Costs an end row for every attempt that
  * is over in the journal: not in every batch. */
 void store_batch_remove(struct store_batch *batch, uint32_t partition, struct key128 key);
@@ -225,6 +235,7 @@ size_t store_batch_count(const struct store_batch *batch);
 /* All or nothing, durable when it returns NULL. Clears the batch then; leaves it for another try when the
  * error is ERROR_FULL. */
 struct error *store_write(struct store *store, struct store_batch *batch) MUST_USE;
+size_t store_count_late(struct store *store); /* rows in memory only; any thread */
 /* The same without waiting for the disk, for rows that can be read again from the state topic: they survive
  * the death of the process, and that of the machine once a later store_write() has succeeded. */
 struct error *store_write_lazy(struct store *store, struct store_batch *batch) MUST_USE;

@@ -39,7 +39,7 @@ static void measure(struct store *store, struct store_stats *stats) {
 
 struct error *store_stats(struct store *store, struct store_stats *out_stats) {
         struct store_stats stats = {
-                .settled = db_estimate(&store->db, FAMILY_SETTLED),
+                .settled = db_estimate(&store->db, FAMILY_SETTLED) + store_count_late(store),
                 .unknown = atomic_load(&store->journal.unknown_live),
                 .bodies = db_estimate(&store->db, FAMILY_BODIES),
         };

@@ -1,8 +1,8 @@
 /*
  * The disk and the committer's steps: append, sync, write, tell. Durable are the lines up to lines_synced,
- * the attempts with `durable`, the facts' `settled`, the mark. A crash keeps any part of the lines that were
- * appended but not synced: whole ones up to some point, and perhaps the beginning of another, which recovery
- * cuts.
+ * the attempts with `durable`, the facts' `settled` that are not late, the mark. A crash keeps any part of
+ * the lines that were appended but not synced: whole ones up to some point, and perhaps the beginning of
+ * another, which recovery cuts.
  */
 #include "broker/wire/result.h"
 #include "world.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OUTPUT_LINES_MAX = 8 * LINES_MAX, ATTEMPTS_MAX = 20000, TEXT_MAX = 64 << 20 };
+enum { OUTPUT_LINES_MAX = 8 * LINES_MAX, ATTEMPTS_MAX = 20000, TEXT_MAX = 64 << 20, COMMITS_TOGETHER = 5 };
 
 void disk_init(struct disk *disk) {
         buffer_init(&disk->text, TEXT_MAX);
@@ -138,6 +138,42 @@ static void end_attempt(struct world *world, uint32_t attempt) {
                 world->disk.attempts[attempt - 1].live = false;
 }
 
+/*
+ * Without budgets rows come late, those of a few commits together, and with them the mark and the outputs'
+ * recorded length. An attempt that ended with a late row may be live again after a crash: its block stays as
+ * long as another attempt of it is live.
+ */
+static void catch_up(struct world *world) {
+        struct disk *disk = &world->disk;
+        bool all = world->budgets || ++disk->commits % COMMITS_TOGETHER == 0;
+        if (disk->mark_working)
+                disk->mark_late = disk->mark_staged;
+        if (all || world->plant == PLANT_RECORDED_TOO_FAR)
+                disk->lines_recorded = disk->recorded_staged;
+        if (!all)
+                return;
+        disk->mark = disk->mark_late;
+        for (uint32_t i = 0; i < world->facts_count; i++)
+                world->facts[i].late = false;
+}
+
+void disk_finish(struct world *world) {
+        world->disk.commits = COMMITS_TOGETHER - 1;
+        world->disk.recorded_staged = world->disk.lines_synced;
+        catch_up(world);
+}
+
+static void lose_late(struct world *world) {
+        for (uint32_t i = 0; i < world->facts_count; i++) {
+                struct fact *fact = &world->facts[i];
+                if (!fact->late)
+                        continue;
+                fact->late = fact->settled = fact->fingerprint_known = false;
+                if (fact->late_attempt > 0 && chance(world, 50))
+                        world->disk.attempts[fact->late_attempt - 1].live = true;
+        }
+}
+
 static void write_rows(struct world *world) {
         struct disk *disk = &world->disk;
         for (uint32_t i = 0; i < disk->working_count; i++) {
@@ -157,13 +193,12 @@ static void write_rows(struct world *world) {
                         fact->attempt_row = 0;
                 if (intent->kind != INTENT_SETTLE)
                         continue;
-                fact->settled = fact->fingerprint_known = true;
+                fact->settled = fact->fingerprint_known = fact->late = true;
+                fact->late_attempt = intent->attempt;
                 memcpy(fact->fingerprint, intent->job->fingerprint, sizeof(fact->fingerprint));
         }
         money_write(world);
-        disk->lines_recorded = disk->recorded_staged;
-        if (disk->mark_working)
-                disk->mark = disk->mark_staged;
+        catch_up(world);
 }
 
 static void tell(struct world *world, bool opened_only) {
@@ -250,6 +285,8 @@ void disk_crash(struct world *world) {
                 judge_lost_line(world, &disk->lines[i]);
         disk->text.size = survive < disk->lines_count ? disk->lines[survive].offset : disk->text.size;
         disk->lines_count = survive;
+        lose_late(world);
+        disk->mark_late = disk->mark;
         disk->pending_count = disk->working_count = disk->told_count = 0;
         disk->mark_pending = disk->mark_working = false;
         disk->step = COMMIT_IDLE;

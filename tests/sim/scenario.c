@@ -350,6 +350,6 @@ void scenario_next_file(struct world *world) {
         for (uint32_t i = kept; i < world->lines_count; i++)
                 free(world->lines[i]);
         make_lines(world, kept, (uint32_t)between(world, 10, 40));
-        world->disk.mark = 0;
+        world->disk.mark = world->disk.mark_late = 0;
         world->file++;
 }

@@ -274,6 +274,8 @@ static void end_life(struct world *world, enum end end) {
                 world->crashes++;
                 disk_crash(world);
                 provider_crash(world);
+        } else {
+                disk_finish(world);
         }
         if (end == END_DONE)
                 money_check_end(world);

@@ -50,6 +50,7 @@ enum plant {
         PLANT_NO_END,              /* attempts never end in the journal */
         PLANT_SETTLE_TWICE,        /* a result line is written twice now and then */
         PLANT_NO_ADOPTION,         /* lines behind the recorded length are left as they are */
+        PLANT_RECORDED_TOO_FAR,    /* the recorded length passes lines whose rows are late */
         PLANT_MARK_TOO_FAR,        /* the source's mark moves when a line is read */
         PLANT_STORE_BEFORE_OUTPUT, /* rows are written before the lines are synced */
         PLANT_NO_LIMITS,           /* the engine is not told of the limits */
@@ -81,13 +82,15 @@ struct fact {
         uint8_t fingerprint[32];
         bool settled;           /* a settled row is durable */
         bool fingerprint_known; /* of the settled row */
+        bool late;              /* that row is in memory only */
         bool answered;          /* a line for it is durable */
         bool expected, is_alias, is_bad, must_not_repeat, failed_unknown;
         bool owned; /* some line of the input has it as its own key, with `fingerprint` */
         uint32_t in_flight, calls, crashes_in_flight, crashes_since, lines;
         uint32_t pinned; /* endpoint + 1 */
         int64_t billed_picousd;
-        uint32_t attempt_row; /* live attempt of an earlier life; index + 1 */
+        uint32_t attempt_row;  /* live attempt of an earlier life; index + 1 */
+        uint32_t late_attempt; /* that ended with the late row; index + 1 */
         uint32_t succeeded;
 };
 
@@ -148,7 +151,7 @@ struct disk {
         struct intent *pending, *working;
         uint32_t pending_count, working_count;
         bool mark_pending, mark_working;
-        uint32_t mark_next, mark_staged, recorded_staged;
+        uint32_t mark_next, mark_staged, recorded_staged, mark_late, commits;
         enum commit_step step;
         int64_t due_ns, started_ns;
         bool full; /* waiting for space */
@@ -283,6 +286,7 @@ void disk_submit(struct world *world);
 bool disk_work(struct world *world);
 int64_t disk_wake_ns(const struct world *world);
 bool disk_idle(const struct world *world);
+void disk_finish(struct world *world); /* a process that ends well leaves nothing late */
 void disk_crash(struct world *world);
 /* false: died again before the store was written. */
 bool disk_recover(struct world *world);

@@ -46,7 +46,8 @@ struct fixture {
         bool holding;
 };
 
-static const struct catalog catalog = {.id = "0"};
+static const struct workspace workspace = {.name = "somebody"};
+static const struct catalog catalog = {.id = "0", .workspaces = &workspace, .workspaces_count = 1};
 
 static int on_operation(void *userdata, const char *operation) {
         struct fixture *fixture = userdata;
@@ -134,6 +135,7 @@ static void open_committer(struct fixture *fixture, int64_t patience_ns) {
         struct committer_options options = {.store = fixture->store,
                                             .catalog = &catalog,
                                             .source_name = "jobs.jsonl",
+                                            .spacing_busy_ns = 1000 * NS_PER_S,
                                             .patience_ns = patience_ns,
                                             .retry_ns = NS_PER_MS,
                                             .event_fd = fixture->event_fd};
@@ -198,7 +200,9 @@ static void close_fixture(struct fixture *fixture) {
 
 /* ---- what a shard does ---- */
 
+/* The store says at once what the files say. */
 static void submit(struct fixture *fixture, const struct intent *intents, size_t count) {
+        committer_catch_up(fixture->committer);
         assert_true(committer_submit(fixture->committer, intents, count, NULL));
 }
 
@@ -519,6 +523,24 @@ static void test_what_comes_up_meanwhile_is_one_batch(void **state) {
         close_fixture(fixture);
 }
 
+/* A busy shard's batches wait for each other; when it is idle again they do not. */
+static void test_pace(void **state) {
+        struct completion completions[2];
+        (void)state;
+        struct fixture *fixture = open_fixture(false, false, NS_PER_S);
+        struct intent intent = settling(fixture, 0, (struct begun_id){0});
+        submit(fixture, &intent, 1);
+        take(fixture, completions, 1);
+        committer_pace(fixture->committer, true);
+        intent = settling(fixture, 1, (struct begun_id){0});
+        submit(fixture, &intent, 1);
+        poll(NULL, 0, 50);
+        assert_int_equal(committer_take(fixture->committer, completions, 1), 0);
+        committer_pace(fixture->committer, false);
+        take(fixture, completions, 1);
+        close_fixture(fixture);
+}
+
 static void test_state_of_the_source(void **state) {
         struct source_state written = {.offset = 7, .lines = 2, .sequence = 1, .crc = 3}, read;
         bool is_there;
@@ -534,10 +556,73 @@ static void test_state_of_the_source(void **state) {
         assert_int_equal(read.outputs_bytes[SINK_RESULTS], sink_bytes(fixture->sinks[SINK_RESULTS]));
         /* Alone, too. */
         written.offset = 9;
+        committer_catch_up(fixture->committer);
         assert_true(committer_submit(fixture->committer, NULL, 0, &written));
         take(fixture, NULL, 0);
         assert_null(store_get_source(fixture->store, "jobs.jsonl", &is_there, &read));
         assert_int_equal(read.offset, 9);
+        close_fixture(fixture);
+}
+
+static bool is_place(struct fixture *fixture, uint64_t offset, uint64_t bytes) {
+        struct source_state read;
+        bool is_there;
+        assert_null(store_get_source(fixture->store, "jobs.jsonl", &is_there, &read));
+        return is_there && read.offset == offset && read.outputs_bytes[SINK_RESULTS] == bytes;
+}
+
+/* What a file says the store says later: a crash takes it from there, a look-up never misses it. */
+static void test_store_may_be_behind_a_file(void **state) {
+        struct source_state place = {.offset = 7};
+        struct completion completion, opened[3];
+        (void)state;
+        struct fixture *fixture = open_fixture(false, false, NS_PER_S);
+        struct intent opens[3] = {opening(fixture, 0), opening(fixture, 1), opening(fixture, 2)};
+        submit(fixture, opens, 3); /* one block, which stays as long as any of them is open */
+        take(fixture, opened, 3);
+        expect_history(fixture, "write written ");
+        for (unsigned i = 0; i < 2; i++, place.offset += 2) {
+                struct intent intent = settling(fixture, i, opened[i].begun);
+                assert_true(committer_submit(fixture->committer, &intent, 1, &place));
+                take(fixture, &completion, 1);
+                expect_history(fixture, i == 0 ? "append sync write written " : "append sync ");
+        }
+        uint64_t bytes = sink_bytes(fixture->sinks[SINK_RESULTS]) / 2;
+        assert_true(is_place(fixture, 7, bytes)); /* both lines are of one length */
+        assert_int_equal(store_count_late(fixture->store), 1);
+        for (unsigned i = 0; i < 2; i++)
+                assert_int_equal(found(fixture, i), STORE_SETTLED);
+        reopen_store(fixture);
+        assert_int_equal(found(fixture, 0), STORE_SETTLED);
+        assert_int_equal(found(fixture, 1), STORE_UNKNOWN); /* until its line is adopted */
+        open_committer(fixture, NS_PER_S);
+        struct intent intent = settling(fixture, 2, (struct begun_id){0});
+        submit(fixture, &intent, 1);
+        take(fixture, &completion, 1);
+        assert_int_equal(store_count_late(fixture->store), 0);
+        reopen_store(fixture);
+        assert_int_equal(found(fixture, 2), STORE_SETTLED);
+        close_fixture(fixture);
+}
+
+/* Sums of money are written with the rows of the jobs that were paid. */
+static void test_spends_end_being_behind(void **state) {
+        struct budget_spend spend = {0};
+        struct source_state place = {.offset = 7};
+        struct completion completion;
+        (void)state;
+        struct fixture *fixture = open_fixture(false, false, NS_PER_S);
+        for (unsigned i = 0; i < 4; i++) {
+                struct intent intent = settling(fixture, i, (struct begun_id){0});
+                if (i == 2)
+                        assert_true(committer_spend(fixture->committer, 0, &spend));
+                assert_true(committer_submit(fixture->committer, &intent, 1, i < 2 ? &place : NULL));
+                take(fixture, &completion, 1);
+                assert_int_equal(store_count_late(fixture->store), i == 1);
+        }
+        reopen_store(fixture);
+        for (unsigned i = 0; i < 4; i++)
+                assert_int_equal(found(fixture, i), STORE_SETTLED);
         close_fixture(fixture);
 }
 
@@ -660,7 +745,10 @@ int main(void) {
                 cmocka_unit_test(test_zdr_and_a_broken_pipe),
                 cmocka_unit_test(test_zdr_and_a_full_disk),
                 cmocka_unit_test(test_what_comes_up_meanwhile_is_one_batch),
+                cmocka_unit_test(test_pace),
                 cmocka_unit_test(test_state_of_the_source),
+                cmocka_unit_test(test_store_may_be_behind_a_file),
+                cmocka_unit_test(test_spends_end_being_behind),
                 cmocka_unit_test(test_full_disk_is_waited_for),
                 cmocka_unit_test(test_full_disk_between_two_files),
                 cmocka_unit_test(test_patience_ends),
