@@ -188,8 +188,8 @@ static void record_decision(const struct engine *engine, struct job *job, const 
         decision->seed = ranked->moment.route.seed;
         decision->chosen = false;
         record_candidates(decision, &ranked->route);
-        record_write_places(&writer, &ranked->moment, engine->time.now_ns, ranked->set, ranked->states,
-                            &ranked->route);
+        record_write_places(&writer, engine->catalog, &ranked->moment, engine->time.now_ns, ranked->set,
+                            ranked->states, &ranked->route);
         decision->record_size = writer.at ? (uint16_t)(writer.at - decision->record) : 0;
 }
 
@@ -239,7 +239,7 @@ static void refuse(struct engine *engine, struct job *job, const struct route *r
 }
 
 /* The places that are closed to this very job, whatever its class may do. */
-static uint32_t closed_places(const struct job *job, const struct route *route) {
+static uint32_t closed_places(const struct engine *engine, const struct job *job, const struct route *route) {
         if (job->pinned)
                 return ~(1U << job->place);
         uint32_t closed = 0;
@@ -247,7 +247,8 @@ static uint32_t closed_places(const struct job *job, const struct route *route) 
                 enum exclusion why = route->candidates[i].excluded_by;
                 if (why == EXCLUSION_CONTEXT_LENGTH || why == EXCLUSION_MAX_COST ||
                     why == EXCLUSION_REFUSED || why == EXCLUSION_AT_LIMIT ||
-                    why == EXCLUSION_BUDGET_EXCEEDED || why == EXCLUSION_BUDGET_PRICE_UNKNOWN)
+                    why == EXCLUSION_BUDGET_EXCEEDED || why == EXCLUSION_BUDGET_PRICE_UNKNOWN ||
+                    route_goes_by_size(&engine->catalog->endpoints[route->candidates[i].endpoint], why))
                         closed |= 1U << route->candidates[i].place;
         }
         return closed;
@@ -277,6 +278,7 @@ static struct decision_moment moment_of(const struct engine *engine, const struc
         return (struct decision_moment){
                 .route = {.now_unix_ms = engine->time.now_unix_ms,
                           .now_ns = engine->time.now_ns,
+                          .call_ms = engine->prices_move ? engine_call_ms(engine, job) : 0,
                           .refused = job->refused,
                           .spent_picousd = job->spent_picousd,
                           .seed = engine->config.seed ^ job->key.lo ^ job->attempts},
@@ -339,7 +341,7 @@ static void open_first(struct engine *engine, const struct turn *turn) {
         }
         int64_t wake_ns = NEVER_NS;
         const struct candidate *candidate = pick(job_demand(job), route, &ranked.moment, &wake_ns);
-        uint32_t closed = closed_places(job, route);
+        uint32_t closed = closed_places(engine, job, route);
         if (candidate) {
                 open_at(engine, job, candidate);
                 order_opened(engine, turn, candidate->endpoint);
@@ -388,6 +390,8 @@ static void call_now(struct engine *engine, struct job *job, const struct gates 
         job->pinned = !job_demand(job)->prefs.allow_fallbacks && job_demand(job)->prefs.order.count == 0;
         job->attempts++;
         job->called_under = engine->generation;
+        job->call_unix_ms = engine->time.now_unix_ms;
+        job->call_until_unix_ms = job->call_unix_ms + engine_call_ms(engine, job);
         job->outcome.queued_ns = now_ns - job->admitted_ns;
         struct command *command = engine_command(engine, job, COMMAND_CALL, true);
         command->endpoint = job->endpoint;

@@ -1,6 +1,7 @@
 #include "broker/core/engine.h"
 
 #include "broker/base/check.h"
+#include "broker/base/minmax.h"
 #include "broker/base/time.h"
 #include "broker/core/admit.h"
 #include "broker/core/classes.h"
@@ -65,6 +66,18 @@ static int64_t wall_ahead_ms(struct engine_time now) {
         return now.now_unix_ms - now.now_ns / NS_PER_MS;
 }
 
+bool engine_prices_move(const struct catalog *catalog) {
+        for (uint32_t i = 0; i < catalog->endpoints_count; i++)
+                if (catalog->endpoints[i].windows_count > 0)
+                        return true;
+        return false;
+}
+
+int64_t engine_call_ms(const struct engine *engine, const struct job *job) {
+        int64_t left_ns = min64(engine->config.call_timeout_ns, job->deadline_ns - engine->time.now_ns);
+        return (max64(left_ns, 0) + NS_PER_MS - 1) / NS_PER_MS;
+}
+
 struct engine *engine_new(const struct catalog *catalog, const struct engine_config *config,
                           struct engine_time now) {
         struct engine *engine = calloc(1, sizeof(*engine));
@@ -75,6 +88,7 @@ struct engine *engine_new(const struct catalog *catalog, const struct engine_con
         engine->time = now;
         engine->wake_ns = NEVER_NS;
         engine->wall_ahead_ms = wall_ahead_ms(now);
+        engine->prices_move = engine_prices_move(catalog);
         uint32_t jobs_max = config->jobs_max;
         engine->jobs = calloc(jobs_max, sizeof(*engine->jobs));
         engine->classes = calloc(jobs_max, sizeof(*engine->classes));

@@ -142,6 +142,7 @@ struct engine {
         struct recent *recents; /* per endpoint; apart, since only answers and now and then a look touch it */
         struct gate *providers;
         struct list ready_endpoints;
+        bool prices_move;               /* some endpoint's price goes by the time */
         struct spend_subject *subjects; /* budget_subjects() of the catalog; NULL: nothing is counted */
         uint32_t subjects_count, subjects_dirty;
         uint32_t in_flight, opened;
@@ -198,6 +199,9 @@ struct command *engine_command(struct engine *engine, struct job *job, enum comm
 bool engine_out_room(const struct engine *engine, size_t commands);
 /* Half of the time until the job's deadline has gone: a dearer endpoint will do. */
 bool engine_pressed(const struct engine *engine, const struct job *job);
+/* The longest that a call of the job takes that begins now: what its answer costs may go by its end. */
+int64_t engine_call_ms(const struct engine *engine, const struct job *job);
+bool engine_prices_move(const struct catalog *catalog);
 /* Sets or clears the job's timer by its state and deadline. */
 void engine_arm(struct engine *engine, struct job *job);
 void engine_wake_at(struct engine *engine, int64_t when_ns);

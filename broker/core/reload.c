@@ -161,6 +161,7 @@ bool engine_reload(struct engine *engine, struct engine_time now, const struct c
                 return false;
         engine->time = now;
         engine->catalog = catalog;
+        engine->prices_move = engine_prices_move(catalog);
         take_config(engine, config);
         move_endpoints(engine, before, &grown);
         if (before->providers_count > 0)

@@ -1,7 +1,8 @@
 /*
  * The promises, checked by one who sees everything. Nothing here is shared with the engine but the catalog,
- * the decoded jobs and route_check().
+ * the decoded jobs and route_check(), of which the rules are checked once more by compliance.h.
  */
+#include "tests/sim/compliance.h"
 #include "world.h"
 
 #include <stdarg.h>
@@ -85,9 +86,24 @@ static void check_durable(struct world *world, const struct command *command, co
                 judge_broken(world, "a call was made whose attempt is not durable");
 }
 
+/* By the rules as the line says them, whatever the engine was told. */
+static void check_compliance(struct world *world, const struct command *command) {
+        const struct endpoint *endpoint = &world->endpoints[command->endpoint];
+        uint64_t line = command->job->sequence;
+        struct job_spec *job =
+                job_decode(world->decoder, bytes_of(world->lines[line]), line + 1, line, false);
+        const char *rule =
+                compliance_broken(&job->demand.prefs, &world->providers[endpoint->provider], endpoint);
+        if (rule)
+                judge_broken(world, "a call was made to %s, which %s of the job forbids", endpoint->name,
+                             rule);
+        job_spec_free(job);
+}
+
 static void check_place(struct world *world, const struct command *command, struct fact *fact) {
         const struct demand *demand = &command->job->demand;
         const struct endpoint *endpoint = &world->endpoints[command->endpoint];
+        check_compliance(world, command);
         if (route_check(&world->catalog, demand, command->endpoint, world_time(world).now_unix_ms) !=
             EXCLUSION_NONE)
                 judge_broken(world, "a call was made against the rules, to %s", endpoint->name);

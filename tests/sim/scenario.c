@@ -181,10 +181,6 @@ static void tell_catalog(struct world *world) {
                 world->told_providers[i] = world->providers[i];
                 if (world->plant == PLANT_NO_LIMITS)
                         world->told_providers[i].limits = (struct limits_spec){0};
-                if (world->plant == PLANT_NO_RULES) {
-                        world->told_providers[i].training = false;
-                        world->told_providers[i].data_policy_known = true;
-                }
         }
         for (uint32_t i = 0; i < world->catalog.workspaces_count; i++) {
                 world->told.workspaces = world->told_workspaces;
@@ -197,9 +193,12 @@ static void tell_catalog(struct world *world) {
                 struct price *price = &world->told_endpoints[i].price;
                 if (world->plant == PLANT_NO_LIMITS)
                         world->told_endpoints[i].limits = (struct limits_spec){0};
+                if (world->plant == PLANT_NO_WINDOWS)
+                        world->told_endpoints[i].windows_count = 0;
                 if (world->plant == PLANT_NO_RESERVATION && price->input != PRICE_UNKNOWN)
                         price->input = price->output = price->image = 0;
         }
+        policies_tell(world, world->told_providers, world->told_endpoints);
 }
 
 static void append_time(struct buffer *line, const char *name, int64_t unix_ms) {
@@ -219,8 +218,9 @@ static void append_wishes(struct world *world, struct buffer *line) {
                 "{\"order\":[\"p0\"],\"allow_fallbacks\":false}",
                 "{\"regions\":[\"eu\"]}",
         };
-        if (chance(world, 20))
-                buffer_printf(line, ",\"routing\":%s", wishes[prng_below(&world->prng, 8)]);
+        const char *wish = chance(world, 20) ? wishes[prng_below(&world->prng, 8)] : NULL;
+        if (!policies_append_rules(world, line) && wish)
+                buffer_printf(line, ",\"routing\":%s", wish);
         if (chance(world, 20))
                 buffer_printf(line, ",\"priority\":%d", (int)between(world, -10, 10));
         if (chance(world, 15))
@@ -330,6 +330,7 @@ void scenario_make(struct world *world) {
         world->now_ns = 5000 * NS_PER_S;
         world->wall_offset_ms = INT64_C(1790000000000);
         make_catalog(world);
+        policies_make(world);
         make_workspaces(world);
         make_days(world);
         make_config(world);
@@ -348,6 +349,7 @@ void scenario_make(struct world *world) {
         if (chance(world, 35))
                 make_budgets(world);
         world->wall_start_ms = world->wall_offset_ms;
+        windows_make(world);
         tell_catalog(world);
         make_lines(world, 0, (uint32_t)between(world, 30, 200));
 }

@@ -66,6 +66,8 @@ static void gather_lines(struct world *world) {
                                                   world->read + 1, world->read, false);
                 if (world->plant == PLANT_NO_DEADLINE)
                         job->deadline_unix_ms = 0;
+                if (world->plant == PLANT_NO_LISTS)
+                        job->demand.prefs.only.count = job->demand.prefs.ignore.count = 0;
                 job->demand.workspace =
                         world->plant == PLANT_ONE_WORKSPACE ? 0 : scenario_workspace(world, job);
                 world->read++;

@@ -11,6 +11,8 @@
  *   shard.c     the turn: gather, step, carry out, as loop/shard.c does; recovery as cli/run_files.c does
  *   reload.c    other catalogs while jobs run
  *   given.c     what limits have given, over lives
+ *   windows.c   prices that go by the time
+ *   policies.c  data policies, places and quantizations, and jobs with rules about them
  *   money.c     budgets: what is durable of them, and what providers really billed
  *   judge.c     the promises
  */
@@ -72,6 +74,12 @@ enum plant {
         PLANT_FORGETS_QUOTAS, /* recovery begins with nothing given of any limit */
         PLANT_NO_OPENED,      /* of attempts that are opened nothing is kept */
         PLANT_QUOTAS_LATE,    /* what limits have given is durable after the attempts that may take it */
+        PLANT_NO_ZDR,         /* the engine takes every provider to retain nothing */
+        PLANT_NO_REGIONS,     /* and to be in Europe */
+        PLANT_NO_QUANTIZATIONS, /* and every endpoint to be of one quantization */
+        PLANT_NO_LISTS,         /* the engine is not told whom a job names or ignores */
+        PLANT_NO_WINDOWS,       /* the engine is not told that prices go by the time */
+        PLANT_OLD_POLICIES,     /* of another catalog the engine is told all but its policies and places */
         PLANTS_COUNT,
 };
 
@@ -173,7 +181,8 @@ struct call {
         struct answer answer;
         bool open, executed, counts;
         int64_t cost_picousd, tokens;
-        int64_t day; /* in which it was opened */
+        struct usage used; /* in truth */
+        int64_t day;       /* in which it was opened */
 };
 
 /* A catalog that the engine is told of in the place of another; the one before lies in the other place. */
@@ -190,6 +199,13 @@ struct reloads {
         } told[2];
 };
 
+struct policies {
+        struct prng prng; /* of its own, as that of reloads */
+        bool any;
+        struct provider providers[PROVIDERS_MAX]; /* as they are in the beginning, and when all is well */
+        struct endpoint endpoints[ENDPOINTS_MAX];
+};
+
 struct world {
         uint64_t seed;
         struct prng prng;
@@ -201,6 +217,8 @@ struct world {
         char names[PROVIDERS_MAX + ENDPOINTS_MAX][32];
         struct catalog catalog, told;
         struct reloads reloads;
+        struct policies policies;
+        struct price_window windows[ENDPOINTS_MAX];
         bool budgets;  /* there are some */
         bool releases; /* what is at risk may be forgotten */
         int64_t first_day, billed[SUBJECTS_MAX][DAYS_MAX];
@@ -321,6 +339,18 @@ void given_crash(struct disk *disk);
 /* reload.c */
 const struct catalog *reload_begin(struct world *world); /* of a new engine */
 void reload_now_and_then(struct world *world);           /* between two turns */
+
+/* windows.c */
+void windows_make(struct world *world);
+void windows_bill(const struct world *world, struct call *call, int64_t at_ns); /* what it costs then */
+
+/* policies.c */
+void policies_make(struct world *world);
+/* What the engine is told of those that are in force. */
+void policies_tell(const struct world *world, struct provider *providers, struct endpoint *endpoints);
+/* Others are in force from now on; whole: those of the beginning. */
+void policies_change(struct world *world, bool whole);
+bool policies_append_rules(struct world *world, struct buffer *line); /* false: this job has none */
 
 /* judge.c */
 __attribute__((format(printf, 2, 3))) void judge_broken(struct world *world, const char *format, ...);

@@ -109,6 +109,8 @@ static void show(const struct totals *totals) {
         SHOW(usurped);
         SHOW(parts_told);
         SHOW(parts_used_up);
+        SHOW(unkept);
+        SHOW(not_parked);
 }
 
 /* Nothing that the world is there for may be missing from it. */

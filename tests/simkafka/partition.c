@@ -87,9 +87,10 @@ void partition_read_state(struct world *world, struct process *process, uint32_t
                              : entry->state == STATE_PARKED ? WRITE_PARKED
                                                             : WRITE_DELETED;
                 if (seen && entry->state != STATE_OWNER)
-                        disk_write(disk, write);
+                        disk_write(world, disk, write);
         }
-        disk_write(disk, (struct write){.kind = WRITE_CHANGELOG, .partition = partition, .offset = end});
+        disk_write(world, disk,
+                   (struct write){.kind = WRITE_CHANGELOG, .partition = partition, .offset = end});
         disk_next_group(disk);
 }
 

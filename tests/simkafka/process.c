@@ -28,6 +28,7 @@ struct job_spec *process_decode(struct world *world, uint32_t line, uint32_t par
         job->line = parked ? FROM_STATE : 0;
         if (world->lines[line].bad)
                 job->key = judge_record_key(partition, offset);
+        rules_hide(world, job);
         return job;
 }
 
@@ -44,7 +45,7 @@ void process_start(struct world *world, struct process *process) {
         process->stopped_ns = 0;
         process->steps = process->crash_at = 0;
         process->generation = NOBODY;
-        process->engine = engine_new(&world->catalog, &world->config, world_time(world));
+        process->engine = engine_new(&world->told, &world->config, world_time(world));
         process->committer.pending_count = process->committer.working_count = 0;
         process->committer.step = COMMIT_IDLE;
         struct item *queue = process->publisher.queue;
@@ -279,11 +280,13 @@ static void settle(struct world *world, struct process *process, const struct co
                 world->counts.late_answers++;
         item->answer = outcome->journaled ? process->disk->live.rows[item->fact].answer : 0;
         if (item->answer == 0 && world->answers_count < ANSWERS_MAX) {
-                world->answers[world->answers_count++] = (struct answer_made){.fact = item->fact,
-                                                                              .print = item->print,
-                                                                              .failure = outcome->failure,
-                                                                              .status = outcome->status,
-                                                                              .attempts = outcome->attempts};
+                world->answers[world->answers_count++] =
+                        (struct answer_made){.fact = item->fact,
+                                             .print = item->print,
+                                             .failure = outcome->failure,
+                                             .status = outcome->status,
+                                             .attempts = outcome->attempts,
+                                             .private = job->demand.prefs.zdr};
                 item->answer = world->answers_count;
         }
         world_note(world, process->slot, "settle (partition, offset, failure * 2 + current)", job->partition,
@@ -490,6 +493,10 @@ static void park(struct world *world, struct process *process) {
                 if (!track->inside || !own || track->parking || handed || world->lines[line].bad ||
                     world->now_ns - track->taken_ns < world->park_ns)
                         continue;
+                if (world->lines[line].private && world->plant != PLANT_PARK_PRIVATE) {
+                        world->counts.not_parked++;
+                        continue;
+                }
                 track->parking = true;
                 struct intent intent = {.kind = INTENT_ITEM,
                                         .item = {.kind = ITEM_PARK,

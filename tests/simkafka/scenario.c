@@ -78,6 +78,7 @@ static char *make_text(struct world *world, uint32_t number, uint32_t body) {
                 rfc3339_append(&line, world_time(world).now_unix_ms + early_ms + between(world, 500, 60000));
                 buffer_append_char(&line, '"');
         }
+        rules_append(world, &line);
         buffer_append_string(&line, "}");
         buffer_append(&line, "", 1);
         return line.data;
@@ -86,6 +87,7 @@ static char *make_text(struct world *world, uint32_t number, uint32_t body) {
 static void learn_line(struct world *world, struct line *line) {
         struct job_spec *job = job_decode(world->decoder, bytes_of(line->text), 1, 0, false);
         memcpy(&line->print, job->fingerprint, sizeof(line->print));
+        line->private = job->demand.prefs.zdr;
         if (!line->bad) {
                 line->fact = judge_fact(world, job->key);
                 line->alias = judge_fact(world, job->alias);
@@ -137,6 +139,7 @@ void scenario_make(struct world *world) {
         world->processes_count = (uint32_t)PICK(world, 1, 2, 2, 3, 3, PROCESSES_MAX);
         world->shards = chance(world, 40) ? 2 : 1;
         make_catalog(world);
+        rules_make(world);
         make_config(world);
         world->faults_percent = (int)PICK(world, 0, 5, 25);
         world->crashes_percent = (int)PICK(world, 0, 30, 60, 100);

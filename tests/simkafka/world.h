@@ -15,6 +15,7 @@
  *   parts.c      parts of the limits, and what was taken of them
  *   publisher.c  the committer and the publisher: journal, then transaction, then store
  *   provider.c   calls and what comes of them
+ *   rules.c      providers with policies, and jobs with rules about them
  *   judge.c      the promises
  *   world.c      time, faults, the end
  *
@@ -83,7 +84,11 @@ enum {
         X(PART_KEPT, "a part of the limits is used on after it was said what was taken of it")               \
         X(PART_EMPTY, "what was taken of a part of the limits is not believed")                              \
         X(UNCLAIMED, "a part of the limits is used before the state topic says whose it is")                 \
-        X(CLAIM_UNSEEN, "what an owner said of its part is believed though another one came after it")
+        X(CLAIM_UNSEEN, "what an owner said of its part is believed though another one came after it")       \
+        X(PARK_PRIVATE, "jobs with zdr are parked like others")                                              \
+        X(KEEP_PRIVATE, "answers of jobs with zdr are journaled like others")                                \
+        X(NO_POLICIES, "the engine takes every provider for one that keeps to all rules")                    \
+        X(NO_LISTS, "the engine is not told whom a job names or ignores")
 
 enum plant {
 #define X(name, text) PLANT_##name,
@@ -181,6 +186,7 @@ struct cluster {
 
 struct row {
         bool settled, parked, attempt_live;
+        bool unkept;     /* it was answered, and only what that cost may be written down */
         uint32_t answer; /* index + 1 */
         uint64_t settled_print, parked_print, attempt_print;
         uint32_t attempt, attempt_by; /* by: the shard */
@@ -193,6 +199,7 @@ enum write_kind {
         WRITE_OPEN,
         WRITE_END,
         WRITE_ANSWER,
+        WRITE_UNKEPT,
         WRITE_DROP_ANSWER,
         WRITE_SETTLED,
         WRITE_PARKED,
@@ -380,6 +387,7 @@ struct line {
         char *text;
         bool bad;
         bool copied;          /* a rehomed copy is committed */
+        bool private;         /* zdr */
         uint32_t fact, alias; /* bad: fact is made with the record */
         uint64_t print;
 };
@@ -390,11 +398,12 @@ struct answer_made {
         enum failure failure;
         int32_t status;
         uint32_t attempts;
+        bool private; /* of a job with zdr */
 };
 
 struct call {
         struct handle handle;
-        uint32_t process, incarnation, fact, partition;
+        uint32_t process, incarnation, fact, partition, provider;
         uint64_t offset, print;
         int64_t start_ns, end_ns;
         struct answer answer;
@@ -417,6 +426,11 @@ struct world {
         struct endpoint endpoints[4];
         char names[8][16];
         struct catalog catalog;
+        struct prng rules_prng; /* of their own: other worlds stay as they are */
+        bool rules;
+        struct provider told_providers[2]; /* what the engine is told, where that is something else */
+        struct endpoint told_endpoints[4];
+        struct catalog told;
         int faults_percent, crashes_percent; /* of calls; of faults that are crashes */
         int transaction_faults_percent, slow_percent, slow_disk_percent;
         uint32_t faults_left, processes_count, span_max;
@@ -459,7 +473,8 @@ struct world {
                 uint64_t late_answers, adopted, again, dropped, given_up, left, usurped;
                 /* calls in parts that went; parts of which nothing is known */
                 uint64_t parts_told, parts_used_up;
-                uint64_t cut_off; /* partitions that went with calls or results under way */
+                uint64_t cut_off;            /* partitions that went with calls or results under way */
+                uint64_t unkept, not_parked; /* of jobs with zdr: answers, and stragglers */
         } counts;
         struct note *notes;
         uint64_t notes_count;
@@ -536,7 +551,7 @@ void group_tick(struct world *world);
 int64_t group_wake_ns(const struct world *world);
 
 /* disk.c */
-void disk_write(struct disk *disk, struct write write);
+void disk_write(struct world *world, struct disk *disk, struct write write);
 void disk_next_group(struct disk *disk);
 void disk_sync(struct world *world, uint32_t machine);
 void disk_crash(struct world *world, uint32_t machine);
@@ -599,6 +614,11 @@ void provider_gather(struct world *world, struct process *process);
 int64_t provider_wake_ns(const struct world *world, const struct process *process);
 void provider_crash(struct world *world, struct process *process);
 
+/* rules.c */
+void rules_make(struct world *world);
+void rules_append(struct world *world, struct buffer *line);
+void rules_hide(const struct world *world, struct job_spec *job); /* a planted mistake */
+
 /* judge.c */
 __attribute__((format(printf, 2, 3))) void judge_broken(struct world *world, const char *format, ...);
 uint32_t judge_fact(struct world *world, struct key128 key); /* made when it is new */
@@ -613,5 +633,7 @@ void judge_call(struct world *world, struct process *process, const struct comma
 void judge_answered(struct world *world, struct process *process, const struct call *call);
 void judge_final(struct world *world, struct process *process, uint32_t fact, const struct call *call);
 void judge_durable(struct world *world, uint32_t machine, const struct write *write);
+/* To a disk, synced or not. */
+void judge_written(struct world *world, const struct write *write);
 bool judge_done(struct world *world);
 void judge_end(struct world *world);
