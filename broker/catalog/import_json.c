@@ -1,5 +1,6 @@
 #include "broker/catalog/import_json.h"
 
+#include <string.h>
 #include <yyjson.h>
 
 /*
@@ -64,6 +65,49 @@ uint32_t import_modalities(struct import *import, struct bytes entry, struct yyj
                         import_without(import, entry, "a modality that is not known here", word);
         }
         return modalities;
+}
+
+void import_parameters(struct import *import, struct bytes entry, struct yyjson_val *list,
+                       struct endpoint *endpoint) {
+        yyjson_val *item;
+        size_t i, count;
+        endpoint->parameters_known = yyjson_is_arr(list);
+        yyjson_arr_foreach(list, i, count, item) {
+                enum parameter parameter;
+                if (parameter_from_text(import_text(item), &parameter))
+                        endpoint->parameters |= UINT64_C(1) << parameter;
+                else
+                        import_without(import, entry, "a parameter that is not known here",
+                                       import_text(item));
+        }
+}
+
+/* By a part of the key; the first that is in it counts. */
+static const struct unused {
+        const char *part, *reason;
+} unused[] = {
+        {"_priority", "prices of another tier of service: calls are priced at the standard one"},
+        {"_flex", "prices of another tier of service: calls are priced at the standard one"},
+        {"_1hr", "prices of a cache that lasts an hour: writes are priced as those of the usual one"},
+        {"_1h", "prices of a cache that lasts an hour: writes are priced as those of the usual one"},
+        {"search", "prices of the provider's own tools: they are not in what is expected"},
+        {"code_interpreter", "prices of the provider's own tools: they are not in what is expected"},
+        {"citation", "prices of the provider's own tools: they are not in what is expected"},
+        {"uplift", "surcharges by region"},
+        {"dbu", "the same prices in another currency"},
+        {"audio", "prices of audio beside text: its tokens are priced as those of text"},
+        {"image", "prices of images beside text: their tokens are priced as those of text"},
+        {"pixel", "prices of images beside text: their tokens are priced as those of text"},
+        {"video", "prices of video beside text: its tokens are priced as those of text"},
+};
+
+void import_unused_price(struct import *import, struct bytes entry, struct bytes key) {
+        for (size_t i = 0; i < sizeof unused / sizeof *unused; i++)
+                if (memmem(key.data, key.size, unused[i].part, strlen(unused[i].part)) != NULL) {
+                        import_without(import, entry, unused[i].reason, key);
+                        return;
+                }
+        import_without(import, entry, "prices that have no place here", key);
 }
 
 void import_limits(struct import *import, struct bytes entry, struct endpoint *endpoint, int64_t context,

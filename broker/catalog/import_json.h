@@ -20,6 +20,14 @@ int64_t import_count(struct yyjson_val *value);
  * it is none. A negative one is unknown.
  */
 int64_t import_price(struct import *import, struct bytes entry, struct yyjson_val *value, enum unit unit);
+/*
+ * A list of the request's parameters that are supported makes them known: what is not in it is not supported.
+ * What is no list says nothing. Words that are not known here get a note.
+ */
+void import_parameters(struct import *import, struct bytes entry, struct yyjson_val *list,
+                       struct endpoint *endpoint);
+/* Says of a price, by its key, that nothing here is billed by it, and why that is. */
+void import_unused_price(struct import *import, struct bytes entry, struct bytes key);
 /* The bits of a list's words of modalities; others get a note. */
 uint32_t import_modalities(struct import *import, struct bytes entry, struct yyjson_val *list);
 /* context and output limit, the second cut to the first. */

@@ -159,7 +159,7 @@ static void take_prices(struct entry *entry) {
                 if (tiered != NULL)
                         take_tiered(entry, tiered, above, value);
                 else if (part == NULL ? is_cost(name) : !has_place(entry, part))
-                        without(entry, "prices that have no place here", name);
+                        import_unused_price(entry->import, entry->name, name);
         }
 }
 
@@ -183,7 +183,7 @@ static void take_ranges(struct entry *entry) {
                         if (part != NULL && part->tiered)
                                 take_price(entry, part, value, price_in(price, part));
                         else if (!yyjson_equals_str(key, "range"))
-                                without(entry, "prices that have no place here", import_text(key));
+                                import_unused_price(entry->import, entry->name, import_text(key));
                 }
         }
 }
@@ -237,16 +237,17 @@ static uint32_t kinds_of(yyjson_val *fields) {
         return kinds;
 }
 
+static const struct {
+        const char *key;
+        enum modality modality;
+} flags[] = {
+        {"supports_vision", MODALITY_IMAGE},      {"supports_image_input", MODALITY_IMAGE},
+        {"supports_pdf_input", MODALITY_FILE},    {"supports_audio_input", MODALITY_AUDIO},
+        {"supports_video_input", MODALITY_VIDEO},
+};
+
 /* Flags only ever say that something is possible, so without any of them nothing is said. */
 static void take_modalities(struct entry *entry) {
-        static const struct {
-                const char *key;
-                enum modality modality;
-        } flags[] = {
-                {"supports_vision", MODALITY_IMAGE},      {"supports_image_input", MODALITY_IMAGE},
-                {"supports_pdf_input", MODALITY_FILE},    {"supports_audio_input", MODALITY_AUDIO},
-                {"supports_video_input", MODALITY_VIDEO},
-        };
         struct endpoint *endpoint = &entry->endpoint;
         yyjson_val *in = yyjson_obj_get(entry->fields, "supported_modalities");
         yyjson_val *out = yyjson_obj_get(entry->fields, "supported_output_modalities");
@@ -257,20 +258,29 @@ static void take_modalities(struct entry *entry) {
                         endpoint->input_modalities |= 1U << MODALITY_TEXT | 1U << flags[i].modality;
 }
 
+static bool is_modality(struct bytes key) {
+        for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+                if (bytes_equal_string(key, flags[i].key))
+                        return true;
+        return false;
+}
+
 /*
  * "supports_function_calling" and the like are no list of what is supported: the rest would count as missing.
+ * Some maps have such a list, LiteLLM's supported_openai_params.
  */
-static void say_flags(struct entry *entry) {
+static void take_parameters(struct entry *entry) {
         yyjson_val *key, *value;
         yyjson_obj_iter keys;
+        import_parameters(entry->import, entry->name,
+                          yyjson_obj_get(entry->fields, "supported_openai_params"), &entry->endpoint);
         yyjson_obj_iter_init(entry->fields, &keys);
         while ((key = yyjson_obj_iter_next(&keys)) != NULL) {
+                struct bytes name = import_text(key);
                 value = yyjson_obj_iter_get_val(key);
-                if (bytes_starts_with(import_text(key), "supports_") && yyjson_is_true(value)) {
-                        without(entry, "`parameters`: single flags (supports_...) do not make a list",
-                                BYTES(""));
-                        return;
-                }
+                if (!entry->endpoint.parameters_known && bytes_starts_with(name, "supports_") &&
+                    yyjson_is_true(value) && !is_modality(name))
+                        without(entry, "`parameters`: single flags do not make a list", name);
         }
 }
 
@@ -296,7 +306,7 @@ static void take_facts(struct entry *entry) {
         if (yyjson_obj_get(fields, "supported_regions") != NULL)
                 without(entry, "a list of regions", BYTES(""));
         take_modalities(entry);
-        say_flags(entry);
+        take_parameters(entry);
 }
 
 /* ---- names ---- */

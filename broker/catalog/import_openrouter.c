@@ -41,7 +41,7 @@ static void take_prices(struct import *import, struct bytes entry, yyjson_val *p
                         *(int64_t *)(void *)((char *)price + part->offset) =
                                 import_price(import, entry, value, part->unit);
                 else if (!yyjson_equals_str(key, skip))
-                        import_without(import, entry, "prices that have no place here", import_text(key));
+                        import_unused_price(import, entry, import_text(key));
         }
 }
 
@@ -60,21 +60,6 @@ static void take_overrides(struct import *import, struct bytes entry, yyjson_val
                                        BYTES(""));
         }
         import_finish_prices(endpoint);
-}
-
-static void take_parameters(struct import *import, struct bytes entry, yyjson_val *list,
-                            struct endpoint *endpoint) {
-        yyjson_val *item;
-        size_t i, count;
-        endpoint->parameters_known = yyjson_is_arr(list);
-        yyjson_arr_foreach(list, i, count, item) {
-                enum parameter parameter;
-                if (parameter_from_text(import_text(item), &parameter))
-                        endpoint->parameters |= UINT64_C(1) << parameter;
-                else
-                        import_without(import, entry, "a parameter that is not known here",
-                                       import_text(item));
-        }
 }
 
 /* Artificial Analysis's index of intelligence, 0 to 100, to the nearest whole mark. */
@@ -120,7 +105,7 @@ static void read_model(struct import *import, yyjson_val *model) {
         yyjson_val *top = yyjson_obj_get(model, "top_provider");
         import_limits(import, id, &endpoint, context_of(model),
                       import_count(yyjson_obj_get(top, "max_completion_tokens")));
-        take_parameters(import, id, yyjson_obj_get(model, "supported_parameters"), &endpoint);
+        import_parameters(import, id, yyjson_obj_get(model, "supported_parameters"), &endpoint);
         endpoint.quality = quality_of(model);
         if (import_text(yyjson_obj_get(model, "expiration_date")).size > 0)
                 import_without(import, id, "a date from which it is gone", BYTES(""));

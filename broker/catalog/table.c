@@ -29,7 +29,7 @@ bool table_takes(const struct table_filter *filter, const struct catalog *catalo
                 return false;
         if (filter->kinds != 0 && (endpoint->kinds & filter->kinds) == 0)
                 return false;
-        if ((endpoint->parameters & filter->parameters) != filter->parameters)
+        if ((filter->parameters & ~parameters_supported(endpoint->parameters)) != 0)
                 return false;
         if (filter->max_input_price != PICOUSD_MAX &&
             (price->input == PRICE_UNKNOWN || price->input > filter->max_input_price))

@@ -88,7 +88,9 @@ static const char *candidate_name(const struct explaining *explaining, uint32_t 
 }
 
 static void decide(struct explaining *explaining, const struct job_spec *job) {
-        const struct route_moment moment = {.now_unix_ms = explaining->at_unix_ms, .seed = job->key.lo};
+        const struct route_moment moment = {.now_unix_ms = explaining->at_unix_ms,
+                                            .call_ms = explaining->config->settings.timeout_total / NS_PER_MS,
+                                            .seed = job->key.lo};
         route_match(catalog_of(explaining), &job->demand, &explaining->set);
         redecide_fresh(&explaining->set, explaining->states);
         route_rank(catalog_of(explaining), &job->demand, &explaining->set, explaining->states, &moment,

@@ -11,6 +11,7 @@
 #include "broker/cli/say.h"
 #include "broker/loop/audit_log.h"
 #include "broker/loop/line_intake.h"
+#include "broker/loop/quota_book.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -195,6 +196,7 @@ static struct shard_options shard_options(struct run *run) {
                 .audit_ended = audit_log_ended,
                 .audit_userdata = run->audit,
         };
+        options.engine.quotas_kept = true;
         for (int i = 0; i < SINKS_COUNT; i++)
                 options.committer.sinks[i] = run->files.sinks[i];
         return options;
@@ -249,6 +251,16 @@ static const struct budget_spend **known_spends(struct run *run, const struct ca
         return spends;
 }
 
+/* What limits had given that come now; what a reload is for is no reason to fail. */
+static struct quota_uses known_quotas(struct run *run, const struct catalog *catalog) {
+        struct quota_uses uses = {0};
+        struct error *error = quota_uses_read(&uses, run->files.store, catalog);
+        if (error)
+                say(LOG_LEVEL_WARNING, "limits that are new begin empty: %s", error->message);
+        error_free(error);
+        return uses;
+}
+
 static void reload(struct run *run, struct progress *progress) {
         struct job_decoder *decoder;
         progress_clear(progress);
@@ -265,6 +277,9 @@ static void reload(struct run *run, struct progress *progress) {
                 reloads_for_shard(&run->reloads, (uint32_t)run->config->settings.in_flight, 1);
         next.decoder = decoder;
         next.spends = reloads_keep(&run->reloads, known_spends(run, next.catalog));
+        struct quota_uses quotas = known_quotas(run, next.catalog);
+        next.quotas = reloads_keep_quotas(&run->reloads, quotas.items);
+        next.quotas_count = quotas.count;
         shard_reload(run->shard, &next);
 }
 
@@ -310,6 +325,15 @@ static void load_spend(struct run *run) {
         }
 }
 
+static struct error *load_quotas(struct run *run) {
+        struct quota_uses uses = {0};
+        struct error *error = quota_uses_read(&uses, run->files.store, &run->config->catalog);
+        if (!error)
+                shard_quotas_load(run->shard, uses.items, uses.count);
+        quota_uses_deinit(&uses);
+        return error;
+}
+
 static struct error *open_audit(struct run *run) {
         struct audit_log_options options = {.path = run->config->settings.audit_file,
                                             .store = run->files.store};
@@ -340,6 +364,8 @@ static struct error *run_jobs(struct run *run, struct progress *progress) {
         struct error *error = open_intake(run);
         if (!error)
                 error = shard_new(&options, &run->shard);
+        if (!error)
+                error = load_quotas(run);
         if (error)
                 return error;
         load_spend(run);

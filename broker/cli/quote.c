@@ -155,7 +155,9 @@ void quote_add(struct quote *quote, const struct job_spec *job) {
         }
         route_match(catalog, &job->demand, &set);
         redecide_fresh(&set, states);
-        const struct route_moment moment = {.now_unix_ms = quote->options.at_unix_ms};
+        const struct route_moment moment = {.now_unix_ms = quote->options.at_unix_ms,
+                                            .call_ms = quote->options.config->settings.timeout_total /
+                                                       NS_PER_MS};
         route_rank(catalog, &job->demand, &set, states, &moment, &route);
         if (route.usable == 0) {
                 add_refused(quote, &route);

@@ -10,7 +10,8 @@
 #define FROM_NOW_NS 0 /* times of a record count from the moment of the decision */
 
 static struct bytes endpoint_name(const struct catalog *catalog, uint32_t endpoint) {
-        return bytes_of(catalog->endpoints[endpoint].name);
+        return endpoint == ENDPOINT_GONE ? BYTES("one that is gone")
+                                         : bytes_of(catalog->endpoints[endpoint].name);
 }
 
 static const struct candidate *pick_now(const struct demand *demand, const struct route *route,
@@ -46,13 +47,14 @@ static void describe(struct buffer *out, struct bytes endpoint, enum exclusion w
 static enum redecided check_candidate(const struct catalog *catalog, const struct receipt *receipt,
                                       uint32_t at, const struct candidate *now, struct difference *out) {
         const struct receipt_candidate *then = &receipt->candidates[at];
+        bool gone = now->endpoint == ENDPOINT_GONE; /* nothing but the receipt knows its name */
         struct buffer expected, got;
         char what[32];
         buffer_init(&expected, 4096);
         buffer_init(&got, 4096);
         describe(&expected, then->endpoint, then->excluded_by, then->cost_known, then->cost_picousd);
-        describe(&got, endpoint_name(catalog, now->endpoint), now->excluded_by, now->cost_known,
-                 now->cost_expected_picousd);
+        describe(&got, gone ? then->endpoint : endpoint_name(catalog, now->endpoint), now->excluded_by,
+                 now->cost_known, now->cost_expected_picousd);
         snprintf(what, sizeof what, "candidate %u", at + 1);
         enum redecided same = bytes_equal(buffer_view(&expected), buffer_view(&got))
                                       ? REDECIDED_SAME
@@ -82,6 +84,20 @@ static enum redecided check_route(const struct catalog *catalog, const struct re
                                                  : differ(out, "chosen", receipt->chosen, got);
 }
 
+/*
+ * The job's workspace where the configuration has it. One that is gone since a reload kept its own rules,
+ * which nothing tells any more: false. All others fall under the first one.
+ */
+static bool bind_workspace(const struct catalog *catalog, const struct receipt *receipt,
+                           struct demand *demand) {
+        for (uint32_t i = 0; i < catalog->workspaces_count && demand->workspace > 0; i++)
+                if (bytes_equal_string(receipt->workspace, catalog->workspaces[i].name)) {
+                        demand->workspace = i;
+                        return true;
+                }
+        return demand->workspace == 0;
+}
+
 enum redecided redecide_check(const struct catalog *catalog, struct receipt *receipt,
                               struct difference *out_difference) {
         struct decision_inputs *inputs = &receipt->inputs;
@@ -92,6 +108,8 @@ enum redecided redecide_check(const struct catalog *catalog, struct receipt *rec
                 return REDECIDED_OTHER_CATALOG;
         if (!receipt->has_inputs)
                 return REDECIDED_NO_RECORD;
+        if (!bind_workspace(catalog, receipt, &inputs->demand))
+                return REDECIDED_OTHER_CATALOG;
         if (!record_bind(catalog, inputs))
                 return differ(out_difference, "candidates", BYTES("those recorded"), BYTES("others"));
         route_rank(catalog, &inputs->demand, &inputs->set, inputs->states, &inputs->moment.route, &route);

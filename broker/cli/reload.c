@@ -12,6 +12,7 @@ struct reload_kept {
         struct succession succession;
         struct assembly assembly;
         const struct budget_spend **spends;
+        struct quota_use *quotas;
         struct reload_kept *before;
 };
 
@@ -20,6 +21,7 @@ static struct reload_kept *kept_free(struct reload_kept *kept) {
         succession_deinit(&kept->succession);
         config_free(kept->config);
         free(kept->spends);
+        free(kept->quotas);
         free(kept);
         return before;
 }
@@ -27,6 +29,11 @@ static struct reload_kept *kept_free(struct reload_kept *kept) {
 const struct budget_spend *const *reloads_keep(struct reloads *reloads, const struct budget_spend **spends) {
         reloads->kept->spends = spends;
         return spends;
+}
+
+const struct quota_use *reloads_keep_quotas(struct reloads *reloads, struct quota_use *quotas) {
+        reloads->kept->quotas = quotas;
+        return quotas;
 }
 
 void reloads_deinit(struct reloads *reloads) {

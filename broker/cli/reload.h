@@ -27,7 +27,8 @@ struct reloads {
 bool reloads_load(struct reloads *reloads);
 /* Keeps them as long as the last one; gives them. NULL is fine. */
 const struct budget_spend *const *reloads_keep(struct reloads *reloads, const struct budget_spend **spends);
+const struct quota_use *reloads_keep_quotas(struct reloads *reloads, struct quota_use *quotas);
 /* After all that used them has ended. */
 void reloads_deinit(struct reloads *reloads);
-/* For shards: all but decoder and spends. */
+/* For shards: all but decoder, spends and quotas. */
 struct shard_reload reloads_for_shard(const struct reloads *reloads, uint32_t in_flight, uint32_t shards);

@@ -1,6 +1,7 @@
 #include "broker/cli/run_files.h"
 
 #include "broker/base/time.h"
+#include "broker/loop/quota_book.h"
 #include "broker/wire/result.h"
 
 #include <errno.h>
@@ -191,8 +192,10 @@ static struct error *recover(struct run_files *files, const struct run_files_opt
                 state.finished = false; /* from here on there may be lines to give out again */
                 store_batch_source(batch, files->source_name, &state);
                 spend_book_write(&files->book, batch);
-                error = store_write(files->store, batch);
+                error = quota_uses_expire(files->store, clock_now_unix_ms(), batch);
         }
+        if (!error)
+                error = store_write(files->store, batch);
         store_batch_free(batch);
         return error;
 }

@@ -5,6 +5,7 @@
 #include "broker/base/money.h"
 #include "broker/core/classes.h"
 #include "broker/core/order.h"
+#include "broker/core/quotas.h"
 #include "broker/core/spend.h"
 
 static void copy_message(char *out, const char *text) {
@@ -49,12 +50,23 @@ static const char *explain(enum failure failure) {
 static bool usage_believed(const struct engine *engine, const struct job *job, int64_t cost_picousd) {
         const struct endpoint *endpoint = &engine->catalog->endpoints[job->endpoint];
         int64_t context = endpoint->context > 0 ? endpoint->context : CONTEXT_BELIEVED;
+        const struct demand *demand = job_demand(job);
         int64_t ceiling, whole;
-        if (!cost_ceiling(endpoint, job_demand(job), engine->time.now_unix_ms, &ceiling) ||
-            !cost_ceiling_at(endpoint, job_demand(job), engine->time.now_unix_ms, context, &whole))
+        if (!cost_ceiling_until(endpoint, demand, job->call_unix_ms, job->call_until_unix_ms,
+                                demand->input_tokens, &ceiling) ||
+            !cost_ceiling_until(endpoint, demand, job->call_unix_ms, job->call_until_unix_ms, context,
+                                &whole))
                 return true;
         return cost_picousd <= whole ||
                cost_picousd / USAGE_BELIEVED_TIMES <= max64(ceiling, job->exposure_picousd);
+}
+
+/*
+ * A call costs what is asked when its answer comes; never what is asked before it began or after it must have
+ * ended, wherever the clock is set: its reservation covers the dearest price in between.
+ */
+static int64_t priced_unix_ms(const struct engine *engine, const struct job *job) {
+        return max64(job->call_unix_ms, min64(engine->time.now_unix_ms, job->call_until_unix_ms));
 }
 
 /* Parses nothing, computes the sum: what this job has cost so far. */
@@ -63,7 +75,7 @@ static void total_cost(struct engine *engine, struct job *job, const struct answ
         struct price scratch;
         int64_t input_tokens = usage_input_tokens(&answer->usage);
         const struct price *price =
-                price_at(&engine->catalog->endpoints[job->endpoint], engine->time.now_unix_ms,
+                price_at(&engine->catalog->endpoints[job->endpoint], priced_unix_ms(engine, job),
                          input_tokens < 0 ? job_demand(job)->input_tokens : input_tokens, &scratch);
         int64_t cost = 0, list_cost = 0;
         bool list_known = cost_of_usage(price, job_demand(job)->kind, &answer->usage, &list_cost);
@@ -188,6 +200,7 @@ static void give_back(struct engine *engine, struct job *job) {
         struct gates gates = engine_gates(engine, job, job->endpoint);
         for (size_t i = 0; i < GATES_A_CALL; i++)
                 gate_unopen(gates.items[i], &job->amounts);
+        quotas_touch(engine, job);
         engine->opened--;
         order_returned(engine, engine_workspace(engine, job));
         bump(engine, job);
@@ -488,6 +501,7 @@ static void learn(struct engine *engine, struct job *job, const struct answer *a
         struct gates gates = engine_gates(engine, job, job->endpoint);
         for (size_t i = 0; i < GATES_A_CALL; i++)
                 gate_charge(gates.items[i], &more, now_ns);
+        quotas_touch(engine, job);
         int64_t blocked_ns = max64(answer->requests_blocked_ns, answer->tokens_blocked_ns);
         if (blocked_ns > 0)
                 block(engine, job, blocked_ns);

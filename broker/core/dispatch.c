@@ -8,6 +8,7 @@
 #include "broker/core/order.h"
 #include "broker/core/pick.h"
 #include "broker/core/planning.h"
+#include "broker/core/quotas.h"
 #include "broker/core/spend.h"
 #include "workers/routing/limits.h"
 
@@ -67,6 +68,13 @@ static int64_t room_at(const struct engine *engine, uint32_t endpoint, bool behi
         return min64(room, (int64_t)engine->config.in_flight_max - engine->in_flight - all);
 }
 
+static bool any_closed(const struct gates *gates) {
+        bool closed = false;
+        for (size_t i = 0; i < GATES_A_CALL; i++)
+                closed = closed || gate_closed(gates->items[i]);
+        return closed;
+}
+
 /*
  * Jobs that must not be repeated are opened only when they can be sent at once: an open attempt that a crash
  * leaves behind would fail them.
@@ -96,15 +104,17 @@ static void view_limits(struct engine *engine, const struct job *job, uint32_t e
         int64_t ahead_ns = opens_ahead(job) ? OPEN_AHEAD_NS : 0;
         const struct gate *workspace = &engine->workspaces[engine_workspace(engine, job)].gate;
         bool full = room_at(engine, endpoint, true) + open_ahead(engine, job) <= 0 ||
-                    gate_room(workspace, true) <= 0;
-        full = full || (state->health.state == BREAKER_HALF_OPEN && state->gate.opened > 0);
+                    gate_room(workspace, true) <= 0 || quotas_crowded(engine, &gates, &amounts);
+        bool closed = any_closed(&gates);
+        full = full || closed || (state->health.state == BREAKER_HALF_OPEN && state->gate.opened > 0);
         if (!full && queued_ns - ahead_ns <= now_ns)
                 return;
         view->waiting = EXCLUSION_AT_LIMIT;
         view->ready_ns = LIMITER_NEVER;
         if (permit_ns == LIMITER_NEVER)
                 return;
-        int64_t again_ns = now_ns + LOOK_AGAIN_NS; /* sooner when a call ends */
+        /* sooner when a call ends, or a part comes */
+        int64_t again_ns = now_ns + (closed ? LIMITER_SMALL_PART_NS : LOOK_AGAIN_NS);
         view->ready_ns =
                 full || queued_ns == LIMITER_NEVER ? max64(permit_ns, again_ns) : queued_ns - ahead_ns;
 }
@@ -178,8 +188,8 @@ static void record_decision(const struct engine *engine, struct job *job, const 
         decision->seed = ranked->moment.route.seed;
         decision->chosen = false;
         record_candidates(decision, &ranked->route);
-        record_write_places(&writer, &ranked->moment, engine->time.now_ns, ranked->set, ranked->states,
-                            &ranked->route);
+        record_write_places(&writer, engine->catalog, &ranked->moment, engine->time.now_ns, ranked->set,
+                            ranked->states, &ranked->route);
         decision->record_size = writer.at ? (uint16_t)(writer.at - decision->record) : 0;
 }
 
@@ -205,6 +215,7 @@ static void open_at(struct engine *engine, struct job *job, const struct candida
         struct gates gates = engine_gates(engine, job, job->endpoint);
         for (size_t i = 0; i < GATES_A_CALL; i++)
                 gate_open(gates.items[i], &job->amounts);
+        quotas_touch(engine, job);
         engine->opened++;
         struct command *command = engine_command(engine, job, COMMAND_OPEN, true);
         command->endpoint = candidate->endpoint;
@@ -234,7 +245,7 @@ static void refuse(struct engine *engine, struct job *job, const struct route *r
 }
 
 /* The places that are closed to this very job, whatever its class may do. */
-static uint32_t closed_places(const struct job *job, const struct route *route) {
+static uint32_t closed_places(const struct engine *engine, const struct job *job, const struct route *route) {
         if (job->pinned)
                 return ~(1U << job->place);
         uint32_t closed = 0;
@@ -242,7 +253,8 @@ static uint32_t closed_places(const struct job *job, const struct route *route) 
                 enum exclusion why = route->candidates[i].excluded_by;
                 if (why == EXCLUSION_CONTEXT_LENGTH || why == EXCLUSION_MAX_COST ||
                     why == EXCLUSION_REFUSED || why == EXCLUSION_AT_LIMIT ||
-                    why == EXCLUSION_BUDGET_EXCEEDED || why == EXCLUSION_BUDGET_PRICE_UNKNOWN)
+                    why == EXCLUSION_BUDGET_EXCEEDED || why == EXCLUSION_BUDGET_PRICE_UNKNOWN ||
+                    route_goes_by_size(&engine->catalog->endpoints[route->candidates[i].endpoint], why))
                         closed |= 1U << route->candidates[i].place;
         }
         return closed;
@@ -272,6 +284,7 @@ static struct decision_moment moment_of(const struct engine *engine, const struc
         return (struct decision_moment){
                 .route = {.now_unix_ms = engine->time.now_unix_ms,
                           .now_ns = engine->time.now_ns,
+                          .call_ms = engine->prices_move ? engine_call_ms(engine, job) : 0,
                           .refused = job->refused,
                           .spent_picousd = job->spent_picousd,
                           .seed = engine->config.seed ^ job->key.lo ^ job->attempts},
@@ -342,7 +355,7 @@ static void open_first(struct engine *engine, const struct turn *turn) {
         want_money(engine, job, route);
         int64_t wake_ns = NEVER_NS;
         const struct candidate *candidate = pick(job_demand(job), route, &ranked.moment, &wake_ns);
-        uint32_t closed = closed_places(job, route);
+        uint32_t closed = closed_places(engine, job, route);
         if (candidate) {
                 open_at(engine, job, candidate);
                 order_opened(engine, turn, candidate->endpoint);
@@ -375,10 +388,12 @@ static void call_now(struct engine *engine, struct job *job, const struct gates 
                      const struct amounts *amounts) {
         struct endpoint_state *state = &engine->endpoints[job->endpoint];
         int64_t now_ns = engine->time.now_ns;
+        quotas_called(engine, gates, &job->amounts);
         for (size_t i = 0; i < GATES_A_CALL; i++) {
                 gate_unopen(gates->items[i], &job->amounts);
                 gate_take(gates->items[i], amounts, now_ns);
         }
+        quotas_touch(engine, job);
         health_started(&state->health, now_ns);
         engine->opened--;
         engine->in_flight++;
@@ -389,6 +404,8 @@ static void call_now(struct engine *engine, struct job *job, const struct gates 
         job->pinned = !job_demand(job)->prefs.allow_fallbacks && job_demand(job)->prefs.order.count == 0;
         job->attempts++;
         job->called_under = engine->generation;
+        job->call_unix_ms = engine->time.now_unix_ms;
+        job->call_until_unix_ms = job->call_unix_ms + engine_call_ms(engine, job);
         job->outcome.queued_ns = now_ns - job->admitted_ns;
         struct command *command = engine_command(engine, job, COMMAND_CALL, true);
         command->endpoint = job->endpoint;
@@ -411,7 +428,8 @@ static bool call_ready(struct engine *engine, struct job *job, bool *out_passed)
         const struct gate *workspace = gates.items[GATES_A_CALL - 1];
         struct amounts amounts = dispatch_amounts(engine, job, job->endpoint);
         int64_t permit_ns = permit_when(&gates, &amounts, false, now_ns);
-        if (permit_ns > now_ns + READY_PATIENCE_NS || !spend_covers(engine, job) ||
+        if (permit_ns > now_ns + READY_PATIENCE_NS || any_closed(&gates) || !spend_covers(engine, job) ||
+            !quotas_cover(engine, job, &gates, &amounts) ||
             route_check(engine->catalog, job_demand(job), job->endpoint, engine->time.now_unix_ms) !=
                     EXCLUSION_NONE) {
                 conclude_unsent(engine, job);
@@ -443,8 +461,9 @@ static void call_endpoint(struct engine *engine, struct endpoint_state *state) {
         for (struct list *link = state->ready.next; link != &state->ready; link = next) {
                 next = link->next;
                 bool passed = false;
-                if (!engine_out_room(engine, 2) || health_when(&state->health, now_ns) > now_ns ||
-                    room_at(engine, endpoint, false) <= 0)
+                bool full = room_at(engine, endpoint, false) <= 0 && !gate_closed(&state->gate) &&
+                            !gate_closed(engine_provider(engine, endpoint));
+                if (!engine_out_room(engine, 2) || health_when(&state->health, now_ns) > now_ns || full)
                         break;
                 if (!call_ready(engine, LIST_ENTRY(link, struct job, link), &passed) && !passed)
                         break;

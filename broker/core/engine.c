@@ -1,6 +1,7 @@
 #include "broker/core/engine.h"
 
 #include "broker/base/check.h"
+#include "broker/base/minmax.h"
 #include "broker/base/time.h"
 #include "broker/core/admit.h"
 #include "broker/core/classes.h"
@@ -8,6 +9,7 @@
 #include "broker/core/dispatch.h"
 #include "broker/core/engine_state.h"
 #include "broker/core/order.h"
+#include "broker/core/quotas.h"
 #include "broker/core/spend.h"
 
 #include <stdlib.h>
@@ -26,17 +28,17 @@ uint32_t engine_limiters(const struct catalog *catalog) {
 static void init_gates(struct engine *engine) {
         static const struct limits_spec none;
         const struct catalog *catalog = engine->catalog;
-        int64_t now_ns = engine->time.now_ns;
+        struct gate_clock now = quotas_clock(engine);
         struct limiter *limiters = engine->limiters;
         for (uint32_t i = 0; i < catalog->providers_count; i++)
-                limiters = gate_init(&engine->providers[i], &catalog->providers[i].limits, limiters, now_ns);
+                limiters = gate_init(&engine->providers[i], &catalog->providers[i].limits, limiters, now);
         for (uint32_t i = 0; i < catalog->endpoints_count; i++)
-                limiters = gate_init(&engine->endpoints[i].gate, &catalog->endpoints[i].limits, limiters,
-                                     now_ns);
+                limiters =
+                        gate_init(&engine->endpoints[i].gate, &catalog->endpoints[i].limits, limiters, now);
         for (uint32_t i = 0; i < engine->workspaces_count; i++) {
                 bool named = i < catalog->workspaces_count;
                 limiters = gate_init(&engine->workspaces[i].gate,
-                                     named ? &catalog->workspaces[i].limits : &none, limiters, now_ns);
+                                     named ? &catalog->workspaces[i].limits : &none, limiters, now);
         }
 }
 
@@ -64,6 +66,18 @@ static int64_t wall_ahead_ms(struct engine_time now) {
         return now.now_unix_ms - now.now_ns / NS_PER_MS;
 }
 
+bool engine_prices_move(const struct catalog *catalog) {
+        for (uint32_t i = 0; i < catalog->endpoints_count; i++)
+                if (catalog->endpoints[i].windows_count > 0)
+                        return true;
+        return false;
+}
+
+int64_t engine_call_ms(const struct engine *engine, const struct job *job) {
+        int64_t left_ns = min64(engine->config.call_timeout_ns, job->deadline_ns - engine->time.now_ns);
+        return (max64(left_ns, 0) + NS_PER_MS - 1) / NS_PER_MS;
+}
+
 struct engine *engine_new(const struct catalog *catalog, const struct engine_config *config,
                           struct engine_time now) {
         struct engine *engine = calloc(1, sizeof(*engine));
@@ -74,6 +88,7 @@ struct engine *engine_new(const struct catalog *catalog, const struct engine_con
         engine->time = now;
         engine->wake_ns = NEVER_NS;
         engine->wall_ahead_ms = wall_ahead_ms(now);
+        engine->prices_move = engine_prices_move(catalog);
         uint32_t jobs_max = config->jobs_max;
         engine->jobs = calloc(jobs_max, sizeof(*engine->jobs));
         engine->classes = calloc(jobs_max, sizeof(*engine->classes));
@@ -88,7 +103,7 @@ struct engine *engine_new(const struct catalog *catalog, const struct engine_con
         if (!engine->jobs || !engine->classes || !engine->pools || !engine->endpoints || !engine->providers ||
             !engine->workspaces || !engine->limiters || !engine->recents ||
             !map_init(&engine->by_key, jobs_max) || !map_init(&engine->by_class, jobs_max) ||
-            !heap_init(&engine->timers, jobs_max) || !spend_init(engine))
+            !heap_init(&engine->timers, jobs_max) || !quotas_init(engine) || !spend_init(engine))
                 return engine_free(engine);
         engine->share_since_ns = now.now_ns;
         init_lists(engine);
@@ -113,6 +128,7 @@ struct engine *engine_free(struct engine *engine) {
         free(engine->providers);
         free(engine->workspaces);
         free(engine->limiters);
+        quotas_deinit(engine);
         spend_deinit(engine);
         free(engine);
         return NULL;
@@ -380,6 +396,8 @@ void engine_share(struct engine *engine, struct engine_time now, const struct li
                 gate_share(&engine->endpoints[i].gate, parts, count, whole, now.now_ns);
         for (uint32_t i = 0; i < engine->workspaces_count; i++)
                 gate_share(&engine->workspaces[i].gate, parts, count, whole, now.now_ns);
+        for (size_t i = 0; i < count; i++)
+                quotas_merge(engine, &parts[i]);
         engine->wake_ns = now.now_ns;
 }
 

@@ -13,6 +13,7 @@
 #include "broker/base/error.h"
 #include "broker/core/job_spec.h"
 #include "broker/core/outcome.h"
+#include "broker/core/quota.h"
 #include "workers/routing/budget.h"
 #include "workers/routing/route.h"
 
@@ -37,6 +38,7 @@ struct engine_config {
         double retry_share; /* retries as a share of successes, per endpoint */
         int64_t call_timeout_ns;
         bool by_partition; /* budgets are divided over the partitions of the jobs: engine_purse_open() */
+        bool quotas_kept;  /* somebody takes what limits have given (engine_quotas_take()) */
         uint64_t seed;
 };
 
@@ -160,9 +162,22 @@ struct limit_part {
         uint32_t part;
         enum part_kind kind;
         int64_t free_ns; /* FRESH: nobody has had it for so long */
+        /*
+         * Of limits over more than a minute it is known what was taken of the part: that, and no more, is
+         * used. May hold what does not concern these limits; read during the call only.
+         */
+        bool told;
+        const struct quota_use *uses;
+        size_t uses_count;
 };
 void engine_share(struct engine *engine, struct engine_time now, const struct limit_part *parts, size_t count,
                   uint32_t whole);
+/*
+ * A part is not ours from here on: gives what was taken of it, of limits over more than a minute, for whoever
+ * has the part next (`told`). What it gives and what stays is together what there was.
+ */
+void engine_release(struct engine *engine, struct engine_time now, uint32_t part,
+                    void (*each)(void *userdata, const struct quota_use *use), void *userdata);
 /*
  * Between two steps: from here on that catalog is in force, in which all that the one before had has its
  * index (catalog_succeed()), and of `config` what bounds calls and retries: attempts_max, backoff_*,
@@ -207,6 +222,19 @@ struct spend_sums {
         int64_t allowed_picousd; /* by partition: what the last words allow beyond what is reserved */
 };
 void engine_spend_sums(const struct engine *engine, uint32_t subject, struct spend_sums *out_sums);
+/*
+ * What limits have given outlives the process. Before the first job, and after a reload: what was taken
+ * before, of limits that nobody has been told of until now; in `uses` may be what concerns nobody.
+ */
+void engine_quotas_load(struct engine *engine, struct engine_time now, const struct quota_use *uses,
+                        size_t count);
+/*
+ * Gives what has changed since the last call: of a limiter's sub-window, in the place of what was said of its
+ * place before. It must become durable together with the commands given until then, or before them: so what
+ * is durable is never less than what calls have taken, since it counts what is opened.
+ */
+void engine_quotas_take(struct engine *engine, void (*each)(void *userdata, const struct quota_use *use),
+                        void *userdata);
 /* How a subject stands now. */
 const struct ledger *engine_ledger(struct engine *engine, struct engine_time now, uint32_t partition,
                                    uint32_t subject);

@@ -148,10 +148,14 @@ struct engine {
         uint32_t parts[PARTS_MAX];
         size_t parts_count;
         uint32_t parts_whole;
+        uint32_t *untold; /* gates that have given something since engine_quotas_take() */
+        uint32_t untold_count;
+        int64_t quotas_ahead_ns; /* wall clock less monotonic, by which the times of quotas are reckoned */
         struct endpoint_state *endpoints;
         struct recent *recents; /* per endpoint; apart, since only answers and now and then a look touch it */
         struct gate *providers;
         struct list ready_endpoints;
+        bool prices_move;               /* some endpoint's price goes by the time */
         /* By partition; NULL: it never was here. They stay where they are. */
         struct purse *purses[PARTS_MAX];
         uint32_t purses_count, purses_whole; /* parts of a budget; 0: a purse has all of it */
@@ -213,6 +217,9 @@ struct command *engine_command(struct engine *engine, struct job *job, enum comm
 bool engine_out_room(const struct engine *engine, size_t commands);
 /* Half of the time until the job's deadline has gone: a dearer endpoint will do. */
 bool engine_pressed(const struct engine *engine, const struct job *job);
+/* The longest that a call of the job takes that begins now: what its answer costs may go by its end. */
+int64_t engine_call_ms(const struct engine *engine, const struct job *job);
+bool engine_prices_move(const struct catalog *catalog);
 /* Sets or clears the job's timer by its state and deadline. */
 void engine_arm(struct engine *engine, struct job *job);
 void engine_wake_at(struct engine *engine, int64_t when_ns);

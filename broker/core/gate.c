@@ -4,6 +4,7 @@
 #include "broker/base/part.h"
 #include "broker/base/time.h"
 #include "broker/core/engine.h"
+#include "broker/core/limits.h"
 
 #define MINUTE_NS (60 * NS_PER_S)
 #define HOUR_NS   (60 * MINUTE_NS)
@@ -31,6 +32,30 @@ static int64_t limit_of(const struct limits_spec *limits, enum quota quota) {
         return limit < INT64_MAX / scale ? limit * scale : INT64_MAX;
 }
 
+const char *quota_text(enum quota quota) {
+        static const char *const texts[QUOTAS_COUNT] = {
+#define QUOTA(member, unit, window) #member,
+#include "schemas/quotas.def"
+#undef QUOTA
+        };
+        CHECK((unsigned)quota < QUOTAS_COUNT);
+        return texts[quota];
+}
+
+bool quota_from_text(struct bytes text, enum quota *out_quota) {
+        for (int quota = 0; quota < QUOTAS_COUNT; quota++) {
+                if (!bytes_equal_string(text, quota_text((enum quota)quota)))
+                        continue;
+                *out_quota = (enum quota)quota;
+                return true;
+        }
+        return false;
+}
+
+bool quota_is_long(enum quota quota) {
+        return quotas[quota].window_ns > MINUTE_NS;
+}
+
 static enum unit unit_of(const struct gate *gate, uint32_t limiter) {
         return quotas[gate->quotas[limiter]].unit;
 }
@@ -42,16 +67,23 @@ uint32_t gate_limiters(const struct limits_spec *limits) {
         return count;
 }
 
+static void make_limiter(struct gate *gate, int quota, int64_t limit, struct gate_clock now,
+                         struct limiter *limiter) {
+        limiter_init(limiter, limit, quotas[quota].window_ns, now.now_ns);
+        limiter_align(limiter, now.now_ns + now.wall_ahead_ns, now.now_ns);
+        gate->new_quotas |= 1U << quota;
+}
+
 struct limiter *gate_init(struct gate *gate, const struct limits_spec *limits, struct limiter *limiters,
-                          int64_t now_ns) {
-        *gate = (struct gate){.limiters = limiters, .blocked_until_ns = INT64_MIN};
+                          struct gate_clock now) {
+        *gate = (struct gate){.limiters = limiters, .blocked_until_ns = INT64_MIN, .told_ns = now.now_ns};
         gate->concurrency = gate->concurrency_whole =
                 limits->concurrency > 0 ? limits->concurrency : INT64_MAX;
         for (int quota = 0; quota < QUOTAS_COUNT; quota++) {
                 int64_t limit = limit_of(limits, (enum quota)quota);
                 if (limit == 0)
                         continue;
-                limiter_init(&limiters[gate->limiters_count], limit, quotas[quota].window_ns, now_ns);
+                make_limiter(gate, quota, limit, now, &limiters[gate->limiters_count]);
                 gate->quotas[gate->limiters_count++] = (uint8_t)quota;
         }
         return limiters + gate->limiters_count;
@@ -86,6 +118,10 @@ int64_t gate_when(struct gate *gate, const struct amounts *amounts, bool behind_
 
 int64_t gate_room(const struct gate *gate, bool behind_opened) {
         return gate->concurrency - gate->in_flight - (behind_opened ? gate->opened : 0);
+}
+
+bool gate_closed(const struct gate *gate) {
+        return gate->concurrency <= 0;
 }
 
 static void add_opened(struct gate *gate, const struct amounts *amounts, int64_t sign) {
@@ -138,7 +174,7 @@ static int64_t shares_of(int64_t limit, const uint32_t *parts, size_t count, uin
         return sum;
 }
 
-static const struct limiter *limiter_of(const struct gate *gate, int quota) {
+struct limiter *gate_limiter(const struct gate *gate, enum quota quota) {
         for (uint32_t i = 0; i < gate->limiters_count; i++)
                 if (gate->quotas[i] == quota)
                         return &gate->limiters[i];
@@ -146,20 +182,20 @@ static const struct limiter *limiter_of(const struct gate *gate, int quota) {
 }
 
 struct limiter *gate_change(struct gate *gate, const struct limits_spec *limits, struct limiter *limiters,
-                            const uint32_t *parts, size_t count, uint32_t whole, int64_t now_ns) {
+                            const uint32_t *parts, size_t count, uint32_t whole, struct gate_clock now) {
         const struct gate before = *gate;
         gate->limiters = limiters;
         gate->limiters_count = 0;
         for (int quota = 0; quota < QUOTAS_COUNT; quota++) {
                 int64_t limit = limit_of(limits, (enum quota)quota);
-                const struct limiter *was = limiter_of(&before, quota);
+                const struct limiter *was = gate_limiter(&before, (enum quota)quota);
                 struct limiter *limiter = &limiters[gate->limiters_count];
                 if (limit == 0)
                         continue;
                 if (was)
                         *limiter = *was;
                 else
-                        limiter_init(limiter, limit, quotas[quota].window_ns, now_ns);
+                        make_limiter(gate, quota, limit, now, limiter);
                 limiter_change(limiter, limit, shares_of(limit, parts, count, whole));
                 gate->quotas[gate->limiters_count++] = (uint8_t)quota;
         }
@@ -172,9 +208,11 @@ struct limiter *gate_change(struct gate *gate, const struct limits_spec *limits,
         return limiters + gate->limiters_count;
 }
 
-/* Nobody has used the part for at least a window. */
+/* Nobody has used the part for at least a window, or it is said what was used of it. */
 static bool is_fresh(const struct limit_part *part, int64_t window_ns) {
-        return part->kind == PART_FRESH && (window_ns <= MINUTE_NS || part->free_ns >= window_ns);
+        if (window_ns <= MINUTE_NS)
+                return part->kind == PART_FRESH;
+        return part->told || (part->kind == PART_FRESH && part->free_ns >= window_ns);
 }
 
 void gate_share(struct gate *gate, const struct limit_part *parts, size_t count, uint32_t whole,
@@ -199,4 +237,51 @@ void gate_share(struct gate *gate, const struct limit_part *parts, size_t count,
                         gate->concurrency += part_of(gate->concurrency_whole, parts[j].part, whole);
         }
         gate->epoch++;
+}
+
+void gate_release(struct gate *gate, uint32_t part, uint32_t whole, int64_t now_ns,
+                  void (*each)(void *userdata, enum quota quota, int64_t until_ns, int64_t amount),
+                  void *userdata) {
+        int64_t taken[LIMITER_RING], until_ns;
+        for (uint32_t i = 0; i < gate->limiters_count; i++) {
+                struct limiter *limiter = &gate->limiters[i];
+                limiter_give(limiter, part_of(limiter->whole, part, whole), now_ns, taken);
+                for (uint32_t back = 0; back < LIMITER_RING && quota_is_long(gate->quotas[i]); back++) {
+                        limiter_taken(limiter, back, &until_ns);
+                        if (taken[back] > 0)
+                                each(userdata, (enum quota)gate->quotas[i], until_ns, taken[back]);
+                }
+        }
+        if (gate->concurrency_whole != INT64_MAX)
+                gate->concurrency -= part_of(gate->concurrency_whole, part, whole);
+}
+
+/* Of what is counted by estimates, an eighth more: an estimate may grow until the call. */
+static int64_t opened_at_most(enum unit unit, int64_t amount) {
+        return unit == UNIT_TOKENS || unit == UNIT_AUDIO_MS ? amount + amount / 8 : amount;
+}
+
+int64_t gate_opened(const struct gate *gate, enum quota quota) {
+        enum unit unit = quotas[quota].unit;
+        return opened_at_most(unit, gate->opened_amounts.of[unit]);
+}
+
+bool gate_covers(const struct gate *gate, const struct amounts *opened, const struct amounts *amounts) {
+        for (uint32_t i = 0; i < gate->limiters_count; i++) {
+                enum unit unit = unit_of(gate, i);
+                if (quota_is_long(gate->quotas[i]) &&
+                    amounts->of[unit] > opened_at_most(unit, opened->of[unit]))
+                        return false;
+        }
+        return true;
+}
+
+bool gate_crowded(const struct gate *gate, const struct amounts *amounts) {
+        for (uint32_t i = 0; i < gate->limiters_count; i++) {
+                int64_t opened = gate->opened_amounts.of[unit_of(gate, i)];
+                if (quota_is_long(gate->quotas[i]) && opened > 0 &&
+                    opened + amounts->of[unit_of(gate, i)] > gate->limiters[i].limit / OPENED_PART)
+                        return true;
+        }
+        return false;
 }

@@ -59,8 +59,9 @@ struct job {
         uint32_t called_under;    /* engine.generation when the call began */
         uint32_t endpoint, place; /* from OPENING to the end of the call */
         uint8_t model;
-        struct amounts amounts;   /* that this call takes, or took, from the limits */
-        int64_t exposure_picousd; /* of this call */
+        struct amounts amounts;                   /* that this call takes, or took, from the limits */
+        int64_t exposure_picousd;                 /* of this call */
+        int64_t call_unix_ms, call_until_unix_ms; /* CALLING: since when, and until when at the latest */
         struct spend_reservation reserved;
         struct outcome outcome;
 };

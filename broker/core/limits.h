@@ -53,6 +53,11 @@ enum {
         PLAN_UNFIT_HOURLY = 60,
         /* Parts into which limits are divided: one per partition of the jobs. */
         PARTS_MAX = 4096,
+        /*
+         * Of a limit over more than a minute, so small a part may be opened ahead: a crash takes no more of
+         * it away, and one call can always be opened.
+         */
+        OPENED_PART = 128,
         /* State changes remembered for a failed CHECK(). */
         TRACE_MAX = 256,
 };

@@ -6,6 +6,7 @@
 #include "broker/core/classes.h"
 #include "broker/core/engine_state.h"
 #include "broker/core/order.h"
+#include "broker/core/quotas.h"
 #include "broker/core/spend.h"
 
 #include <stdlib.h>
@@ -18,6 +19,7 @@ struct grown {
         struct workspace_state *workspaces;
         struct limiter *limiters;
         struct spend_following spends;
+        uint32_t *untold;
         uint32_t workspaces_count;
 };
 
@@ -28,6 +30,7 @@ static void grown_free(struct grown *grown) {
         free(grown->workspaces);
         free(grown->limiters);
         spend_unmake(&grown->spends);
+        free(grown->untold);
 }
 
 static bool grown_make(const struct engine *engine, const struct catalog *catalog, struct grown *grown) {
@@ -38,9 +41,10 @@ static bool grown_make(const struct engine *engine, const struct catalog *catalo
         grown->providers = calloc(catalog->providers_count + 1, sizeof(*grown->providers));
         grown->workspaces = calloc(grown->workspaces_count, sizeof(*grown->workspaces));
         grown->limiters = calloc(engine_limiters(catalog) + 1, sizeof(*grown->limiters));
+        grown->untold = quotas_make(catalog);
         bool spends = spend_make(engine, catalog, &grown->spends);
         if (grown->endpoints && grown->recents && grown->providers && grown->workspaces && grown->limiters &&
-            spends)
+            grown->untold && spends)
                 return true;
         grown_free(grown);
         return false;
@@ -107,12 +111,14 @@ static void move_workspaces(struct engine *engine, struct grown *grown) {
 }
 
 /* A gate that is new is zeroed. */
-static struct limiter *change(const struct engine *engine, struct gate *gate,
-                              const struct limits_spec *limits, struct limiter *limiters, bool known) {
-        if (!known)
+static struct limiter *change(struct engine *engine, struct gate *gate, const struct limits_spec *limits,
+                              struct limiter *limiters, bool known) {
+        if (!known) {
                 gate->blocked_until_ns = INT64_MIN;
+                gate->told_ns = engine->time.now_ns;
+        }
         return gate_change(gate, limits, limiters, engine->parts, engine->parts_count, engine->parts_whole,
-                           engine->time.now_ns);
+                           quotas_clock(engine));
 }
 
 static void change_gates(struct engine *engine, const struct catalog *before, struct limiter *limiters) {
@@ -155,6 +161,7 @@ bool engine_reload(struct engine *engine, struct engine_time now, const struct c
                 return false;
         engine->time = now;
         engine->catalog = catalog;
+        engine->prices_move = engine_prices_move(catalog);
         take_config(engine, config);
         move_endpoints(engine, before, &grown);
         if (before->providers_count > 0)
@@ -167,6 +174,7 @@ bool engine_reload(struct engine *engine, struct engine_time now, const struct c
         engine->recents = grown.recents;
         engine->providers = grown.providers;
         move_workspaces(engine, &grown);
+        quotas_follow(engine, grown.untold);
         change_gates(engine, before, grown.limiters);
         spend_follow(engine, before, &grown.spends, spends);
         classes_match_again(engine);

@@ -309,9 +309,13 @@ void spend_reserve(struct engine *engine, struct job *job) {
 bool spend_covers(const struct engine *engine, const struct job *job) {
         int64_t ceiling;
         const struct endpoint *endpoint = &engine->catalog->endpoints[job->endpoint];
-        if (engine->subjects_count == 0 || job->exposure_picousd == SPEND_UNKNOWN)
+        const struct demand *demand = job_demand(job);
+        int64_t now_unix_ms = engine->time.now_unix_ms;
+        bool bounded = engine->subjects_count > 0 || demand->max_cost_picousd != PICOUSD_MAX;
+        if (!bounded || job->exposure_picousd == SPEND_UNKNOWN)
                 return true;
-        return !cost_ceiling(endpoint, job_demand(job), engine->time.now_unix_ms, &ceiling) ||
+        return !cost_ceiling_until(endpoint, demand, now_unix_ms, now_unix_ms + engine_call_ms(engine, job),
+                                   demand->input_tokens, &ceiling) ||
                ceiling <= job->exposure_picousd;
 }
 

@@ -35,7 +35,7 @@ void spend_view(struct engine *engine, const struct job *job, uint32_t endpoint,
 void spend_want(struct engine *engine, const struct job *job, const struct candidate *candidate);
 /* For the call that is being opened; its exposure must be covered. */
 void spend_reserve(struct engine *engine, struct job *job);
-/* The price has not risen above what was reserved. */
+/* The price has not risen above what was reserved, and will not while the call may last. */
 bool spend_covers(const struct engine *engine, const struct job *job);
 /* Ends the job's reservation, if it still has one: at that cost; at nobody knows what; at nothing. */
 void spend_settle(struct engine *engine, struct job *job, int64_t picousd);

@@ -10,7 +10,8 @@
 struct board {
         atomic_uint epoch[CONSUMER_PARTITIONS_MAX]; /* odd: it is this shard's */
         atomic_uint pending[CONSUMER_PARTITIONS_MAX];
-        atomic_size_t rehoming_bytes; /* of records that go to their own partition */
+        atomic_uint owner[CONSUMER_PARTITIONS_MAX]; /* the epoch in which the state topic was told of us */
+        atomic_size_t rehoming_bytes;               /* of records that go to their own partition */
 };
 
 static inline bool board_current(const struct board *board, uint32_t partition, uint32_t epoch) {

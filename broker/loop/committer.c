@@ -5,7 +5,9 @@
 #include "broker/loop/ahead.h"
 #include "broker/loop/audit_log.h"
 #include "broker/loop/dead_letter.h"
+#include "broker/loop/noted.h"
 #include "broker/loop/publisher.h"
+#include "broker/loop/quota_rows.h"
 #include "broker/loop/reply.h"
 #include "broker/loop/spend_book.h"
 #include "broker/loop/spends.h"
@@ -29,12 +31,6 @@ struct intents {
         size_t count, capacity;
 };
 
-/* An attempt that was journaled anew: nobody but the committer knows its name. */
-struct noted {
-        struct key128 key;
-        struct begun_id begun;
-};
-
 /* A result of a job with zdr on its way to a pipe. */
 struct unkept {
         struct key128 key;
@@ -51,6 +47,7 @@ struct committer {
         /* under the mutex */
         struct intents pending;
         struct spends spends;
+        struct quota_rows quotas;
         struct source_state state;
         bool state_pending, stopping, busy;
         bool busy_shard; /* the shard is busy */
@@ -67,9 +64,9 @@ struct committer {
         struct intents working;
         struct store_batch *batch;
         struct spends spending;
+        struct quota_rows giving; /* not yet in a batch */
         struct ahead ahead;
-        struct noted *noted; /* by slot of the handle */
-        size_t noted_capacity;
+        struct noted noted;
         struct buffer lines[SINKS_COUNT], scratch;
         struct key128 *published; /* bodies that a pipe has taken; dropped with the next batch */
         size_t published_count, published_capacity;
@@ -81,6 +78,7 @@ struct committer {
         size_t outgoing_count, outgoing_capacity;
         int64_t started_ns;
         struct spends told; /* the submitter's own: not yet submitted */
+        struct quota_rows told_quotas;
 };
 
 static bool grow(void **items, size_t *capacity, size_t wanted, size_t item_size) {
@@ -247,44 +245,22 @@ static struct error *stage_publication(struct committer *committer, struct inten
         return error;
 }
 
-/* Ends what was noted for this job, whose slot may have been another's before. */
-static void end_noted(struct committer *committer, const struct intent *intent) {
-        uint32_t slot = intent->handle.slot;
-        if (slot >= committer->noted_capacity || committer->noted[slot].begun.block == 0)
-                return;
-        if (key128_equal(committer->noted[slot].key, intent->key))
-                store_batch_end(committer->batch, committer->noted[slot].begun);
-        committer->noted[slot].begun = (struct begun_id){0};
-}
-
-static struct error *stage_note(struct committer *committer, const struct intent *intent) {
-        size_t before = committer->noted_capacity, slot = intent->handle.slot;
-        if (!grow((void **)&committer->noted, &committer->noted_capacity, slot + 1, sizeof(struct noted)))
-                return error_new(ERROR_MEMORY, "no memory for the attempts of a batch");
-        memset(committer->noted + before, 0, (committer->noted_capacity - before) * sizeof(struct noted));
-        end_noted(committer, intent);
-        store_batch_end(committer->batch, intent->begun);
-        committer->noted[slot] =
-                (struct noted){intent->key, store_batch_begin(committer->batch, &intent->open)};
-        return NULL;
-}
-
 static struct error *stage_one(struct committer *committer, struct intent *intent) {
         switch (intent->kind) {
         case INTENT_OPEN:
-                end_noted(committer, intent);
+                noted_end(&committer->noted, committer->batch, intent);
                 if (intent->drops_answer)
                         store_batch_answer_drop(committer->batch, intent->open.partition, intent->open.key);
                 intent->begun = store_batch_begin(committer->batch, &intent->open);
                 return NULL;
         case INTENT_END:
-                end_noted(committer, intent);
+                noted_end(&committer->noted, committer->batch, intent);
                 store_batch_end(committer->batch, intent->begun);
                 return NULL;
         case INTENT_NOTE:
-                return stage_note(committer, intent);
+                return noted_stage(&committer->noted, committer->batch, intent);
         case INTENT_SETTLE:
-                end_noted(committer, intent);
+                noted_end(&committer->noted, committer->batch, intent);
                 if (committer->publisher)
                         return stage_publication(committer, intent);
                 stage_settle(committer, intent);
@@ -495,6 +471,14 @@ static void give_back(struct buffer *buffer) {
         buffer_init(buffer, LINES_MAX);
 }
 
+/* What limits have given is written with the attempts that may take it: other batches may need no sync. */
+static bool opens(const struct committer *committer) {
+        for (size_t i = 0; i < committer->working.count; i++)
+                if (committer->working.items[i].kind == INTENT_OPEN)
+                        return true;
+        return false;
+}
+
 /* One batch; called and returns with the mutex held. false: it failed for good. */
 static bool work(struct committer *committer) {
         struct intents taken = committer->pending;
@@ -504,15 +488,14 @@ static bool work(struct committer *committer) {
         if (committer->state_pending)
                 ahead_moved(&committer->ahead, &committer->state);
         committer->state_pending = committer->catch_up = false;
-        if (committer->spends.count > 0) {
-                struct spends spends = committer->spends;
-                committer->spends = committer->spending;
-                committer->spending = spends;
-        }
+        spends_swap(&committer->spends, &committer->spending);
+        bool told = quota_rows_merge(&committer->giving, &committer->quotas);
         committer->busy = true;
         pthread_mutex_unlock(&committer->mutex);
         committer->started_ns = clock_now_ns();
-        struct error *error = stage(committer);
+        struct error *error = told ? stage(committer) : error_new(ERROR_MEMORY, "no memory for a batch");
+        if (!error && (catch_up || opens(committer)))
+                quota_rows_stage(&committer->giving, committer->batch);
         if (ahead_due(&committer->ahead, committer->started_ns, catch_up))
                 stage_state(committer, &committer->ahead.place);
         else if (catch_up)
@@ -657,10 +640,13 @@ struct committer *committer_free(struct committer *committer) {
                 reply_deinit(&committer->completions[i].reply);
         free(committer->completions);
         free(committer->published);
-        free(committer->noted);
+        noted_deinit(&committer->noted);
         spends_deinit(&committer->told);
         spends_deinit(&committer->spends);
         spends_deinit(&committer->spending);
+        quota_rows_deinit(&committer->told_quotas);
+        quota_rows_deinit(&committer->quotas);
+        quota_rows_deinit(&committer->giving);
         free(committer->unkept);
         pthread_cond_destroy(&committer->cond);
         pthread_mutex_destroy(&committer->mutex);
@@ -703,6 +689,10 @@ bool committer_spend(struct committer *committer, uint32_t subject, const struct
         return true;
 }
 
+bool committer_quota(struct committer *committer, const struct quota_row *row) {
+        return quota_rows_put(&committer->told_quotas, row);
+}
+
 bool committer_submit(struct committer *committer, const struct intent *intents, size_t count,
                       const struct source_state *state) {
         pthread_mutex_lock(&committer->mutex);
@@ -712,7 +702,8 @@ bool committer_submit(struct committer *committer, const struct intent *intents,
         bool room = grow((void **)&pending->items, &pending->capacity, pending->count + count,
                          sizeof(struct intent)) &&
                     grow((void **)&committer->completions, &committer->completions_capacity, completions,
-                         sizeof(struct completion));
+                         sizeof(struct completion)) &&
+                    quota_rows_merge(&committer->quotas, &committer->told_quotas);
         if (room) {
                 if (count)
                         memcpy(pending->items + pending->count, intents, count * sizeof(*intents));

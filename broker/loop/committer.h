@@ -114,6 +114,8 @@ void committer_follow(struct committer *committer, const struct catalog *catalog
  * that are submitted then. Becomes durable with them. false: memory was refused.
  */
 bool committer_spend(struct committer *committer, uint32_t subject, const struct budget_spend *spend);
+/* The same for what a limit has given. The row's name must outlive the committer. */
+bool committer_quota(struct committer *committer, const struct quota_row *row);
 /* Moves at most `max` completions out. */
 size_t committer_take(struct committer *committer, struct completion *out_completions, size_t max);
 /* Everything that was handed over is durable and every completion was taken. */

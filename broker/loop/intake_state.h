@@ -8,10 +8,14 @@
 struct part {
         uint32_t partition, epoch;
         bool owned, active, leaving, released;
+        bool claimed;    /* its state is read, and the state topic is being told that it is ours */
         bool started;    /* the window has its beginning */
         bool shared;     /* its part of the limits is in use here */
         bool purse;      /* and that of the budgets */
+        bool given;      /* its part of the limits is no longer ours */
         int64_t free_ms; /* nobody had it for so long before it came; INT64_MAX: ever */
+        /* quota_list.h; what was taken of its part when it came, or when it was given; empty: not known */
+        struct buffer quotas;
         struct window window;
         uint64_t mark_handed, source_high;
         uint32_t inside; /* jobs of it in the engine */
@@ -32,10 +36,10 @@ struct record_intake {
         uint32_t owned[CONSUMER_PARTITIONS_MAX];
         size_t owned_count, turn;
         struct limit_part shares[CONSUMER_PARTITIONS_MAX];
-        bool leaving;
-        bool strays;        /* jobs of partitions that have gone, or are going, may be inside */
-        size_t strays_seen; /* by the last sweep */
-        size_t away;        /* jobs parked away in this turn */
+        bool leaving, ending; /* ending: all parts of the limits were given */
+        bool strays;          /* jobs of partitions that have gone, or are going, may be inside */
+        size_t strays_seen;   /* by the last sweep */
+        size_t away;          /* jobs parked away in this turn */
         int64_t gathered_ns, doubt_until_ns;
         int64_t leave_by_ns, tick_ns, again_ns;
         int64_t noted_ns; /* of stats.message */

@@ -1,6 +1,7 @@
 #include "broker/loop/membership.h"
 
 #include "broker/base/time.h"
+#include "broker/loop/parts.h"
 #include "broker/loop/purses.h"
 #include "broker/loop/shard.h"
 #include "broker/ops/log.h"
@@ -15,9 +16,6 @@ enum {
         REPORTS_MAX = 16,      /* of the group, in a turn */
 };
 #define RESTORE_AGAIN_NS (5 * NS_PER_S) /* after a failed one */
-/* The shortest window of a limit: until it has passed, what the last owner used of a part counts. */
-#define LIMIT_WINDOW_MS INT64_C(60000)
-
 void membership_tell_owner(struct record_intake *intake, struct part *part, bool released) {
         struct publication *publication = intake_publish(intake, PUBLICATION_OWNER, part);
         if (!publication)
@@ -25,7 +23,8 @@ void membership_tell_owner(struct record_intake *intake, struct part *part, bool
         struct state_record record = {.kind = STATE_OWNER,
                                       .owner = {.member = bytes_of(intake->options.member),
                                                 .since_unix_ms = clock_now_unix_ms(),
-                                                .released = released}};
+                                                .released = released,
+                                                .quotas = parts_said(intake, part, released)}};
         if (record.owner.member.size > STATE_NAME_BYTES_MAX)
                 record.owner.member.size = STATE_NAME_BYTES_MAX;
         state_key_append_owner(&publication->state_key);
@@ -36,33 +35,6 @@ void membership_tell_owner(struct record_intake *intake, struct part *part, bool
 static int by_partition(const void *a, const void *b) {
         const uint32_t *x = a, *y = b;
         return (*x > *y) - (*x < *y);
-}
-
-/* Its part of the limits. */
-static struct limit_part share_part(const struct part *part) {
-        struct limit_part share = {.part = part->partition, .kind = PART_KEPT};
-        if (part->shared)
-                return share;
-        share.kind = part->free_ms > LIMIT_WINDOW_MS ? PART_FRESH : PART_USED;
-        share.free_ns = part->free_ms < INT64_MAX / NS_PER_MS ? part->free_ms * NS_PER_MS : INT64_MAX;
-        return share;
-}
-
-void membership_share(struct record_intake *intake) {
-        size_t count = 0;
-        uint32_t whole = consumer_partitions(intake->consumer);
-        if (whole == 0)
-                return;
-        for (size_t i = 0; i < intake->owned_count; i++) {
-                struct part *part = intake->parts[intake->owned[i]];
-                if (!part->active || part->partition >= whole)
-                        continue;
-                intake->shares[count++] = share_part(part);
-                part->shared = true;
-        }
-        intake->whole = whole;
-        shard_share(intake->shard, intake->shares, count, whole);
-        purses_open(intake);
 }
 
 static void list_owned(struct record_intake *intake) {
@@ -94,6 +66,8 @@ static struct error *come(struct record_intake *intake, uint32_t partition) {
                 return NULL;
         part->owned = true;
         part->active = part->leaving = part->started = part->shared = part->released = false;
+        part->claimed = part->given = false;
+        buffer_clear(&part->quotas);
         part->parked_begun = false;
         part->inside = 0;
         part->restore_again_ns = 0;
@@ -108,7 +82,7 @@ void intake_release_held(struct part *part) {
 }
 
 static void go(struct record_intake *intake, struct part *part) {
-        part->owned = part->active = part->leaving = part->shared = false;
+        part->owned = part->active = part->leaving = part->shared = part->claimed = false;
         purses_drop(intake, part);
         part->restore_again_ns = 0; /* else a later life of it would be restored twice */
         next_epoch(intake, part);
@@ -149,11 +123,29 @@ static void mark_leaving(struct record_intake *intake, const struct consumer_rep
         }
 }
 
+/*
+ * Its part of the limits goes at once, and whoever has it next may use what is left of it, though calls may
+ * be under way for long.
+ */
+static void give_part(struct record_intake *intake, struct part *part) {
+        if (parts_give(intake, part))
+                membership_tell_owner(intake, part, false);
+}
+
+void membership_give_parts(struct record_intake *intake) {
+        for (size_t i = 0; i < intake->owned_count; i++)
+                give_part(intake, intake->parts[intake->owned[i]]);
+        intake->ending = true;
+}
+
 /* Nothing is taken or begun for them any more; what is under way may end. */
 static void leave(struct record_intake *intake, const struct consumer_report *report) {
         mark_leaving(intake, report);
         intake->leaving = true;
         intake->leave_by_ns = clock_now_ns() + intake->options.leave_ns;
+        for (size_t i = 0; i < intake->owned_count; i++)
+                if (intake->parts[intake->owned[i]]->leaving)
+                        give_part(intake, intake->parts[intake->owned[i]]);
         membership_sweep(intake);
 }
 
@@ -165,7 +157,7 @@ static void let_go(struct record_intake *intake) {
         }
         intake->leaving = false;
         list_owned(intake);
-        membership_share(intake);
+        parts_share(intake);
         membership_sweep(intake);
         intake_fail(intake, consumer_unassign(intake->consumer));
 }
@@ -179,7 +171,7 @@ static void lost(struct record_intake *intake, const struct consumer_report *rep
 static bool has_left(struct record_intake *intake, struct part *part) {
         if (part->inside > 0 || atomic_load(&intake->options.board->pending[part->partition]) > 0)
                 return false;
-        if (part->released || !part->active)
+        if (part->released || !part->claimed)
                 return true;
         if (!purses_closed(intake, part))
                 return false; /* its last words are not out */
@@ -240,19 +232,17 @@ void membership_serve(struct record_intake *intake) {
 
 static void restored(struct record_intake *intake, struct restored *restored) {
         struct part *part = intake->parts[restored->partition];
-        if (!part->owned || part->epoch != restored->epoch) {
-                error_free(restored->error);
+        if (!part->owned || part->epoch != restored->epoch)
                 return;
-        }
         if (restored->error) {
                 log_write(LOG_LEVEL_ERROR, "partition %u cannot be taken over yet, trying again: %s",
                           restored->partition, restored->error->message);
-                error_free(restored->error);
                 part->restore_again_ns = clock_now_ns() + RESTORE_AGAIN_NS;
                 return;
         }
-        part->active = true;
+        part->claimed = true;
         part->free_ms = restored->free_ms;
+        parts_heard(intake, part, &restored->quotas);
         part->source_high = restored->source_high;
         part->restore_ns = restored->took_ns;
         part->started = restored->committed;
@@ -261,19 +251,35 @@ static void restored(struct record_intake *intake, struct restored *restored) {
                 window_start(&part->window, restored->offset);
         intake->stats.restores++;
         histogram_observe(&intake->stats.restore, restored->took_ns);
-        intake->hungry = true;
-        membership_share(intake);
+        intake_publish_mark(intake, part);
         membership_tell_owner(intake, part, false);
         log_write(LOG_LEVEL_INFO, "partition %u: %llu state records read in %lld ms", part->partition,
                   (unsigned long long)restored->records, (long long)(restored->took_ns / NS_PER_MS));
 }
 
+/*
+ * Records are let in, and its part of the limits used, once the state topic says that it is ours: else, after
+ * a crash, nobody would know.
+ */
+static void activate(struct record_intake *intake, struct part *part) {
+        if (part->active || !part->claimed || part->leaving ||
+            atomic_load(&intake->options.board->owner[part->partition]) != part->epoch)
+                return;
+        part->active = true;
+        intake->hungry = true;
+        if (!intake->ending)
+                parts_share(intake);
+}
+
 void membership_take_restored(struct record_intake *intake) {
         struct restored one;
-        while (restorer_take(intake->restorer, &one))
+        while (restorer_take(intake->restorer, &one)) {
                 restored(intake, &one);
+                restored_deinit(&one);
+        }
         for (size_t i = 0; i < intake->owned_count; i++) {
                 struct part *part = intake->parts[intake->owned[i]];
+                activate(intake, part);
                 if (part->active || part->restore_again_ns == 0 || part->restore_again_ns > clock_now_ns())
                         continue;
                 part->restore_again_ns = 0;

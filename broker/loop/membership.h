@@ -7,8 +7,8 @@ void membership_serve(struct record_intake *intake);
 void membership_keep_leaving(struct record_intake *intake);
 /* Lets records in where the state has been read. */
 void membership_take_restored(struct record_intake *intake);
-/* The parts of the limits that go with the partitions; again when their number has changed. */
-void membership_share(struct record_intake *intake);
+/* Nothing will be begun any more: the parts of the limits are others' from now on. */
+void membership_give_parts(struct record_intake *intake);
 /* Tells the next owner, through the state topic, that this one has come or gone. */
 void membership_tell_owner(struct record_intake *intake, struct part *part, bool released);
 /*

@@ -4,6 +4,7 @@
 #include "broker/base/time.h"
 #include "broker/loop/audit_topic.h"
 #include "broker/loop/dead_letter.h"
+#include "broker/loop/marks.h"
 #include "broker/ops/log.h"
 #include "broker/wire/msgpack.h"
 #include "broker/wire/result.h"
@@ -29,13 +30,6 @@ enum {
 struct items {
         struct publication *items;
         size_t count, capacity;
-};
-
-/* Where a partition's offsets stand, as of the items sent so far. */
-struct mark {
-        uint64_t offset;
-        uint32_t epoch; /* in which it was told */
-        bool touched;   /* by this transaction */
 };
 
 struct publisher {
@@ -274,28 +268,6 @@ static enum producer_sent send_item(struct publisher *publisher, struct publicat
         CHECK(false);
 }
 
-/*
- * Of every partition that has anything in the transaction, moved or not: the group's coordinator, who refuses
- * what a former owner sends, looks at offsets alone.
- */
-static size_t collect_offsets(struct publisher *publisher) {
-        size_t count = 0;
-        for (size_t i = 0; i < publisher->in_transaction; i++) {
-                const struct publication *item = &publisher->working.items[i];
-                if (item->kind == PUBLICATION_AUDIT)
-                        continue;
-                struct mark *mark = &publisher->marks[item->partition];
-                if (mark->touched || mark->epoch != item->epoch)
-                        continue;
-                mark->touched = true;
-                publisher->sent_offsets[count++] =
-                        (struct producer_offset){.partition = item->partition, .offset = mark->offset};
-        }
-        for (size_t i = 0; i < count; i++)
-                publisher->marks[publisher->sent_offsets[i].partition].touched = false;
-        return count;
-}
-
 /* A call that was made stands in the audit, whoever has its partition now. */
 static bool is_stale(struct publisher *publisher, struct publication *item) {
         return item->kind != PUBLICATION_AUDIT &&
@@ -335,7 +307,8 @@ static enum producer_end transact(struct publisher *publisher) {
                 if (sent == PRODUCER_BROKEN)
                         break; /* the commit tells how it ends, which is not well */
         }
-        size_t offsets = collect_offsets(publisher);
+        size_t offsets = marks_collect(publisher->marks, publisher->options.board, publisher->working.items,
+                                       publisher->in_transaction, publisher->sent_offsets);
         return producer_commit(publisher->producer, publisher->options.consumer,
                                publisher->options.topic_jobs, publisher->sent_offsets, offsets);
 }
@@ -402,8 +375,12 @@ static void note_state(struct publisher *publisher, const struct publication *it
                 know_partition(publisher, item->partition);
         bool stateful = item->kind != PUBLICATION_MARK;
         bool of_a_job = stateful && item->kind != PUBLICATION_OWNER && item->kind != PUBLICATION_SPEND;
-        /* where it is not known, that record is read once more some day */
-        if (stateful && item->state_offset != UINT64_MAX && item->state_offset >= state->changelog_offset)
+        /*
+         * where it is not known, that record is read once more some day; so is what was said of the owner,
+         * who may come back
+         */
+        if (stateful && item->kind != PUBLICATION_OWNER && item->state_offset != UINT64_MAX &&
+            item->state_offset >= state->changelog_offset)
                 state->changelog_offset = item->state_offset + 1;
         if (of_a_job && item->offset >= state->source_high)
                 state->source_high = item->offset + 1;
@@ -455,6 +432,15 @@ static bool write_rows(struct publisher *publisher) {
                 if (!full || atomic_load(&publisher->stop))
                         return false;
                 pause_for(publisher, AGAIN_MAX_NS);
+        }
+}
+
+/* What an owner said is durable: see membership.c. */
+static void tell_owners(struct publisher *publisher) {
+        for (size_t i = 0; i < publisher->in_transaction; i++) {
+                const struct publication *item = &publisher->working.items[i];
+                if (item->kind == PUBLICATION_OWNER)
+                        atomic_store(&publisher->options.board->owner[item->partition], item->epoch);
         }
 }
 
@@ -520,6 +506,7 @@ static struct error *catch_up(struct publisher *publisher, uint32_t partition) {
                 error = restore_catch_up(publisher->options.store, publisher->changelog, partition,
                                          &publisher->stop, &restored);
         know_partition(publisher, partition);
+        restored_deinit(&restored);
         return error;
 }
 
@@ -625,6 +612,7 @@ static bool publish(struct publisher *publisher) {
                         audit_topic_end(publisher->audit, AUDIT_COMMITTED);
                         if (!write_rows(publisher))
                                 return false;
+                        tell_owners(publisher);
                         release(publisher, is_committed);
                         publisher->in_transaction = 0;
                         continue;

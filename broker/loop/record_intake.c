@@ -6,6 +6,7 @@
 #include "broker/loop/job_log.h"
 #include "broker/loop/membership.h"
 #include "broker/loop/parking.h"
+#include "broker/loop/parts.h"
 #include "broker/loop/purses.h"
 #include "broker/loop/shard.h"
 #include "broker/ops/log.h"
@@ -265,8 +266,10 @@ static struct error *gather(void *userdata, struct shard *shard) {
         if (intake->strays)
                 membership_sweep(intake);
         if (consumer_partitions(intake->consumer) != intake->whole)
-                membership_share(intake); /* the topic has grown */
+                parts_share(intake); /* the topic has grown */
         if (shard_stopping(shard)) {
+                if (!intake->ending)
+                        membership_give_parts(intake);
                 publisher_flush(intake->publisher);
         } else {
                 take_again(intake);
@@ -393,9 +396,11 @@ static const struct source_state *finish(void *userdata, bool finished) {
         do
                 purses_tell(intake);
         while (intake->words_left && shard_intents(intake->shard) < LAST_WORDS_MAX);
+        if (!intake->ending)
+                membership_give_parts(intake);
         for (size_t i = 0; i < intake->owned_count; i++) {
                 struct part *part = intake->parts[intake->owned[i]];
-                if (part->active && !part->released)
+                if (part->claimed && !part->released)
                         membership_tell_owner(intake, part, true);
         }
         publisher_flush(intake->publisher);
@@ -487,6 +492,7 @@ struct record_intake *record_intake_free(struct record_intake *intake) {
                         continue;
                 intake_release_held(part);
                 window_deinit(&part->window);
+                buffer_deinit(&part->quotas);
                 free(part);
         }
         for (size_t i = 0; i < intake->again_count; i++)

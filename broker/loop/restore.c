@@ -11,6 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
+enum {
+        QUOTAS_BYTES_MAX = 16 << 20,
+        OWNER_NEAR = 256, /* an owner's record so near to the end is read again the next time */
+};
 #define COMMITTED_TIMEOUT_NS (60 * NS_PER_S)
 
 /* ---- reading the state topic into the store ---- */
@@ -19,8 +23,14 @@ struct reading {
         struct store_load *load;
         struct restored *restored;
         uint32_t partition;
+        uint64_t owner_offset; /* of the last owner's record; UINT64_MAX: none */
         struct state_lists lists;
 };
+
+void restored_deinit(struct restored *restored) {
+        error_free(restored->error);
+        buffer_deinit(&restored->quotas);
+}
 
 static struct error *load_settled(struct reading *reading, const struct state_settled *from) {
         struct settled settled = {.partition = reading->partition,
@@ -40,8 +50,13 @@ static struct error *load_settled(struct reading *reading, const struct state_se
         return store_load_settled(reading->load, from->key, &settled);
 }
 
-static void note_owner(struct restored *restored, const struct state_owner *owner) {
+static void note_owner(struct reading *reading, const struct state_owner *owner, uint64_t offset) {
+        struct restored *restored = reading->restored;
+        reading->owner_offset = offset;
         restored->free_ms = owner->released ? clock_now_unix_ms() - owner->since_unix_ms : 0;
+        buffer_deinit(&restored->quotas);
+        buffer_init(&restored->quotas, QUOTAS_BYTES_MAX);
+        buffer_append_bytes(&restored->quotas, owner->quotas);
 }
 
 /* What is known of it, under the name that it says itself: who else writes to the topic may say a lot. */
@@ -93,7 +108,7 @@ static struct error *load_record(void *userdata, const struct changelog_record *
         case STATE_SPEND:
                 return load_spend(reading, &state);
         case STATE_OWNER:
-                note_owner(reading->restored, &state.owner);
+                note_owner(reading, &state.owner, record->offset);
                 return NULL;
         case STATE_BEGUN:
         case STATE_KINDS_COUNT:
@@ -113,9 +128,10 @@ struct error *restore_catch_up(struct store *store, struct changelog *changelog,
         if (error)
                 goto out;
         out_restored->source_high = state.source_high;
-        /* without news of an owner, the last one was this store's */
-        out_restored->free_ms = found ? clock_now_unix_ms() - state.updated_unix_ms : INT64_MAX;
-        *reading = (struct reading){.restored = out_restored, .partition = partition};
+        /* without news of an owner, the last one was this store's, which did not say that it has gone */
+        out_restored->free_ms = found ? 0 : INT64_MAX;
+        *reading = (struct reading){
+                .restored = out_restored, .partition = partition, .owner_offset = UINT64_MAX};
         error = store_load_begin(store, partition, &reading->load);
         if (error)
                 goto out;
@@ -125,6 +141,9 @@ struct error *restore_catch_up(struct store *store, struct changelog *changelog,
                 store_load_abort(reading->load);
                 goto out;
         }
+        if (reading->owner_offset < state.changelog_offset &&
+            state.changelog_offset - reading->owner_offset <= OWNER_NEAR)
+                state.changelog_offset = reading->owner_offset;
         state.source_high = out_restored->source_high;
         state.updated_unix_ms = clock_now_unix_ms();
         error = store_load_end(reading->load, &state);
@@ -191,7 +210,7 @@ static void *run(void *userdata) {
 
 static void deinit(struct restorer *restorer) {
         for (size_t i = 0; i < restorer->ended_count; i++)
-                error_free(restorer->ended[i].error);
+                restored_deinit(&restorer->ended[i]);
         changelog_close(restorer->changelog);
         free(restorer->wanted);
         free(restorer->ended);

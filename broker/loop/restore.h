@@ -17,6 +17,8 @@ struct restored {
         uint64_t offset;
         uint64_t source_high; /* no row names an offset of the jobs from here on */
         int64_t free_ms;      /* nobody has had the partition for so long; INT64_MAX: ever */
+        /* what the last owner said was taken of its part; the taker's; empty: nothing */
+        struct buffer quotas;
         uint64_t records;
         int64_t asked_ns, took_ns; /* from being asked for, so waiting behind others counts */
 };
@@ -32,6 +34,8 @@ struct restore_options {
 /* Reads the state topic to its end into the store. For one thread at a time per changelog. */
 struct error *restore_catch_up(struct store *store, struct changelog *changelog, uint32_t partition,
                                const atomic_bool *stop, struct restored *out_restored) MUST_USE;
+
+void restored_deinit(struct restored *restored);
 
 struct restorer;
 

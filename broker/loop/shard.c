@@ -7,6 +7,7 @@
 #include "broker/loop/busy.h"
 #include "broker/loop/known.h"
 #include "broker/loop/publisher.h"
+#include "broker/loop/quota_book.h"
 #include "broker/loop/spend_book.h"
 #include "broker/wire/job.h"
 
@@ -433,12 +434,20 @@ static void keep_spend(void *userdata, const struct spend_news *news) {
                 shard->error = error_new(ERROR_MEMORY, "no memory for what was spent");
 }
 
+static void keep_quota(void *userdata, const struct quota_use *use) {
+        struct shard *shard = userdata;
+        struct quota_row row = quota_row_of(shard->options.catalog, use);
+        if (!committer_quota(shard->committer, &row) && !shard->error)
+                shard->error = error_new(ERROR_MEMORY, "no memory for what limits have given");
+}
+
 static struct error *hand_over(struct shard *shard) {
         const struct source_state *state = shard->options.intake_ops->moved(shard->options.intake, shard);
         if (shard->intents_count == 0)
                 return NULL;
         if (!shard->options.engine.by_partition) /* else they are the intake's matter */
                 engine_spend_take(shard->engine, SIZE_MAX, keep_spend, shard);
+        engine_quotas_take(shard->engine, keep_quota, shard);
         if (!committer_submit(shard->committer, shard->intents, shard->intents_count, state))
                 return error_new(ERROR_MEMORY, "no memory to make %zu results durable", shard->intents_count);
         shard->intents_count = 0;
@@ -467,6 +476,15 @@ void shard_hold(struct shard *shard, bool held) {
 
 void shard_share(struct shard *shard, const struct limit_part *parts, size_t count, uint32_t whole) {
         engine_share(shard->engine, read_clock(), parts, count, whole);
+}
+
+void shard_release(struct shard *shard, uint32_t part,
+                   void (*each)(void *userdata, const struct quota_use *use), void *userdata) {
+        engine_release(shard->engine, read_clock(), part, each, userdata);
+}
+
+void shard_quotas_load(struct shard *shard, const struct quota_use *uses, size_t count) {
+        engine_quotas_load(shard->engine, read_clock(), uses, count);
 }
 
 /* Why nothing has succeeded yet, as far as a provider said. */
@@ -546,6 +564,7 @@ static void take_reload(struct shard *shard) {
         bool taken =
                 engine_reload(shard->engine, read_clock(), reload.catalog, &reload.engine, reload.spends);
         if (taken) {
+                engine_quotas_load(shard->engine, read_clock(), reload.quotas, reload.quotas_count);
                 shard->reload.decoder = NULL;
                 atomic_store(&shard->reloads, false);
         }
@@ -656,6 +675,7 @@ static void take_last_completions(struct shard *shard) {
 static struct error *finish(struct shard *shard, enum shard_end end) {
         const struct intake_ops *ops = shard->options.intake_ops;
         const struct source_state *state = ops->finish(shard->options.intake, end == SHARD_FINISHED);
+        engine_quotas_take(shard->engine, keep_quota, shard);
         committer_catch_up(shard->committer);
         if (!committer_submit(shard->committer, shard->intents, shard->intents_count, state))
                 return error_new(ERROR_MEMORY, "no memory to finish");

@@ -52,6 +52,8 @@ struct shard_progress {
 struct error *shard_new(const struct shard_options *options, struct shard **out_shard) MUST_USE;
 struct shard *shard_free(struct shard *shard); /* NULL gives NULL */
 
+/* Before the run: engine_quotas_load(). Whether they are kept, `engine.quotas_kept` of the options says. */
+void shard_quotas_load(struct shard *shard, const struct quota_use *uses, size_t count);
 /* Runs until the end; on the calling thread. out_error: for SHARD_FAILED. */
 enum shard_end shard_run(struct shard *shard, struct error **out_error);
 /* From any thread or signal handler: once, finish what is under way; twice, stop at once. */
@@ -70,6 +72,8 @@ struct shard_reload {
         const char *const *keys;
         struct job_decoder *decoder;
         const struct budget_spend *const *spends; /* per subject; NULL */
+        const struct quota_use *quotas;           /* see engine_quotas_load() */
+        size_t quotas_count;
 };
 void shard_reload(struct shard *shard, const struct shard_reload *reload);
 
@@ -95,7 +99,9 @@ size_t shard_intents(const struct shard *shard);
 struct error *shard_watch_once(struct shard *shard, int fd, bool watched) MUST_USE;
 /* While held, no call begins; answers are still taken. */
 void shard_hold(struct shard *shard, bool held);
-/* engine_revoke(), with its commands carried out; engine_share(). */
+/* engine_revoke(), with its commands carried out; engine_share(); engine_release(). */
 void shard_revoke(struct shard *shard, bool (*gone)(void *userdata, const struct job_spec *job),
                   void *userdata);
 void shard_share(struct shard *shard, const struct limit_part *parts, size_t count, uint32_t whole);
+void shard_release(struct shard *shard, uint32_t part,
+                   void (*each)(void *userdata, const struct quota_use *use), void *userdata);

@@ -34,6 +34,12 @@ void spends_merge(struct spends *into, struct spends *from) {
         from->count = 0;
 }
 
+void spends_swap(struct spends *a, struct spends *b) {
+        struct spends kept = *a;
+        *a = *b;
+        *b = kept;
+}
+
 void spends_stage(struct spends *spends, const struct catalog *catalog, struct store_batch *batch) {
         for (uint32_t i = 0; i < spends->count; i++) {
                 enum spend_kind kind;

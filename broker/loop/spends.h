@@ -18,5 +18,6 @@ void spends_deinit(struct spends *spends);
 void spends_put(struct spends *spends, uint32_t subject, const struct budget_spend *spend);
 /* What has changed goes from one to the other, over what was there. */
 void spends_merge(struct spends *into, struct spends *from);
+void spends_swap(struct spends *a, struct spends *b);
 /* What has changed goes into the batch. */
 void spends_stage(struct spends *spends, const struct catalog *catalog, struct store_batch *batch);

@@ -58,6 +58,7 @@ static void follow_endpoints(struct succession *to, const struct catalog *before
         for (uint32_t i = 0; i < before->endpoints_count; i++) {
                 to->endpoints[i] = before->endpoints[i];
                 to->endpoints[i].kinds = 0;
+                to->endpoints[i].listed = ENDPOINT_GONE;
         }
         for (uint32_t i = 0; i < now->endpoints_count; i++) {
                 const struct endpoint *endpoint = &now->endpoints[i];
@@ -68,6 +69,7 @@ static void follow_endpoints(struct succession *to, const struct catalog *before
                                 at++;
                 catalog->endpoints_count += at == catalog->endpoints_count;
                 to->endpoints[at] = *endpoint;
+                to->endpoints[at].listed = at == i ? 0 : i + 1;
                 to->endpoints[at].provider = providers[endpoint->provider];
         }
 }

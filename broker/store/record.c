@@ -61,6 +61,12 @@
  * Key "share/", five digits of a partition, "/" and a name: u8 version, then the last word on what was spent
  * for its jobs, as the state topic has it.
  * Key "holds-counted": u8 version, u64: what attempts of blocks before that one hold is part of the spend.
+ * Key "quota/", "p" (provider), "e" (endpoint) or "w" (workspace), "/", the limit as in the configuration,
+ * "/", a name, "/" and a place in three digits:
+ *    0 u8   version
+ *    1 i64  until, milliseconds since 1970
+ *    9 i64  taken before that
+ *   17 i64  and what opened attempts will take
  * Key "identity": u8 version, then a text. Key "note/" and a name: u8 version, then what the caller gave.
  * Key "format": u32 FORMAT_VERSION. Key "source/" and a name:
  *    0 u8   version
@@ -642,6 +648,90 @@ enum record_outcome counted_decode(struct bytes row, uint64_t *out_block) {
         if (row.size != COUNTED_BYTES)
                 return RECORD_DAMAGED;
         *out_block = get64(row.data + 1);
+        return RECORD_OK;
+}
+
+/* ---- quotas ---- */
+
+enum { PLACE_BYTES = 4 };
+
+static const char quota_letters[QUOTA_OF_COUNT] = {
+        [QUOTA_OF_PROVIDER] = 'p', [QUOTA_OF_ENDPOINT] = 'e', [QUOTA_OF_WORKSPACE] = 'w'};
+
+size_t quota_key_encode(const struct quota_row *row, char out_key[QUOTA_KEY_MAX]) {
+        CHECK(row->place < 1000);
+        int size = (int)(row->name.size < QUOTA_NAME_MAX ? row->name.size : QUOTA_NAME_MAX);
+        int head = snprintf(out_key, QUOTA_KEY_MAX, QUOTA_PREFIX "%c/%s/", quota_letters[row->of],
+                            quota_text(row->quota));
+        CHECK(head > 0 && (size_t)head + QUOTA_NAME_MAX + PLACE_BYTES < QUOTA_KEY_MAX);
+        memcpy(out_key + head, row->name.data, (size_t)size);
+        snprintf(out_key + head + size, PLACE_BYTES + 1, "/%03u", row->place);
+        return (size_t)head + (size_t)size + PLACE_BYTES;
+}
+
+void quota_encode(const struct quota_row *row, uint8_t out_row[QUOTA_BYTES]) {
+        out_row[0] = RECORD_VERSION;
+        put64(out_row + 1, (uint64_t)row->until_unix_ms);
+        put64(out_row + 9, (uint64_t)row->amount);
+        put64(out_row + 17, (uint64_t)row->opened);
+}
+
+/* What stands before the next slash, which is taken off with it. */
+static bool take_word(struct bytes *rest, struct bytes *out_word) {
+        const char *slash = rest->size > 0 ? memchr(rest->data, '/', rest->size) : NULL;
+        if (!slash)
+                return false;
+        *out_word = (struct bytes){rest->data, (size_t)(slash - rest->data)};
+        *rest = (struct bytes){slash + 1, rest->size - out_word->size - 1};
+        return true;
+}
+
+static bool get_quota_of(struct bytes word, enum quota_of *out_of) {
+        for (int of = 0; of < QUOTA_OF_COUNT; of++) {
+                if (word.size != 1 || word.data[0] != quota_letters[of])
+                        continue;
+                *out_of = (enum quota_of)of;
+                return true;
+        }
+        return false;
+}
+
+/* Takes it off the end. */
+static bool take_place(struct bytes *rest, uint32_t *out_place) {
+        if (rest->size <= PLACE_BYTES || rest->data[rest->size - PLACE_BYTES] != '/')
+                return false;
+        *out_place = 0;
+        rest->size -= PLACE_BYTES;
+        for (size_t i = 1; i < PLACE_BYTES; i++) {
+                char digit = rest->data[rest->size + i];
+                if (digit < '0' || digit > '9')
+                        return false;
+                *out_place = *out_place * 10 + (uint32_t)(digit - '0');
+        }
+        return true;
+}
+
+enum record_outcome quota_decode(struct bytes key, struct bytes row, struct quota_row *out_row) {
+        struct bytes rest, prefix, of, quota;
+        struct quota_row read = {0};
+        enum record_outcome outcome = version_decode(row, &rest);
+        if (outcome != RECORD_OK)
+                return outcome;
+        if (row.size != QUOTA_BYTES || !take_word(&key, &prefix) || !take_word(&key, &of) ||
+            !bytes_equal(prefix, BYTES("quota")) || !take_word(&key, &quota) ||
+            !take_place(&key, &read.place) || !get_quota_of(of, &read.of))
+                return RECORD_DAMAGED;
+        if (!quota_from_text(quota, &read.quota))
+                return RECORD_NEWER;
+        if (key.size > QUOTA_NAME_MAX)
+                return RECORD_DAMAGED;
+        read.name = key;
+        read.until_unix_ms = (int64_t)get64(row.data + 1);
+        read.amount = (int64_t)get64(row.data + 9);
+        read.opened = (int64_t)get64(row.data + 17);
+        if (read.amount < 0 || read.opened < 0)
+                return RECORD_DAMAGED;
+        *out_row = read;
         return RECORD_OK;
 }
 

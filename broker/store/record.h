@@ -44,6 +44,9 @@ enum record_outcome {
 #define SHARE_KEY_MAX      (sizeof(SHARE_PREFIX) + 12 + STORE_SHARE_NAME_MAX)
 #define SPEND_KEY_MAX      (sizeof(SPEND_PREFIX) + 1 + SPEND_NAME_MAX)
 #define SPEND_BYTES_MAX    (74 + 24 * BUDGET_RISKS_MAX)
+#define QUOTA_PREFIX       "quota/"
+#define QUOTA_KEY_MAX      (sizeof(QUOTA_PREFIX) + 48 + QUOTA_NAME_MAX)
+#define QUOTA_BYTES        25
 #define COUNTED_KEY        "holds-counted"
 #define COUNTED_BYTES      9
 
@@ -113,6 +116,12 @@ size_t spend_encode(const struct budget_spend *spend, uint8_t out_row[SPEND_BYTE
 enum record_outcome spend_decode(struct bytes row, struct budget_spend *out_spend);
 void counted_encode(uint64_t block, uint8_t out_row[COUNTED_BYTES]);
 enum record_outcome counted_decode(struct bytes row, uint64_t *out_block);
+
+/* "quota/", p, e or w, the limit, the name and the place in three digits; gives its size. */
+size_t quota_key_encode(const struct quota_row *row, char out_key[QUOTA_KEY_MAX]);
+void quota_encode(const struct quota_row *row, uint8_t out_row[QUOTA_BYTES]);
+/* NEWER: also a limit that is not known. What is read points into the key. */
+enum record_outcome quota_decode(struct bytes key, struct bytes row, struct quota_row *out_row);
 
 void format_encode(uint32_t version, uint8_t out_value[FORMAT_VALUE_BYTES]);
 bool format_decode(struct bytes value, uint32_t *out_version);

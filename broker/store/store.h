@@ -22,6 +22,8 @@
  *   spend     what each workspace and provider has spent and has at risk, in the same write as the rows of
  *             the jobs that spent it. What attempts have reserved stands with them in `begun`: of those that
  *             are of unknown outcome it must be added, once (store_batch_count_holds())
+ *   quotas    what limits have given, by sub-windows (broker/core/quota.h), in the same write as the attempts
+ *             that may take it
  *   partition states   how far the state topic has been read into a partition's rows; written with them
  *
  * Facts about RocksDB (reference reliability_performance.md A5): wal_recovery_mode 0, WAL tracking, no fsync
@@ -39,6 +41,7 @@
 #include "broker/base/bytes.h"
 #include "broker/base/error.h"
 #include "broker/base/key.h"
+#include "broker/core/quota.h"
 #include "workers/routing/budget.h"
 #include "workers/routing/kind.h"
 
@@ -329,6 +332,15 @@ void store_batch_count_holds(struct store_batch *batch);
 struct error *store_each_spend(struct store *store,
                                struct error *(*each)(void *userdata, enum spend_kind kind, struct bytes name,
                                                      const struct budget_spend *spend),
+                               void *userdata) MUST_USE;
+
+/* ---- quotas ---- */
+
+/* place: below 1000. Takes the place of what was there for it; nothing taken: no row. */
+void store_batch_quota(struct store_batch *batch, const struct quota_row *row);
+/* Rows of limits that this program does not know are passed over. */
+struct error *store_each_quota(struct store *store,
+                               struct error *(*each)(void *userdata, const struct quota_row *row),
                                void *userdata) MUST_USE;
 
 /* ---- bodies ---- */

@@ -194,6 +194,12 @@ static void verify_spend(struct verify *verify, struct bytes key, struct bytes r
                 find(verify, "%.*s: the row is %s", (int)key.size, key.data, outcome_text(outcome));
 }
 
+static void verify_quota(struct verify *verify, struct bytes key, struct bytes row) {
+        struct quota_row read;
+        if (quota_decode(key, row, &read) == RECORD_DAMAGED)
+                find(verify, "%.*s: the row is damaged", (int)key.size, key.data);
+}
+
 static struct error *verify_meta(void *userdata, struct bytes key, struct bytes row) {
         struct verify *verify = userdata;
         struct partition_state state;
@@ -206,6 +212,8 @@ static struct error *verify_meta(void *userdata, struct bytes key, struct bytes 
                 verify_source(verify, key, row);
         } else if (bytes_starts_with(key, SPEND_PREFIX)) {
                 verify_spend(verify, key, row);
+        } else if (bytes_starts_with(key, QUOTA_PREFIX)) {
+                verify_quota(verify, key, row);
         } else if (!number_of_name(key, STATE_PREFIX, &partition)) {
                 find(verify, "meta: an unknown row");
         } else {

@@ -196,6 +196,8 @@ static void from_owner(const struct state_owner *owner, struct fields *fields) {
         fields->usage_count = owner->usage_count;
         if (owner->usage_count > 0)
                 fields->there |= BIT(USAGE);
+        if (owner->quotas.size > 0)
+                set_bytes(fields, FIELD_QUOTAS, owner->quotas);
 }
 
 static void add_number(struct fields *fields, enum field field, int64_t number) {
@@ -586,6 +588,7 @@ static enum state_record_outcome to_owner(const struct fields *fields, const str
                 .released = get_bool(fields, FIELD_RELEASED),
                 .usage = lists->usage,
                 .usage_count = fields->usage_count,
+                .quotas = get_bytes(fields, FIELD_QUOTAS),
         };
         return STATE_RECORD_OK;
 }

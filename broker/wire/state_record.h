@@ -78,6 +78,7 @@ struct state_owner {
         bool released;
         const struct state_usage *usage;
         size_t usage_count;
+        struct bytes quotas; /* quota_list.h: what was taken of the part that is given up; empty: not said */
 };
 
 /* The latest word of a partition's owner (struct allowance in budget.h). */

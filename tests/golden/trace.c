@@ -36,6 +36,7 @@ struct named {
 struct trace {
         struct provider providers[ITEMS_MAX];
         struct endpoint endpoints[ITEMS_MAX];
+        struct price_tier tiers[ITEMS_MAX];
         struct workspace workspaces[ITEMS_MAX];
         struct catalog catalog;
         struct engine_config config;
@@ -143,12 +144,18 @@ static void add_endpoint(struct trace *trace, char *const *words, size_t count) 
                                 .search_unit = PRICE_UNKNOWN};
         unknown.input = price(words, count, "input");
         unknown.output = price(words, count, "output");
+        struct price_tier *tier = &trace->tiers[trace->catalog.endpoints_count];
+        *tier = (struct price_tier){number(words, count, "tier", 0), unknown};
+        tier->price.input = price(words, count, "tier_input");
+        tier->price.output = price(words, count, "tier_output");
         trace->endpoints[trace->catalog.endpoints_count++] = (struct endpoint){
                 .name = keep(trace, name),
                 .provider = provider,
                 .model = keep(trace, words[2]),
                 .upstream = keep(trace, words[2]),
                 .price = unknown,
+                .tiers = tier,
+                .tiers_count = tier->above_input > 0,
                 .context = number(words, count, "context", 0),
                 .output_max = number(words, count, "output_max", 0),
                 .quantization = "unknown",
@@ -369,7 +376,7 @@ static void revoke(struct trace *trace, char *const *words, size_t count) {
 static void share(struct trace *trace, char *const *words, size_t count) {
         static const char *const kinds[] = {
                 [PART_KEPT] = "kept", [PART_FRESH] = "fresh", [PART_USED] = "used"};
-        struct limit_part parts[WORDS_MAX];
+        struct limit_part parts[WORDS_MAX] = {0};
         size_t parts_count = 0;
         for (size_t i = 3; i < count; i++) {
                 char *kind;

@@ -6,7 +6,8 @@
  *                                        timeout, seed
  *   provider NAME NAME=VALUE...          rpm, tpm, rpd, tpd, concurrency, region, zdr, training
  *   endpoint PROVIDER MODEL NAME=VALUE...  input, output (USD per million tokens), the limits
- *                                          as above, context
+ *                                          as above, context, output_max; tier (tokens of input),
+                                          tier_input, tier_output: what longer inputs cost
  *   workspace NAME NAME=VALUE...         weight, rpm, tpm, rpd, tpd, concurrency; any other falls under the
  *                                        first one
  *   at TIME [wall=TIME]                  since the start: "at 1s"; the wall clock is set forward by that much

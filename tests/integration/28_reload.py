@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """SIGHUP: a run takes a new configuration without losing a job, or keeps the old one when the new one is bad."""
+import json
 import pathlib
 import signal
 import sys
@@ -196,5 +197,27 @@ def new_workspace():
         assert abs(day["spent_usd"] - spent) < 1e-9 and day["reserved_usd"] == 0, (day, spent)
 
 
+def decided_again():
+    """Everybody costs the same, so it is drawn; a reload puts all in another place, one goes and one comes: `replay` has nothing but the new file, and comes to the same."""
+    with ferry.Sim(*SLOW) as one, ferry.Sim(*SLOW) as two, ferry.Sim(*SLOW) as three:
+        sims = {"a": one, "b": two, "c": three, "d": one}
+        def settings(names, workspaces):
+            return {"providers": [ferry.provider(name, sims[name], [model(2)]) for name in names],
+                    "workspaces": [{"name": name, "budget": {"daily": 1 + number}} for number, name in enumerate(workspaces)]}
+        ferry.configure("ferry.yaml", **settings("abc", ["default", "x", "y"]))
+        ferry.write_jobs("jobs.jsonl", [ferry.chat(number, workspace=["default", "x", "y"][number % 3]) for number in range(JOBS)])
+        process = ferry.start("jobs.jsonl", "results.jsonl", "-c", "ferry.yaml", "--in-flight", "4")
+        ferry.wait_for(lambda: one.stats()["answered"] >= 8, "the first answers")
+        ferry.configure("ferry.yaml", **settings("cdb", ["default", "y", "x"]))
+        reload(process, "follows")
+        finish(process)
+        results = check_all()
+    used = {result["receipt"]["provider"] for result in results[JOBS // 2:]}
+    assert {"b", "c"} <= used and "a" not in used, used
+    pathlib.Path("batchferry.yaml").write_text(pathlib.Path("ferry.yaml").read_text())
+    told = json.loads(ferry.ferry("replay", "results.jsonl", "--json")[0])
+    assert told["same"] > JOBS // 2 and told["different"] == told["unreadable"] == 0 and told["same"] + told["other_catalog"] == JOBS, told
+
+
 if __name__ == "__main__":
-    ferry.main([price, elsewhere, key, gone, bad, same, budget, new_workspace])
+    ferry.main([price, elsewhere, key, gone, bad, same, budget, new_workspace, decided_again])

@@ -19,6 +19,7 @@ void disk_init(struct disk *disk) {
         disk->pending = calloc(INTENTS_MAX, sizeof(*disk->pending));
         disk->working = calloc(INTENTS_MAX, sizeof(*disk->working));
         disk->told = calloc(EVENTS_MAX, sizeof(*disk->told));
+        given_init(disk);
 }
 
 void disk_deinit(struct disk *disk) {
@@ -28,6 +29,7 @@ void disk_deinit(struct disk *disk) {
         free(disk->pending);
         free(disk->working);
         free(disk->told);
+        given_deinit(disk);
 }
 
 void disk_submit(struct world *world) {
@@ -45,8 +47,10 @@ void disk_submit(struct world *world) {
                 judge_broken(world, "more intents than the model holds");
                 return;
         }
-        if (world->intents_count > 0)
+        if (world->intents_count > 0) {
                 money_keep(world);
+                given_keep(world);
+        }
         memcpy(disk->pending + disk->pending_count, world->intents,
                world->intents_count * sizeof(*world->intents));
         disk->pending_count += world->intents_count;
@@ -94,6 +98,7 @@ static void take_pending(struct disk *disk) {
         disk->mark_working = disk->mark_pending;
         disk->spends_working = disk->spends_pending;
         memset(disk->spends_pending.changed, 0, sizeof(disk->spends_pending.changed));
+        given_stage(disk);
         disk->mark_staged = disk->mark_next;
         disk->mark_pending = false;
 }
@@ -161,6 +166,9 @@ void disk_finish(struct world *world) {
         world->disk.commits = COMMITS_TOGETHER - 1;
         world->disk.recorded_staged = world->disk.lines_synced;
         catch_up(world);
+        given_keep(world);
+        given_stage(&world->disk);
+        given_write(world, true);
 }
 
 static void lose_late(struct world *world) {
@@ -198,6 +206,7 @@ static void write_rows(struct world *world) {
                 memcpy(fact->fingerprint, intent->job->fingerprint, sizeof(fact->fingerprint));
         }
         money_write(world);
+        given_write(world, false);
         catch_up(world);
 }
 
@@ -292,6 +301,7 @@ void disk_crash(struct world *world) {
         disk->step = COMMIT_IDLE;
         memset(&disk->spends_pending, 0, sizeof(disk->spends_pending));
         memset(&disk->spends_working, 0, sizeof(disk->spends_working));
+        given_crash(disk);
         memset(disk->noted, 0, sizeof(disk->noted));
         disk->full = false;
         disk->due_ns = disk->started_ns = 0;

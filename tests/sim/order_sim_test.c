@@ -336,7 +336,7 @@ static void check_shares(struct world *world) {
         }
 }
 
-static const struct quota {
+static const struct window_limit {
         const char *name;
         size_t member;
         int64_t window_ns;
@@ -349,7 +349,7 @@ static const struct quota {
         {"images a minute", offsetof(struct limits_spec, images_per_minute), MINUTE_NS, COUNTS_IMAGES},
 };
 
-static int64_t amount_of(const struct sim_job *job, const struct quota *quota) {
+static int64_t amount_of(const struct sim_job *job, const struct window_limit *quota) {
         const struct demand *demand = &job->spec.demand;
         if (quota->counts == COUNTS_TOKENS)
                 return demand->input_tokens + demand->output_tokens_max;

@@ -61,9 +61,8 @@ static void decide(struct world *world, struct call *call) {
                 answer->wait_ns = chance(world, 10) ? -1 : between(world, 1, 100) * NS_PER_S;
         struct answer truth = *answer;
         use(world, call, &truth);
-        if (call->executed && !cost_of_usage(&world->endpoints[call->endpoint].price, call->job->demand.kind,
-                                             &truth.usage, &call->cost_picousd))
-                call->cost_picousd = 0;
+        call->used = truth.usage;
+        windows_bill(world, call, world->now_ns);
         call->tokens = truth.usage.input_tokens + truth.usage.output_tokens;
         if (world->plant == PLANT_NO_RESERVATION) {
                 answer->cost_known = call->executed;
@@ -164,6 +163,7 @@ void provider_gather(struct world *world) {
                         continue;
                 call->open = false;
                 world->in_flight--;
+                windows_bill(world, call, world->now_ns);
                 judge_answered(world, call);
                 give(world, call->handle, &call->answer);
                 if (chance(world, 3))
@@ -193,6 +193,7 @@ void provider_crash(struct world *world) {
                 call->answer.verdict = VERDICT_UNKNOWN;
                 if (call->end_ns > world->now_ns)
                         call->end_ns = world->now_ns;
+                windows_bill(world, call, call->end_ns);
                 fact->in_flight--;
                 fact->crashes_in_flight++;
                 fact->failed_unknown = true;

@@ -1,7 +1,7 @@
 /*
  * In some worlds the configuration changes while jobs run: limits become smaller and are as before again,
- * weights change, endpoints go and come back, and some come only later. What the judge holds against the
- * calls are the widest limits, and the endpoints that are there at the moment.
+ * weights change, endpoints go and come back, and some come only later; so do policies. What the judge holds
+ * against the calls are the widest limits, and the endpoints that are there at the moment.
  */
 #include "world.h"
 
@@ -34,6 +34,8 @@ static struct catalog *make_next(struct world *world, uint32_t endpoints, bool w
         memcpy(next->providers, world->told_providers, sizeof(next->providers));
         memcpy(next->endpoints, world->told_endpoints, sizeof(next->endpoints));
         memcpy(next->workspaces, world->told_workspaces, sizeof(next->workspaces));
+        policies_change(world, whole);
+        policies_tell(world, next->providers, next->endpoints);
         if (world->told.workspaces_count > 0)
                 next->catalog.workspaces = next->workspaces;
         for (uint32_t i = 0; i < PROVIDERS_MAX && !whole; i++)
@@ -54,10 +56,12 @@ const struct catalog *reload_begin(struct world *world) {
         struct reloads *reloads = &world->reloads;
         uint32_t count = world->told.endpoints_count;
         reloads->in_force = &world->told;
+        policies_change(world, true);
         if (reloads->count == 0) {
                 prng_init(&reloads->prng, world->seed ^ UINT64_C(0x5e10ad));
                 reloads->any = draw(world, 3) == 0 &&
-                               (world->plant == PLANT_NONE || world->plant == PLANT_NO_RELOAD);
+                               (world->plant == PLANT_NONE || world->plant == PLANT_NO_RELOAD ||
+                                world->plant == PLANT_OLD_POLICIES);
         }
         reloads->whole = !reloads->any || world->now_ns >= world->faults_end_ns;
         if (!reloads->whole && draw(world, 2) == 0)
@@ -77,6 +81,7 @@ void reload_now_and_then(struct world *world) {
         if (world->plant != PLANT_NO_RELOAD &&
             !engine_reload(world->engine, world_time(world), next, &config, NULL))
                 judge_broken(world, "no memory for a reload");
+        given_load(world);
         reloads->in_force = next;
         reloads->whole = last;
         reloads->total++;

@@ -111,6 +111,19 @@ static void make_workspaces(struct world *world) {
         }
 }
 
+/* In a few worlds an endpoint or a provider has a day's quota, small enough to be gone early. */
+static void make_days(struct world *world) {
+        if (!chance(world, 15))
+                return;
+        uint32_t endpoint = (uint32_t)prng_below(&world->prng, world->catalog.endpoints_count);
+        struct limits_spec *limits = chance(world, 50)
+                                             ? &world->endpoints[endpoint].limits
+                                             : &world->providers[world->endpoints[endpoint].provider].limits;
+        limits->requests_per_day = PICK(world, 0, 40, 150);
+        limits->tokens_per_day = PICK(world, 0, 0, 30000);
+        world->liveness_ns = 40 * 86400 * NS_PER_S;
+}
+
 uint32_t scenario_workspace(const struct world *world, const struct job_spec *job) {
         for (uint32_t i = 0; i < world->catalog.workspaces_count; i++)
                 if (bytes_equal_string(job->workspace, workspace_names[i]))
@@ -168,10 +181,6 @@ static void tell_catalog(struct world *world) {
                 world->told_providers[i] = world->providers[i];
                 if (world->plant == PLANT_NO_LIMITS)
                         world->told_providers[i].limits = (struct limits_spec){0};
-                if (world->plant == PLANT_NO_RULES) {
-                        world->told_providers[i].training = false;
-                        world->told_providers[i].data_policy_known = true;
-                }
         }
         for (uint32_t i = 0; i < world->catalog.workspaces_count; i++) {
                 world->told.workspaces = world->told_workspaces;
@@ -184,9 +193,12 @@ static void tell_catalog(struct world *world) {
                 struct price *price = &world->told_endpoints[i].price;
                 if (world->plant == PLANT_NO_LIMITS)
                         world->told_endpoints[i].limits = (struct limits_spec){0};
+                if (world->plant == PLANT_NO_WINDOWS)
+                        world->told_endpoints[i].windows_count = 0;
                 if (world->plant == PLANT_NO_RESERVATION && price->input != PRICE_UNKNOWN)
                         price->input = price->output = price->image = 0;
         }
+        policies_tell(world, world->told_providers, world->told_endpoints);
 }
 
 static void append_time(struct buffer *line, const char *name, int64_t unix_ms) {
@@ -206,8 +218,9 @@ static void append_wishes(struct world *world, struct buffer *line) {
                 "{\"order\":[\"p0\"],\"allow_fallbacks\":false}",
                 "{\"regions\":[\"eu\"]}",
         };
-        if (chance(world, 20))
-                buffer_printf(line, ",\"routing\":%s", wishes[prng_below(&world->prng, 8)]);
+        const char *wish = chance(world, 20) ? wishes[prng_below(&world->prng, 8)] : NULL;
+        if (!policies_append_rules(world, line) && wish)
+                buffer_printf(line, ",\"routing\":%s", wish);
         if (chance(world, 20))
                 buffer_printf(line, ",\"priority\":%d", (int)between(world, -10, 10));
         if (chance(world, 15))
@@ -309,6 +322,7 @@ static void make_config(struct world *world) {
         config->backoff_cap_ns = between(world, 1, 30) * NS_PER_S;
         config->retry_share = 0.1;
         config->call_timeout_ns = between(world, 3, 60) * NS_PER_S;
+        config->quotas_kept = true;
         config->seed = world->seed;
 }
 
@@ -316,7 +330,9 @@ void scenario_make(struct world *world) {
         world->now_ns = 5000 * NS_PER_S;
         world->wall_offset_ms = INT64_C(1790000000000);
         make_catalog(world);
+        policies_make(world);
         make_workspaces(world);
+        make_days(world);
         make_config(world);
         world->costly = chance(world, 15);
         world->honest = world->costly || chance(world, 70);
@@ -333,6 +349,7 @@ void scenario_make(struct world *world) {
         if (chance(world, 35))
                 make_budgets(world);
         world->wall_start_ms = world->wall_offset_ms;
+        windows_make(world);
         tell_catalog(world);
         make_lines(world, 0, (uint32_t)between(world, 30, 200));
 }

@@ -66,6 +66,8 @@ static void gather_lines(struct world *world) {
                                                   world->read + 1, world->read, false);
                 if (world->plant == PLANT_NO_DEADLINE)
                         job->deadline_unix_ms = 0;
+                if (world->plant == PLANT_NO_LISTS)
+                        job->demand.prefs.only.count = job->demand.prefs.ignore.count = 0;
                 job->demand.workspace =
                         world->plant == PLANT_ONE_WORKSPACE ? 0 : scenario_workspace(world, job);
                 world->read++;
@@ -197,6 +199,7 @@ static void pass_time(struct world *world, uint32_t *idle) {
                 judge_broken(world, "not finished long after the last fault");
         if (world->jump_ns > 0 && world->now_ns >= world->jump_ns) {
                 world->jump_ns = 0;
+                world->jumped = true;
                 world->wall_offset_ms += between(world, -60, 120) * 1000;
         }
 }
@@ -264,6 +267,7 @@ static void begin_life(struct world *world) {
                 world->crash_at = 0;
         world->engine = engine_new(reload_begin(world), &world->config, world_time(world));
         money_load(world);
+        given_load(world);
 }
 
 /* The process ends: by a crash, or in good order, which leaves the last mark. */

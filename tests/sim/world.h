@@ -10,6 +10,9 @@
  *   provider.c  calls and what comes of them
  *   shard.c     the turn: gather, step, carry out, as loop/shard.c does; recovery as cli/run_files.c does
  *   reload.c    other catalogs while jobs run
+ *   given.c     what limits have given, over lives
+ *   windows.c   prices that go by the time
+ *   policies.c  data policies, places and quantizations, and jobs with rules about them
  *   money.c     budgets: what is durable of them, and what providers really billed
  *   judge.c     the promises
  */
@@ -18,7 +21,9 @@
 #include "broker/base/prng.h"
 #include "broker/base/time.h"
 #include "broker/core/engine.h"
+#include "broker/core/quota.h"
 #include "broker/wire/job.h"
+#include "workers/routing/limiter.h"
 
 enum {
         LINES_MAX = 400,
@@ -36,6 +41,7 @@ enum {
         WORKSPACES_MAX = 3,
         SUBJECTS_MAX = WORKSPACES_MAX + PROVIDERS_MAX,
         DAYS_MAX = 1200,
+        QUOTA_ROWS = QUOTA_OF_COUNT * ENDPOINTS_MAX * QUOTAS_COUNT * LIMITER_RING,
 };
 #define NO_KEY         UINT32_MAX
 #define CLOCK_SLACK_MS INT64_C(300) /* wall clocks that move by less are not noticed */
@@ -63,8 +69,17 @@ enum plant {
         PLANT_NO_RESERVATION,      /* budgets learn of a cost when it is there, not before */
         PLANT_FORGETS_SPEND,       /* recovery begins with nothing spent */
         PLANT_FORGETS_HOLDS,       /* recovery drops what attempts of unknown outcome have reserved */
-        PLANT_NO_NOTE,   /* attempts that failed keep their hold in the journal, though it is counted */
-        PLANT_NO_RELOAD, /* the engine is not told of another catalog */
+        PLANT_NO_NOTE,        /* attempts that failed keep their hold in the journal, though it is counted */
+        PLANT_NO_RELOAD,      /* the engine is not told of another catalog */
+        PLANT_FORGETS_QUOTAS, /* recovery begins with nothing given of any limit */
+        PLANT_NO_OPENED,      /* of attempts that are opened nothing is kept */
+        PLANT_QUOTAS_LATE,    /* what limits have given is durable after the attempts that may take it */
+        PLANT_NO_ZDR,         /* the engine takes every provider to retain nothing */
+        PLANT_NO_REGIONS,     /* and to be in Europe */
+        PLANT_NO_QUANTIZATIONS, /* and every endpoint to be of one quantization */
+        PLANT_NO_LISTS,         /* the engine is not told whom a job names or ignores */
+        PLANT_NO_WINDOWS,       /* the engine is not told that prices go by the time */
+        PLANT_OLD_POLICIES,     /* of another catalog the engine is told all but its policies and places */
         PLANTS_COUNT,
 };
 
@@ -128,9 +143,15 @@ struct spends {
         bool changed[SUBJECTS_MAX];
 };
 
+struct quota_list {
+        struct quota_use *items;
+        size_t count, capacity;
+};
+
 struct disk {
         /* durable */
         struct spends spends;
+        struct quota_use *quotas; /* QUOTA_ROWS */
         struct buffer text;
         struct output_line *lines;
         uint32_t lines_count, lines_synced, lines_recorded;
@@ -139,6 +160,7 @@ struct disk {
         uint32_t mark, mark_lines; /* index of the first line of the input that is not settled */
         /* of the process */
         struct spends spends_pending, spends_working;
+        struct quota_list quotas_pending, quotas_working, quotas_late;
         uint32_t noted[JOBS_MAX]; /* by slot: index of the attempt + 1 */
         struct intent *pending, *working;
         uint32_t pending_count, working_count;
@@ -159,7 +181,8 @@ struct call {
         struct answer answer;
         bool open, executed, counts;
         int64_t cost_picousd, tokens;
-        int64_t day; /* in which it was opened */
+        struct usage used; /* in truth */
+        int64_t day;       /* in which it was opened */
 };
 
 /* A catalog that the engine is told of in the place of another; the one before lies in the other place. */
@@ -176,6 +199,13 @@ struct reloads {
         } told[2];
 };
 
+struct policies {
+        struct prng prng; /* of its own, as that of reloads */
+        bool any;
+        struct provider providers[PROVIDERS_MAX]; /* as they are in the beginning, and when all is well */
+        struct endpoint endpoints[ENDPOINTS_MAX];
+};
+
 struct world {
         uint64_t seed;
         struct prng prng;
@@ -187,6 +217,8 @@ struct world {
         char names[PROVIDERS_MAX + ENDPOINTS_MAX][32];
         struct catalog catalog, told;
         struct reloads reloads;
+        struct policies policies;
+        struct price_window windows[ENDPOINTS_MAX];
         bool budgets;  /* there are some */
         bool releases; /* what is at risk may be forgotten */
         int64_t first_day, billed[SUBJECTS_MAX][DAYS_MAX];
@@ -203,6 +235,7 @@ struct world {
         bool line_settled[LINES_MAX];
 
         int64_t now_ns, wall_offset_ms, wall_start_ms, jump_ns; /* start: the offset before any jump */
+        bool jumped;
         struct engine *engine;
         struct job_decoder *decoder;
         struct disk disk;
@@ -233,7 +266,7 @@ struct world {
         int64_t full_from_ns, full_until_ns;
 
         uint64_t hash;
-        uint64_t turns, crashes, calls_total;
+        uint64_t turns, crashes, calls_total, quota_rows;
         char violation[512];
 };
 
@@ -294,9 +327,30 @@ void money_billed(struct world *world, const struct call *call);
 void money_check(struct world *world); /* after a turn */
 void money_check_end(struct world *world);
 
+/* given.c */
+void given_init(struct disk *disk);
+void given_deinit(struct disk *disk);
+void given_load(struct world *world); /* into a new engine, or one with new limits */
+void given_keep(struct world *world); /* what changed goes with the intents of this turn */
+void given_stage(struct disk *disk);
+void given_write(struct world *world, bool all); /* with the rows of a commit */
+void given_crash(struct disk *disk);
+
 /* reload.c */
 const struct catalog *reload_begin(struct world *world); /* of a new engine */
 void reload_now_and_then(struct world *world);           /* between two turns */
+
+/* windows.c */
+void windows_make(struct world *world);
+void windows_bill(const struct world *world, struct call *call, int64_t at_ns); /* what it costs then */
+
+/* policies.c */
+void policies_make(struct world *world);
+/* What the engine is told of those that are in force. */
+void policies_tell(const struct world *world, struct provider *providers, struct endpoint *endpoints);
+/* Others are in force from now on; whole: those of the beginning. */
+void policies_change(struct world *world, bool whole);
+bool policies_append_rules(struct world *world, struct buffer *line); /* false: this job has none */
 
 /* judge.c */
 __attribute__((format(printf, 2, 3))) void judge_broken(struct world *world, const char *format, ...);

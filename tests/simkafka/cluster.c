@@ -172,6 +172,9 @@ void cluster_send(struct world *world, uint32_t txn, const struct item *item) {
         case ITEM_DELETE:
                 entry.state = STATE_DELETED;
                 break;
+        case ITEM_OWNER:
+                entry.state = STATE_OWNER;
+                break;
         case ITEM_WORD:
                 entry.state = STATE_MONEY;
                 entry.word = item->word;

@@ -24,8 +24,15 @@ static void apply(struct store *store, const struct write *write) {
                 if (!row->settled)
                         row->answer = write->answer;
                 return;
+        case WRITE_UNKEPT:
+                row->attempt_live = row->attempt_live && row->attempt_by != write->shard;
+                row->unkept = !row->settled;
+                row->attempt = write->attempt;
+                row->attempt_print = write->print;
+                return;
         case WRITE_DROP_ANSWER:
                 row->answer = 0;
+                row->unkept = false;
                 return;
         case WRITE_SETTLED:
                 *row = (struct row){.settled = true, .settled_print = write->print};
@@ -50,7 +57,8 @@ static void apply(struct store *store, const struct write *write) {
         }
 }
 
-void disk_write(struct disk *disk, struct write write) {
+void disk_write(struct world *world, struct disk *disk, struct write write) {
+        judge_written(world, &write);
         write.group = disk->group;
         apply(&disk->live, &write);
         if (disk->unsynced_count == WRITES_MAX) { /* the system writes old ones by itself */
@@ -125,7 +133,7 @@ struct known_job disk_look_up(struct world *world, struct process *process, cons
                 known.same_fingerprint = row->parked_print == print;
         } else if (row->answer > 0) {
                 known = known_answer(world, row, print);
-        } else if (row->attempt_live) {
+        } else if (row->attempt_live || row->unkept) {
                 known.known = KNOWN_UNKNOWN;
                 known.attempts = row->attempt;
                 known.exposure_picousd = row->exposure_picousd;

@@ -4,11 +4,14 @@
  * before it; who commits for a partition is its owner; no call is made again by a process that has the
  * answer, or on a disk that has it; in the end all is there.
  */
+#include "tests/sim/compliance.h"
 #include "world.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#define DAY_NS (86400 * NS_PER_S)
 
 void judge_broken(struct world *world, const char *format, ...) {
         if (broken(world))
@@ -99,7 +102,7 @@ static void judge_output(struct world *world, const struct output *output) {
 }
 
 static void judge_state(struct world *world, const struct entry *entry) {
-        struct fact *fact = &world->facts[entry->fact];
+        struct fact *fact = entry->state == STATE_OWNER ? NULL : &world->facts[entry->fact];
         switch (entry->state) {
         case STATE_MONEY: /* money_accepted() has seen it */
                 return;
@@ -110,6 +113,8 @@ static void judge_state(struct world *world, const struct entry *entry) {
                 fact->parked = false;
                 return;
         case STATE_PARKED:
+                if (world->lines[entry->line].private)
+                        judge_broken(world, "a job with zdr is parked: its body is in the state topic");
                 if (entry->print != fact->print)
                         judge_broken(world, "a job is parked under the key of another one");
                 if (fact->settled)
@@ -118,6 +123,8 @@ static void judge_state(struct world *world, const struct entry *entry) {
                 return;
         case STATE_DELETED:
                 fact->parked = false;
+                return;
+        case STATE_OWNER:
                 return;
         }
 }
@@ -201,11 +208,40 @@ void judge_offsets(struct world *world, const struct process *process, uint32_t 
                                      p);
 }
 
+/* All processes together, in any window, as it ends with this call, which is the last one of all. */
+static void judge_day(struct world *world, const struct call *call, uint32_t provider) {
+        int64_t limit = world->providers[provider].limits.requests_per_day, calls = 0;
+        for (uint32_t i = world->calls_count; i > 0; i--) {
+                if (call->start_ns - world->calls[i - 1].start_ns >= DAY_NS)
+                        break;
+                calls += world->calls[i - 1].provider == provider;
+        }
+        if (limit > 0 && calls > limit)
+                judge_broken(world, "%lld calls in a day, of %lld", (long long)calls, (long long)limit);
+}
+
+/* By the rules as the line says them, and by the catalog as it is, whatever the engine was told. */
+static void check_compliance(struct world *world, const struct command *command, const struct call *call) {
+        const struct entry *entry = &world->cluster.jobs[call->partition].entries[call->offset];
+        const struct endpoint *endpoint = &world->endpoints[command->endpoint];
+        struct job_spec *job =
+                job_decode(world->decoder, bytes_of(world->lines[entry->line].text), 1, call->offset, false);
+        const char *rule =
+                compliance_broken(&job->demand.prefs, &world->providers[endpoint->provider], endpoint);
+        if (rule)
+                judge_broken(world, "a call was made to %s, which %s of the job forbids", endpoint->name,
+                             rule);
+        job_spec_free(job);
+}
+
 void judge_call(struct world *world, struct process *process, const struct command *command,
                 struct call *call) {
         struct fact *fact = &world->facts[call->fact];
+        check_compliance(world, command, call);
         const struct row *row = &process->disk->durable.rows[call->fact];
         uint32_t slot = process->slot;
+        call->provider = world->endpoints[command->endpoint].provider;
+        judge_day(world, call, call->provider);
         const struct part *part = &process->parts[call->partition];
         bool owns = world->cluster.owner[call->partition] == slot && part->state == PART_OWNED;
         fact->calls++;
@@ -221,7 +257,8 @@ void judge_call(struct world *world, struct process *process, const struct comma
                 judge_broken(world, "a call was made for a job that is settled, by the owner");
         if (fact->durable[process->machine])
                 judge_broken(world, "a call was made though its answer is durable on this disk");
-        if (fact->answered_by[slot] == process->incarnation + 1)
+        /* what may not be written down is bought again when its partition went before it was published */
+        if (fact->answered_by[slot] == process->incarnation + 1 && !command->job->demand.prefs.zdr)
                 judge_broken(world, "a call was made by a process that has the answer");
         if (fact->calling[slot]++ > 0)
                 judge_broken(world, "two calls at a time for one job in one process");
@@ -248,6 +285,17 @@ void judge_answered(struct world *world, struct process *process, const struct c
                 fact->unknown[process->machine] = false;
         if (is_final(call->answer.verdict))
                 fact->answered_by[process->slot] = process->incarnation + 1;
+}
+
+/*
+ * Whoever asks for zdr finds neither the body nor the answer on a disk: a parked row holds the one, an answer
+ * row the other.
+ */
+void judge_written(struct world *world, const struct write *write) {
+        if (write->kind == WRITE_PARKED && world->lines[write->line].private)
+                judge_broken(world, "the body of a job with zdr is written to a disk");
+        if (write->kind == WRITE_ANSWER && write->answer > 0 && world->answers[write->answer - 1].private)
+                judge_broken(world, "the answer of a job with zdr is written to a disk");
 }
 
 void judge_durable(struct world *world, uint32_t machine, const struct write *write) {

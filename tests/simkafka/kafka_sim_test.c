@@ -110,6 +110,10 @@ static void show(const struct totals *totals) {
         SHOW(words);
         SHOW(broke);
         SHOW(reloads);
+        SHOW(parts_told);
+        SHOW(parts_used_up);
+        SHOW(unkept);
+        SHOW(not_parked);
 }
 
 /* Nothing that the world is there for may be missing from it. */

@@ -83,6 +83,8 @@ void money_make(struct world *world) {
                                            MONEY_AMPLE, MONEY_SCARCE, MONEY_TOMORROW};
         world->wall_base_ms = INT64_C(1790000000000);
         world->money = kinds[prng_below(&world->prng, sizeof(kinds) / sizeof(*kinds))];
+        if (world->days || world->plant == PLANT_NO_POLICIES) /* too many days; another catalog */
+                world->money = MONEY_NONE;
         if (world->money == MONEY_NONE)
                 return;
         if (world->money == MONEY_TOMORROW || chance(world, 30)) { /* midnight is near */
@@ -112,6 +114,8 @@ void money_make(struct world *world) {
                         use_up(world, i);
         if (world->plant == PLANT_WHOLE_BUDGETS)
                 multiply_budgets(world);
+        world->told.workspaces = world->catalog.workspaces;
+        world->told.workspaces_count = world->catalog.workspaces_count;
         make_later(world);
 }
 
@@ -336,10 +340,11 @@ void money_call(struct world *world, struct process *process, const struct comma
                 call->answer.cost_known = false;
         call->answer.cost_picousd = call->answer.cost_known ? call->cost_picousd : 0;
         uint32_t workspaces = world->catalog.workspaces_count;
+        uint32_t provider = workspaces + world->endpoints[command->endpoint].provider;
         if (workspaces > 0)
                 bill(world, job->demand.workspace, call, day);
-        if (budget_is_counted(&world->catalog, workspaces))
-                bill(world, workspaces, call, day);
+        if (budget_is_counted(&world->catalog, provider))
+                bill(world, provider, call, day);
 }
 
 /* Where there was money, nobody has failed for want of it. */

@@ -17,6 +17,7 @@ static void assigned(struct world *world, struct process *process, uint32_t part
                 judge_broken(world, "a partition was assigned that was not given back");
         part->state = PART_OFFSET;
         part->epoch++;
+        part->claims = part->claimed = part->owns = part->shared = part->given = false;
         part->lost = false;
         part->due_ns = in_ms(world, 0, 20);
 }
@@ -25,6 +26,8 @@ static void revoked(struct world *world, struct process *process, uint32_t parti
         struct part *part = &process->parts[partition];
         if (part->state == PART_NONE)
                 return;
+        if (!lost && part->state != PART_LEAVING)
+                parts_give(world, process, partition);
         part->leave_ns = lost ? world->now_ns : in_ms(world, 0, chance(world, 10) ? 7000 : 1500);
         part->state = PART_LEAVING;
         part->lost = part->lost || lost;
@@ -88,10 +91,11 @@ void partition_read_state(struct world *world, struct process *process, uint32_t
                              : entry->state == STATE_MONEY  ? WRITE_WORD
                              : entry->state == STATE_PARKED ? WRITE_PARKED
                                                             : WRITE_DELETED;
-                if (seen)
-                        disk_write(disk, write);
+                if (seen && entry->state != STATE_OWNER)
+                        disk_write(world, disk, write);
         }
-        disk_write(disk, (struct write){.kind = WRITE_CHANGELOG, .partition = partition, .offset = end});
+        disk_write(world, disk,
+                   (struct write){.kind = WRITE_CHANGELOG, .partition = partition, .offset = end});
         disk_next_group(disk);
 }
 
@@ -131,6 +135,7 @@ static void read_offset(struct world *world, struct process *process, uint32_t p
         part->position = part->handed = world->cluster.committed[partition];
         window_start(&part->window, part->position);
         part->restore_end = world->cluster.state[partition].end;
+        part->restore_begin = process->disk->live.changelog[partition];
         part->state = PART_RESTORE;
         part->due_ns = in_ms(world, 0, 20);
         world_note(world, process->slot, "committed offset (partition, offset, state end)", partition,
@@ -141,6 +146,8 @@ static void own(struct world *world, struct process *process, uint32_t partition
         struct part *part = &process->parts[partition];
         part->state = PART_OWNED;
         money_own(world, process, partition);
+        part->owns = true;
+        parts_share(world, process);
         world_note(world, process->slot, "owns (partition, epoch, offset)", partition, part->epoch,
                    part->position);
         for (uint32_t i = 0; i < world->facts_count; i++) {
@@ -161,7 +168,12 @@ static void restore(struct world *world, struct process *process, uint32_t parti
         uint64_t at = process->disk->live.changelog[partition];
         bool waits = cluster_open_until(world, log, part->restore_end) && world->plant != PLANT_UNCOMMITTED;
         if (at >= part->restore_end || world->plant == PLANT_NO_RESTORE) {
-                own(world, process, partition);
+                if (!part->claims) {
+                        parts_heard(world, process, partition, part->restore_begin);
+                        parts_claim(world, process, partition);
+                }
+                if (part->claimed || !world->claims || world->plant == PLANT_UNCLAIMED)
+                        own(world, process, partition);
                 return;
         }
         part->due_ns = waits ? in_ms(world, 10, 50) : in_ms(world, 0, 5);
@@ -187,6 +199,7 @@ static void give_back(struct world *world, struct process *process, uint32_t par
         world->money_lost = world->money_lost || under_way;
         part->state = PART_NONE;
         part->epoch++;
+        parts_share(world, process);
         process->sweep = true;
         world_note(world, process->slot, "given back (partition, lost)", partition, part->lost, 0);
         publisher_drop_stale(world, process);
@@ -210,10 +223,13 @@ void partition_leave(struct world *world, struct process *process) {
         engine_drain(process->engine);
         world->counts.left++;
         world_note(world, process->slot, "leaves", 0, 0, 0);
-        for (uint32_t p = 0; p < world->cluster.partitions; p++)
-                if (process->parts[p].state == PART_OFFSET || process->parts[p].state == PART_RESTORE ||
-                    process->parts[p].state == PART_OWNED)
-                        process->parts[p].state = PART_LEAVING;
+        for (uint32_t p = 0; p < world->cluster.partitions; p++) {
+                enum part_state state = process->parts[p].state;
+                if (state != PART_OFFSET && state != PART_RESTORE && state != PART_OWNED)
+                        continue;
+                parts_give(world, process, p);
+                process->parts[p].state = PART_LEAVING;
+        }
         for (uint32_t p = 0; p < world->cluster.partitions; p++)
                 engine_purse_close(process->engine, p);
         process->sweep = true;

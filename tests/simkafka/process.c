@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORDS_A_TURN = 4, PARK_LOOK_MS = 200 };
+enum { RECORDS_A_TURN = 4, PARK_LOOK_MS = 200, PARK_LOOK_LATER_MS = 60000 };
 #define FROM_STATE 1 /* job_spec.line of a job that was admitted from its parked row */
 
 bool world_dies(struct world *world, struct process *process) {
@@ -28,6 +28,7 @@ struct job_spec *process_decode(struct world *world, uint32_t line, uint32_t par
         job->line = parked ? FROM_STATE : 0;
         if (world->lines[line].bad)
                 job->key = judge_record_key(partition, offset);
+        rules_hide(world, job);
         return job;
 }
 
@@ -45,7 +46,7 @@ void process_start(struct world *world, struct process *process) {
         process->steps = process->crash_at = 0;
         process->generation = NOBODY;
         process->reloaded = false;
-        process->engine = engine_new(&world->catalog, &world->config, world_time(world));
+        process->engine = engine_new(&world->told, &world->config, world_time(world));
         process->committer.pending_count = process->committer.working_count = 0;
         process->committer.step = COMMIT_IDLE;
         struct item *queue = process->publisher.queue;
@@ -59,6 +60,7 @@ void process_start(struct world *world, struct process *process) {
         process->calls = 0;
         process->sweep = process->leaves = process->left = process->dies = false;
         process->park_ns = world->now_ns;
+        parts_share(world, process);
         world_note(world, process->slot, "process: starts (life)", process->incarnation, 0, 0);
         group_join(world, process);
 }
@@ -279,11 +281,13 @@ static void settle(struct world *world, struct process *process, const struct co
                 world->counts.late_answers++;
         item->answer = outcome->journaled ? process->disk->live.rows[item->fact].answer : 0;
         if (item->answer == 0 && world->answers_count < ANSWERS_MAX) {
-                world->answers[world->answers_count++] = (struct answer_made){.fact = item->fact,
-                                                                              .print = item->print,
-                                                                              .failure = outcome->failure,
-                                                                              .status = outcome->status,
-                                                                              .attempts = outcome->attempts};
+                world->answers[world->answers_count++] =
+                        (struct answer_made){.fact = item->fact,
+                                             .print = item->print,
+                                             .failure = outcome->failure,
+                                             .status = outcome->status,
+                                             .attempts = outcome->attempts,
+                                             .private = job->demand.prefs.zdr};
                 item->answer = world->answers_count;
         }
         world_note(world, process->slot, "settle (partition, offset, failure * 2 + current)", job->partition,
@@ -478,7 +482,8 @@ static void sweep(struct world *world, struct process *process) {
 static void park(struct world *world, struct process *process) {
         if (process->park_ns > world->now_ns)
                 return;
-        process->park_ns = world->now_ns + PARK_LOOK_MS * NS_PER_MS;
+        bool waits = world->days && !faulty(world); /* for the next day, perhaps */
+        process->park_ns = world->now_ns + (waits ? PARK_LOOK_LATER_MS : PARK_LOOK_MS) * NS_PER_MS;
         money_rest(world, process);
         for (uint32_t p = 0; p < world->cluster.partitions; p++) {
                 struct part *part = &process->parts[p];
@@ -492,6 +497,10 @@ static void park(struct world *world, struct process *process) {
                 if (!track->inside || !own || track->parking || handed || world->lines[line].bad ||
                     world->now_ns - track->taken_ns < world->park_ns)
                         continue;
+                if (world->lines[line].private && world->plant != PLANT_PARK_PRIVATE) {
+                        world->counts.not_parked++;
+                        continue;
+                }
                 track->parking = true;
                 struct intent intent = {.kind = INTENT_ITEM,
                                         .item = {.kind = ITEM_PARK,

@@ -44,6 +44,7 @@ void provider_call(struct world *world, struct process *process, const struct co
                               .fact = judge_fact(world, job->key),
                               .partition = job->partition,
                               .offset = job->sequence,
+                              .start_ns = world->now_ns,
                               .open = true};
         memcpy(&call->print, job->fingerprint, sizeof(call->print));
         answer_init(&call->answer);

@@ -31,6 +31,22 @@ bool committer_idle(const struct process *process) {
         return process->committer.step == COMMIT_IDLE && process->committer.pending_count == 0;
 }
 
+static bool is_private(const struct world *world, const struct intent *intent) {
+        return intent->item.answer > 0 && world->answers[intent->item.answer - 1].private &&
+               world->plant != PLANT_KEEP_PRIVATE;
+}
+
+/* Of a job with zdr no answer is written down, only that there was one and what that cost. */
+static enum write_kind answer_kind(struct world *world, const struct intent *intent, struct write *write) {
+        const struct answer_made *answer = &world->answers[intent->item.answer - 1];
+        if (!is_private(world, intent))
+                return WRITE_ANSWER;
+        write->attempt = answer->attempts;
+        write->answer = 0;
+        world->counts.unkept++;
+        return WRITE_UNKEPT;
+}
+
 static void write_intent(struct world *world, struct process *process, const struct intent *intent) {
         struct write write = {.fact = intent->item.fact,
                               .print = intent->item.print,
@@ -38,12 +54,14 @@ static void write_intent(struct world *world, struct process *process, const str
                               .answer = intent->item.answer,
                               .shard = process->slot,
                               .exposure_picousd = intent->exposure_picousd};
+        if (is_private(world, intent) && world->answers[write.answer - 1].attempts == 0)
+                return; /* it comes out the same again */
         if (intent->kind == INTENT_OPEN)
                 write.kind = WRITE_OPEN;
         else if (intent->kind == INTENT_END)
                 write.kind = WRITE_END;
         else if (intent->item.kind == ITEM_RESULT && !intent->journaled && world->plant != PLANT_NO_JOURNAL)
-                write.kind = WRITE_ANSWER;
+                write.kind = answer_kind(world, intent, &write);
         else
                 return;
         /* another shard is at it: what it has opened or bought is in its own hands */
@@ -53,14 +71,15 @@ static void write_intent(struct world *world, struct process *process, const str
                 world->counts.given_up++;
                 return;
         }
-        disk_write(process->disk, write);
+        disk_write(world, process->disk, write);
 }
 
 static bool counts(const struct world *world, const struct process *process, const struct item *item) {
         const struct part *part = &process->parts[item->partition];
         if (world->plant == PLANT_EPOCH_IGNORED && item->current && part->state == PART_OWNED)
                 return true;
-        bool ours = part->state == PART_OWNED || part->state == PART_LEAVING;
+        bool claims = item->kind == ITEM_OWNER && part->state == PART_RESTORE && part->claims;
+        bool ours = part->state == PART_OWNED || part->state == PART_LEAVING || claims;
         bool said = item->kind != ITEM_RESULT || item->current;
         return ours && said && item->epoch == part->epoch;
 }
@@ -191,9 +210,13 @@ static void done(struct world *world, struct process *process, const struct item
         money_told(world, process, item, true);
         if (item->kind == ITEM_RESULT)
                 process_end_told(world, process, item->handle);
+        struct part *part = &process->parts[item->partition];
+        if (item->kind == ITEM_OWNER && counts(world, process, item) && part->state == PART_RESTORE) {
+                part->claimed = true;
+                part->due_ns = world->now_ns;
+        }
         if (item->kind != ITEM_PARK || !counts(world, process, item))
                 return;
-        struct part *part = &process->parts[item->partition];
         process->tracks[item->partition][item->offset].parked = true;
         world->counts.parked++;
         window_settle(&part->window, item->offset);
@@ -316,7 +339,7 @@ static void send(struct world *world, struct process *process) {
                         continue;
                 cluster_send(world, publisher->txn, item);
                 if (item->kind == ITEM_RESULT && world->plant == PLANT_ANSWERS_DROPPED)
-                        disk_write(process->disk,
+                        disk_write(world, process->disk,
                                    (struct write){.kind = WRITE_DROP_ANSWER, .fact = item->fact});
         }
         publisher->step = PUBLISH_OFFSETS;
@@ -395,7 +418,7 @@ static void write_changelog(struct world *world, struct process *process) {
                 while (at > 0 && log->entries[at - 1].txn != process->publisher.txn)
                         at--;
                 if (at > 0)
-                        disk_write(process->disk,
+                        disk_write(world, process->disk,
                                    (struct write){.kind = WRITE_CHANGELOG, .partition = p, .offset = at});
         }
 }
@@ -421,7 +444,7 @@ static void store(struct world *world, struct process *process) {
                              : item->kind == ITEM_PARK ? WRITE_PARKED
                                                        : WRITE_DELETED;
                 if (writes)
-                        disk_write(disk, write);
+                        disk_write(world, disk, write);
         }
         write_changelog(world, process);
         disk_next_group(disk);

@@ -27,6 +27,10 @@ static void make_catalog(struct world *world) {
                                                 .region = "eu",
                                                 .data_policy_known = true,
                                                 .retention_days = -1};
+        world->days = chance(world, 15);
+        world->claims = world->days || chance(world, 30);
+        if (world->days)
+                world->providers[0].limits.requests_per_day = PICK(world, 6, 20, 60);
         uint32_t count = (uint32_t)between(world, 1, 3);
         for (uint32_t i = 0; i < count; i++) {
                 snprintf(world->names[i], sizeof(world->names[i]), "p0/m.%u", i);
@@ -36,7 +40,10 @@ static void make_catalog(struct world *world) {
                                                         .price = price,
                                                         .quantization = "unknown",
                                                         .kinds = (1U << KINDS_COUNT) - 1};
-                world->endpoints[i].limits.concurrency = PICK(world, 0, 0, 1, 3, 10);
+                int64_t concurrency = PICK(world, 0, 0, 1, 3, 10);
+                if (world->days && concurrency > 0 && concurrency < world->cluster.partitions)
+                        concurrency = world->cluster.partitions; /* else some can do nothing */
+                world->endpoints[i].limits.concurrency = concurrency;
         }
         world->catalog = (struct catalog){.providers = world->providers,
                                           .providers_count = 1,
@@ -73,6 +80,7 @@ static char *make_text(struct world *world, uint32_t number, uint32_t body) {
                 rfc3339_append(&line, world_time(world).now_unix_ms + early_ms + between(world, 500, 60000));
                 buffer_append_char(&line, '"');
         }
+        rules_append(world, &line);
         buffer_append_string(&line, "}");
         buffer_append(&line, "", 1);
         return line.data;
@@ -81,6 +89,7 @@ static char *make_text(struct world *world, uint32_t number, uint32_t body) {
 static void learn_line(struct world *world, struct line *line) {
         struct job_spec *job = job_decode(world->decoder, bytes_of(line->text), 1, 0, false);
         memcpy(&line->print, job->fingerprint, sizeof(line->print));
+        line->private = job->demand.prefs.zdr;
         if (!line->bad) {
                 line->fact = judge_fact(world, job->key);
                 line->alias = judge_fact(world, job->alias);
@@ -133,6 +142,7 @@ void scenario_make(struct world *world) {
         world->processes_count = (uint32_t)PICK(world, 1, 2, 2, 3, 3, PROCESSES_MAX);
         world->shards = chance(world, 40) ? 2 : 1;
         make_catalog(world);
+        rules_make(world);
         money_make(world);
         struct job_decoder_options options = {.batch = "sim",
                                               .job_bytes_max = 4096,

@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TURNS_MAX = 200000 };
-#define LIVENESS_NS (1800 * NS_PER_S)
+enum { TURNS_MAX = 200000, TURNS_OF_DAYS_MAX = 2000000 };
+#define LIVENESS_NS      (1800 * NS_PER_S)
+#define LIVENESS_DAYS_NS (40 * 86400 * NS_PER_S)
 
 void world_note(struct world *world, uint32_t process, const char *text, uint64_t a, uint64_t b, uint64_t c) {
         world->notes[world->notes_count++ % NOTES_MAX] = (struct note){
@@ -175,10 +176,11 @@ static void pass_time(struct world *world) {
                 world->now_ns = next;
         else
                 world->now_ns += between(world, 1, 300) * NS_PER_US;
-        if (world->turns > TURNS_MAX)
+        if (world->turns > (world->days ? TURNS_OF_DAYS_MAX : TURNS_MAX))
                 judge_broken(world, "too many turns");
-        if (world->now_ns > world->faults_end_ns + LIVENESS_NS)
-                judge_broken(world, "not finished half an hour after the last fault");
+        if (world->now_ns > world->faults_end_ns + (world->days ? LIVENESS_DAYS_NS : LIVENESS_NS))
+                judge_broken(world, "not finished %s after the last fault",
+                             world->days ? "40 days" : "half an hour");
         if (broken(world))
                 note_missing(world);
 }
@@ -222,6 +224,7 @@ static bool make_process(struct world *world, uint32_t slot) {
 static bool make(struct world *world) {
         world->cluster.txns = calloc(TXNS_MAX, sizeof(*world->cluster.txns));
         world->cluster.outputs = calloc(OUTPUTS_MAX, sizeof(*world->cluster.outputs));
+        world->saids = calloc(SAIDS_MAX, sizeof(*world->saids));
         world->answers = calloc(ANSWERS_MAX, sizeof(*world->answers));
         world->calls = calloc(CALLS_MAX, sizeof(*world->calls));
         world->words = calloc(WORDS_MAX, sizeof(*world->words));
@@ -230,9 +233,9 @@ static bool make(struct world *world) {
         world->commands.items = calloc(COMMANDS_MAX, sizeof(*world->commands.items));
         world->commands.capacity = COMMANDS_MAX;
         world->notes = calloc(NOTES_MAX, sizeof(*world->notes));
-        return world->cluster.txns && world->cluster.outputs && world->answers && world->calls &&
-               world->events && world->events_answers && world->commands.items && world->notes &&
-               world->words && map_init(&world->keys, FACTS_MAX);
+        return world->cluster.txns && world->cluster.outputs && world->saids && world->answers &&
+               world->calls && world->events && world->events_answers && world->commands.items &&
+               world->notes && world->words && map_init(&world->keys, FACTS_MAX);
 }
 
 bool world_run(uint64_t seed, enum plant plant, struct world *out_world) {
@@ -293,6 +296,7 @@ void world_deinit(struct world *world) {
         job_decoder_free(world->decoder);
         free(world->cluster.txns);
         free(world->cluster.outputs);
+        parts_deinit(world);
         free(world->answers);
         free(world->calls);
         free(world->words);

@@ -12,16 +12,18 @@
  *   process.c    a shard: its turn, engine, records, commands. One or two shards make a process: they live
  *                and die together and share a disk
  *   partition.c  assignment, restore, leaving; what a partition's epoch is there for
+ *   parts.c      parts of the limits, and what was taken of them
  *   publisher.c  the committer and the publisher: journal, then transaction, then store
  *   provider.c   calls and what comes of them
  *   money.c      budgets: words on what was spent, and what was really billed
+ *   rules.c      providers with policies, and jobs with rules about them
  *   judge.c      the promises
  *   world.c      time, faults, the end
  *
  * What the model does not have: compaction and retention of topics, records that are too large, librdkafka's
- * queues, limits by partition share, and attempts told to the state topic before they are sent (a job that
- * must not be repeated is watched on its own disk only). A commit request may be lost, applied without an
- * answer, or arrive late.
+ * queues, limits of a minute by partition share, and attempts told to the state topic before they are sent (a
+ * job that must not be repeated is watched on its own disk only). A commit request may be lost, applied
+ * without an answer, or arrive late.
  */
 #include "broker/base/map.h"
 #include "broker/base/prng.h"
@@ -48,9 +50,11 @@ enum {
         REPORTS_MAX = 64,
         NOTES_MAX = 1 << 14,
         WORKSPACES_COUNT = 2,
-        SUBJECTS_MAX = WORKSPACES_COUNT + 1,
+        SUBJECTS_MAX = WORKSPACES_COUNT + 2,
         WORDS_MAX = 20000,
         DAYS_MAX = 4,
+        SAIDS_MAX = 4000,
+        OWNER_NEAR = 4, /* entries */
 };
 #define NOBODY UINT32_MAX
 
@@ -87,7 +91,15 @@ enum {
         X(WORD_ABORTED, "what a word allows is spent though its transaction was aborted")                    \
         X(ALLOWANCE_FORGOTTEN, "who takes a partition over forgets what was allowed there")                  \
         X(SPEND_FORGOTTEN, "who takes a partition over forgets what was spent there")                        \
-        X(RELEASED_EARLY, "a partition is given back before the last words on its money are out")
+        X(RELEASED_EARLY, "a partition is given back before the last words on its money are out")            \
+        X(PART_KEPT, "a part of the limits is used on after it was said what was taken of it")               \
+        X(PART_EMPTY, "what was taken of a part of the limits is not believed")                              \
+        X(UNCLAIMED, "a part of the limits is used before the state topic says whose it is")                 \
+        X(CLAIM_UNSEEN, "what an owner said of its part is believed though another one came after it")       \
+        X(PARK_PRIVATE, "jobs with zdr are parked like others")                                              \
+        X(KEEP_PRIVATE, "answers of jobs with zdr are journaled like others")                                \
+        X(NO_POLICIES, "the engine takes every provider for one that keeps to all rules")                    \
+        X(NO_LISTS, "the engine is not told whom a job names or ignores")
 
 enum plant {
 #define X(name, text) PLANT_##name,
@@ -111,7 +123,7 @@ struct txn {
 };
 
 enum entry_kind { ENTRY_JOB, ENTRY_STATE, ENTRY_MARKER };
-enum entry_state { STATE_SETTLED, STATE_PARKED, STATE_DELETED, STATE_MONEY };
+enum entry_state { STATE_SETTLED, STATE_PARKED, STATE_DELETED, STATE_MONEY, STATE_OWNER };
 
 struct entry {
         uint32_t txn; /* index + 1; 0: written outside */
@@ -186,6 +198,7 @@ struct cluster {
 
 struct row {
         bool settled, parked, attempt_live;
+        bool unkept;     /* it was answered, and only what that cost may be written down */
         uint32_t answer; /* index + 1 */
         uint64_t settled_print, parked_print, attempt_print;
         uint32_t attempt, attempt_by; /* by: the shard */
@@ -198,6 +211,7 @@ enum write_kind {
         WRITE_OPEN,
         WRITE_END,
         WRITE_ANSWER,
+        WRITE_UNKEPT,
         WRITE_DROP_ANSWER,
         WRITE_SETTLED,
         WRITE_PARKED,
@@ -228,7 +242,14 @@ struct disk {
 
 /* --- processes --- */
 
-enum item_kind { ITEM_RESULT, ITEM_PARK, ITEM_REHOME, ITEM_MARK, ITEM_DELETE, ITEM_WORD };
+enum item_kind { ITEM_RESULT, ITEM_PARK, ITEM_REHOME, ITEM_MARK, ITEM_DELETE, ITEM_WORD, ITEM_OWNER };
+
+/* An owner's record: entry.fact and item.fact are its index + 1. */
+struct said {
+        bool told; /* what was taken of the part, which is free; else: the part is somebody's */
+        struct quota_use *uses;
+        size_t count;
+};
 
 /* What the publisher sends; each with the mark of its partition after it. */
 struct item {
@@ -291,8 +312,13 @@ struct part {
         uint32_t epoch;
         struct window window;
         bool window_made, lost;
+        bool claims;  /* RESTORE: it is read, and the topic is being told whose the partition is */
+        bool claimed; /* and it has been told */
+        bool owns;    /* it was OWNED in this epoch */
+        bool shared, given, never; /* its part of the limits; never: nobody ever had it */
+        uint32_t heard;            /* index + 1 of what the last owner said was taken of it */
         uint64_t position, handed; /* handed: the last mark */
-        uint64_t restore_end;
+        uint64_t restore_begin, restore_end;
         int64_t due_ns, leave_ns;
 };
 
@@ -378,6 +404,7 @@ struct line {
         char *text;
         bool bad;
         bool copied;          /* a rehomed copy is committed */
+        bool private;         /* zdr */
         uint32_t fact, alias; /* bad: fact is made with the record */
         uint64_t print;
 };
@@ -388,13 +415,14 @@ struct answer_made {
         enum failure failure;
         int32_t status;
         uint32_t attempts;
+        bool private; /* of a job with zdr */
 };
 
 struct call {
         struct handle handle;
-        uint32_t process, incarnation, fact, partition;
+        uint32_t process, incarnation, fact, partition, provider;
         uint64_t offset, print;
-        int64_t end_ns;
+        int64_t start_ns, end_ns;
         struct answer answer;
         int64_t cost_picousd; /* what it really costs */
         bool open;
@@ -436,7 +464,12 @@ struct world {
         bool money_lost; /* somebody has gone without its last words */
         int64_t billed[SUBJECTS_MAX][PARTITIONS_MAX][DAYS_MAX];
         uint32_t covers[SUBJECTS_MAX][PARTITIONS_MAX]; /* index + 1 of the last word committed */
-        int faults_percent, crashes_percent;           /* of calls; of faults that are crashes */
+        struct prng rules_prng;                        /* of their own: other worlds stay as they are */
+        bool rules;
+        struct provider told_providers[2]; /* what the engine is told, where that is something else */
+        struct endpoint told_endpoints[4];
+        struct catalog told;
+        int faults_percent, crashes_percent; /* of calls; of faults that are crashes */
         int transaction_faults_percent, slow_percent, slow_disk_percent;
         uint32_t faults_left, processes_count, span_max;
         bool calm; /* nothing but calls and transactions goes wrong */
@@ -457,6 +490,10 @@ struct world {
         struct fact facts[FACTS_MAX];
         uint32_t facts_count;
         uint64_t checked[PARTITIONS_MAX]; /* records below are settled, as the judge saw */
+        struct said *saids;
+        uint32_t saids_count;
+        bool days;   /* there is a limit of the day */
+        bool claims; /* takers wait until it is known that they are; else they are quicker */
         struct answer_made *answers;
         uint32_t answers_count;
         struct call *calls;
@@ -472,8 +509,11 @@ struct world {
                 uint64_t calls, crashes, stops, moves, commits, aborts, fenced, gone, parked, rehomed;
                 uint64_t repeated; /* answered calls made again, by another process or life */
                 uint64_t late_answers, adopted, again, dropped, given_up, left, usurped;
-                uint64_t cut_off;      /* partitions that went with calls or results under way */
-                uint64_t words, broke; /* on money; jobs that failed for want of it */
+                /* calls in parts that went; parts of which nothing is known */
+                uint64_t parts_told, parts_used_up;
+                uint64_t cut_off;            /* partitions that went with calls or results under way */
+                uint64_t unkept, not_parked; /* of jobs with zdr: answers, and stragglers */
+                uint64_t words, broke;       /* on money; jobs that failed for want of it */
                 uint64_t reloads;
         } counts;
         struct note *notes;
@@ -551,7 +591,7 @@ void group_tick(struct world *world);
 int64_t group_wake_ns(const struct world *world);
 
 /* disk.c */
-void disk_write(struct disk *disk, struct write write);
+void disk_write(struct world *world, struct disk *disk, struct write write);
 void disk_next_group(struct disk *disk);
 void disk_sync(struct world *world, uint32_t machine);
 void disk_crash(struct world *world, uint32_t machine);
@@ -583,6 +623,15 @@ int64_t partition_wake_ns(const struct world *world, const struct process *proce
 /* Applies committed state records from where the store stands; false: died. */
 void partition_read_state(struct world *world, struct process *process, uint32_t partition, uint64_t end);
 void partition_hand_mark(struct world *world, struct process *process, uint32_t partition);
+
+/* parts.c */
+/* After partitions have come or gone. */
+void parts_share(struct world *world, struct process *process);
+void parts_claim(struct world *world, struct process *process, uint32_t partition);
+/* What the last owner has said, in the state topic up to where it is restored; `from`: what is new. */
+void parts_heard(struct world *world, struct process *process, uint32_t partition, uint64_t from);
+void parts_give(struct world *world, struct process *process, uint32_t partition);
+void parts_deinit(struct world *world);
 
 /* publisher.c */
 void committer_add(struct world *world, struct process *process, const struct intent *intent);
@@ -620,6 +669,10 @@ void money_call(struct world *world, struct process *process, const struct comma
                 struct call *call);
 void money_check_settled(struct world *world, enum failure failure);
 void money_check_end(struct world *world);
+/* rules.c */
+void rules_make(struct world *world);
+void rules_append(struct world *world, struct buffer *line);
+void rules_hide(const struct world *world, struct job_spec *job); /* a planted mistake */
 
 /* judge.c */
 __attribute__((format(printf, 2, 3))) void judge_broken(struct world *world, const char *format, ...);
@@ -635,5 +688,7 @@ void judge_call(struct world *world, struct process *process, const struct comma
 void judge_answered(struct world *world, struct process *process, const struct call *call);
 void judge_final(struct world *world, struct process *process, uint32_t fact, const struct call *call);
 void judge_durable(struct world *world, uint32_t machine, const struct write *write);
+/* To a disk, synced or not. */
+void judge_written(struct world *world, const struct write *write);
 bool judge_done(struct world *world);
 void judge_end(struct world *world);

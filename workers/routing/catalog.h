@@ -107,7 +107,14 @@ struct endpoint {
         bool parameters_known;
         uint64_t parameters;                          /* bit set of enum parameter that it supports */
         uint32_t input_modalities, output_modalities; /* bit sets of enum modality; 0 when not said */
+        /*
+         * Of a catalog that follows another: 1 and the place in its own configuration, by which draws and
+         * records go, so that both can be made again from that alone. 0: its index is that place.
+         */
+        uint32_t listed;
 };
+
+#define ENDPOINT_GONE UINT32_MAX /* as `listed`: no configuration names it any more */
 
 /* What becomes of a job that the workspace's budget does not cover now. */
 enum over_budget {
@@ -137,3 +144,11 @@ struct catalog {
         const struct workspace *workspaces;
         uint32_t workspaces_count; /* may be 0: none has rules */
 };
+
+/* The place of an endpoint in the configuration; ENDPOINT_GONE. */
+static inline uint32_t catalog_listed(const struct catalog *catalog, uint32_t endpoint) {
+        if (endpoint == ENDPOINT_GONE)
+                return ENDPOINT_GONE;
+        uint32_t listed = catalog->endpoints[endpoint].listed;
+        return listed == 0 ? endpoint : listed == ENDPOINT_GONE ? ENDPOINT_GONE : listed - 1;
+}

@@ -200,15 +200,30 @@ static int64_t output_tokens_ceiling(const struct endpoint *endpoint, const stru
         return -1;
 }
 
-bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
-                     int64_t input_tokens, int64_t *out_picousd) {
+/* All of the input where a token costs the most: read anew, from a cache, or into one. */
+static void usage_take_input(struct usage *usage, const struct price *price, int64_t input_tokens) {
+        bool written = price->cache_write > price->input && price->cache_write >= price->cached_input;
+        bool cached = !written && price->cached_input > price->input;
+        if (input_tokens < 0 || price->input < 0)
+                return;
+        usage->input_tokens = written || cached ? 0 : input_tokens;
+        usage->cached_input_tokens = cached ? input_tokens : -1;
+        usage->cache_write_tokens = written ? input_tokens : -1;
+}
+
+bool cost_ceiling_until(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                        int64_t until_unix_ms, int64_t input_tokens, int64_t *out_picousd) {
+        int64_t multiply = PRICE_MULTIPLY_ONE;
+        if (endpoint->windows_count > 0)
+                multiply = price_multiply_most(endpoint, now_unix_ms, until_unix_ms);
         int64_t output_tokens = output_tokens_ceiling(endpoint, demand, input_tokens);
         struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, demand->audio_ms);
         int64_t dearest = 0, cost = 0;
         /* The input is a bound, so a shorter one may find itself in any tier below. */
         for (unsigned tiers = 0; tiers <= price_tiers_reached(endpoint, input_tokens); tiers++) {
                 struct price scratch;
-                const struct price *price = price_of_tier(endpoint, now_unix_ms, tiers, &scratch);
+                const struct price *price = price_of_tier(endpoint, tiers, multiply, &scratch);
+                usage_take_input(&usage, price, usage_input_tokens(&usage));
                 usage.reasoning_tokens = price->reasoning > price->output ? usage.output_tokens : -1;
                 if (!cost_of_usage(price, demand->kind, &usage, &cost))
                         return false;
@@ -216,6 +231,11 @@ bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *deman
         }
         *out_picousd = dearest;
         return true;
+}
+
+bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                     int64_t input_tokens, int64_t *out_picousd) {
+        return cost_ceiling_until(endpoint, demand, now_unix_ms, now_unix_ms, input_tokens, out_picousd);
 }
 
 bool cost_expected_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,

@@ -36,10 +36,10 @@ void usage_add(struct usage *total, const struct usage *usage);
 bool cost_of_usage(const struct price *price, enum kind kind, const struct usage *usage,
                    int64_t *out_picousd);
 /*
- * The most that one call of this job can cost there (maximum output, no cache, all of it reasoning where that
- * is dearer, the dearest price that so much input or less can have). When the demand does not
- * say how much output it allows: the endpoint's output_max, else its context less the input, else unknown:
- * false.
+ * The most that one call of this job can cost there (maximum output, all of it reasoning where that is
+ * dearer, input read from a cache or written to one only where that is dearer, the dearest price that so much
+ * input or less can have). When the demand does not say how much output it allows: the endpoint's output_max,
+ * else its context less the input, else unknown: false.
  */
 bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                   int64_t *out_picousd);
@@ -49,6 +49,9 @@ bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, 
  */
 bool cost_expected(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                    int64_t expected_output_tokens, int64_t *out_picousd);
+/* The same when prices of any moment until then may be asked for: of a call that ends no later. */
+bool cost_ceiling_until(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                        int64_t until_unix_ms, int64_t input_tokens, int64_t *out_picousd);
 /* The same for an input of `input_tokens` in place of the demand's: the calibrated estimate. */
 bool cost_ceiling_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                      int64_t input_tokens, int64_t *out_picousd);

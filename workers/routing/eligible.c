@@ -65,7 +65,8 @@ static enum exclusion check_model(const struct endpoint *endpoint, const struct 
             lacks(endpoint->output_modalities, demand->output_modalities))
                 return EXCLUSION_MODALITY;
         if (prefs->require_parameters &&
-            (!endpoint->parameters_known || (demand->parameters & ~endpoint->parameters) != 0))
+            (!endpoint->parameters_known ||
+             (demand->parameters & ~parameters_supported(endpoint->parameters)) != 0))
                 return EXCLUSION_REQUIRE_PARAMETERS;
         return EXCLUSION_NONE;
 }

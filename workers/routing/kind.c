@@ -102,6 +102,13 @@ bool parameter_from_text(struct bytes text, enum parameter *out_parameter) {
         return true;
 }
 
+uint64_t parameters_supported(uint64_t set) {
+        static const uint64_t output_limit = UINT64_C(1) << PARAMETER_MAX_TOKENS |
+                                             UINT64_C(1) << PARAMETER_MAX_COMPLETION_TOKENS |
+                                             UINT64_C(1) << PARAMETER_MAX_OUTPUT_TOKENS;
+        return (set & output_limit) != 0 ? set | output_limit : set;
+}
+
 const char *modality_text(enum modality modality) {
         CHECK((unsigned)modality < MODALITIES_COUNT);
         return modalities[modality];

@@ -50,6 +50,8 @@ enum parameter {
 
 const char *parameter_text(enum parameter parameter);
 bool parameter_from_text(struct bytes text, enum parameter *out_parameter);
+/* The set with all names of those that are in it by one. */
+uint64_t parameters_supported(uint64_t set);
 
 enum modality {
 #define MODALITY(name, text) MODALITY_##name,

@@ -6,6 +6,11 @@
  *
  * The price of counting whole sub-windows is that a limit is usable to LIMITER_SLOTS / (LIMITER_SLOTS + 1).
  *
+ * In windows that are not paced, sub-windows begin at multiples of their width on a clock that processes
+ * share (limiter_align), so that what one of them has taken stands in the same sub-window elsewhere, however
+ * often it is moved; and the ring reaches back for one sub-window more than the window, so that clocks may
+ * differ by nearly so much.
+ *
  * The pacer is the generic cell rate algorithm (ATM Forum TM 4.0, 4.4.2): paced_until_ns is when an even
  * flow would have used up what was taken.
  */
@@ -19,16 +24,17 @@
 /* What was charged comes from outside: it saturates here, which is far above any limit. */
 #define SUM_MAX (INT64_MAX / 4)
 
-enum { RING = LIMITER_SLOTS + 1 };
+enum { RING = LIMITER_RING };
 
 __extension__ typedef unsigned __int128 wide;
 
-static int64_t slot_width_ns(const struct limiter *limiter) {
-        return (limiter->window_ns + LIMITER_SLOTS - 1) / LIMITER_SLOTS;
+static bool is_paced(const struct limiter *limiter) {
+        return limiter->window_ns <= LIMITER_PACED_NS;
 }
 
-static int64_t scale(int64_t amount, int64_t part, int64_t whole) {
-        return (int64_t)(((wide)amount * (wide)part + (wide)whole - 1) / (wide)whole);
+int64_t limiter_width_ns(const struct limiter *limiter) {
+        int64_t slots = is_paced(limiter) ? LIMITER_SLOTS : LIMITER_SLOTS - 1;
+        return (limiter->window_ns + slots - 1) / slots;
 }
 
 /* How long an even flow takes for it; at most a window. */
@@ -41,10 +47,6 @@ static int64_t flow_ns(const struct limiter *limiter, int64_t amount) {
         return (int64_t)((wide)amount * (wide)limiter->window_ns / (wide)limiter->limit);
 }
 
-static bool is_paced(const struct limiter *limiter) {
-        return limiter->window_ns <= LIMITER_PACED_NS;
-}
-
 /* When the flow admits it, a little ahead of its even pace. */
 static int64_t paced_ns(const struct limiter *limiter, int64_t amount) {
         int64_t needs_ns = flow_ns(limiter, amount);
@@ -53,7 +55,7 @@ static int64_t paced_ns(const struct limiter *limiter, int64_t amount) {
 }
 
 static void advance(struct limiter *limiter, int64_t now_ns) {
-        int64_t width = slot_width_ns(limiter);
+        int64_t width = limiter_width_ns(limiter);
         if (now_ns - limiter->slot_start_ns < width)
                 return;
         int64_t steps = (now_ns - limiter->slot_start_ns) / width;
@@ -72,7 +74,7 @@ static void advance(struct limiter *limiter, int64_t now_ns) {
 
 /* When the oldest sub-windows that hold `excess` together have all slid out. */
 static int64_t slid_out_ns(const struct limiter *limiter, int64_t excess) {
-        int64_t at_ns = limiter->slot_start_ns, width = slot_width_ns(limiter);
+        int64_t at_ns = limiter->slot_start_ns, width = limiter_width_ns(limiter);
         for (uint32_t i = 1; i <= RING && excess > 0; i++) {
                 excess -= limiter->counts[(limiter->slot + i) % RING];
                 at_ns += width;
@@ -80,11 +82,16 @@ static int64_t slid_out_ns(const struct limiter *limiter, int64_t excess) {
         return at_ns;
 }
 
-static void count(struct limiter *limiter, int64_t amount, int64_t now_ns) {
+/* In the sub-window that is so many before the current one. */
+static void add(struct limiter *limiter, uint32_t back, int64_t amount) {
         if (amount > SUM_MAX - limiter->sum)
                 amount = SUM_MAX - limiter->sum;
-        limiter->counts[limiter->slot] += amount;
+        limiter->counts[(limiter->slot + RING - back) % RING] += amount;
         limiter->sum += amount;
+}
+
+static void count(struct limiter *limiter, int64_t amount, int64_t now_ns) {
+        add(limiter, 0, amount);
         if (!is_paced(limiter))
                 return;
         if (limiter->paced_until_ns < now_ns)
@@ -101,10 +108,54 @@ void limiter_init(struct limiter *limiter, int64_t limit, int64_t window_ns, int
         limiter->paced_until_ns = now_ns;
 }
 
+void limiter_align(struct limiter *limiter, int64_t clock_ns, int64_t now_ns) {
+        CHECK(limiter->sum == 0);
+        if (is_paced(limiter) || limiter->whole == 0)
+                return;
+        int64_t width = limiter_width_ns(limiter), since_ns = clock_ns % width;
+        limiter->slot_start_ns = now_ns - (since_ns < 0 ? since_ns + width : since_ns);
+}
+
 void limiter_change(struct limiter *limiter, int64_t whole, int64_t part) {
         CHECK(whole > 0 && part >= 0 && part <= whole);
         limiter->whole = whole < SUM_MAX ? whole : SUM_MAX;
         limiter->limit = part < SUM_MAX ? part : SUM_MAX;
+}
+
+void limiter_give(struct limiter *limiter, int64_t part, int64_t now_ns, int64_t out_taken[LIMITER_RING]) {
+        int64_t sum = 0, given = 0;
+        CHECK(part >= 0 && part <= limiter->limit);
+        advance(limiter, now_ns);
+        for (uint32_t back = 0; back < RING; back++) {
+                int64_t *taken = &limiter->counts[(limiter->slot + RING - back) % RING];
+                sum += *taken;
+                int64_t all = part == 0 ? 0 : (int64_t)((wide)sum * (wide)part / (wide)limiter->limit);
+                out_taken[back] = all - given;
+                *taken -= out_taken[back];
+                given = all;
+        }
+        limiter->sum -= given;
+        limiter->limit -= part;
+}
+
+void limiter_add(struct limiter *limiter, int64_t amount, int64_t until_ns, int64_t now_ns) {
+        CHECK(amount >= 0);
+        if (limiter->whole == 0 || amount == 0)
+                return;
+        advance(limiter, now_ns);
+        int64_t width = limiter_width_ns(limiter), back = 0;
+        if (until_ns <= limiter->slot_start_ns)
+                back = until_ns < limiter->slot_start_ns - RING * width
+                               ? RING
+                               : (limiter->slot_start_ns - until_ns) / width + 1;
+        if (back < RING)
+                add(limiter, (uint32_t)back, amount);
+}
+
+int64_t limiter_taken(const struct limiter *limiter, uint32_t back, int64_t *out_until_ns) {
+        CHECK(back < RING);
+        *out_until_ns = limiter->slot_start_ns - ((int64_t)back - 1) * limiter_width_ns(limiter);
+        return limiter->counts[(limiter->slot + RING - back) % RING];
 }
 
 void limiter_share(struct limiter *limiter, int64_t kept, int64_t fresh, int64_t used, int64_t now_ns) {
@@ -115,17 +166,10 @@ void limiter_share(struct limiter *limiter, int64_t kept, int64_t fresh, int64_t
                 used += kept - limiter->limit;
                 kept = limiter->limit;
         }
-        advance(limiter, now_ns);
-        if (kept < limiter->limit) {
-                limiter->sum = 0;
-                for (uint32_t i = 0; i < RING; i++) {
-                        limiter->counts[i] = scale(limiter->counts[i], kept, limiter->limit);
-                        limiter->sum += limiter->counts[i];
-                }
-        }
+        int64_t gone[RING];
+        limiter_give(limiter, limiter->limit - kept, now_ns, gone);
         limiter->limit = kept + fresh + used;
-        limiter->counts[limiter->slot] += used;
-        limiter->sum += used;
+        add(limiter, 0, used);
 }
 
 int64_t limiter_when(struct limiter *limiter, int64_t amount, int64_t now_ns) {

@@ -4,7 +4,11 @@
 #include "broker/base/check.h"
 #include "broker/base/money.h"
 
-enum { SECONDS_PER_DAY = 86400, DAY_OF_1970 = 3 /* 1970-01-01 was a Thursday */ };
+enum {
+        SECONDS_PER_DAY = 86400,
+        DAY_OF_1970 = 3,        /* 1970-01-01 was a Thursday */
+        CHANGES_LOOKED_AT = 16, /* in a stretch of time; behind them the dearest window counts */
+};
 
 struct local_time {
         unsigned day; /* Monday is 0 */
@@ -17,7 +21,7 @@ static int64_t floor_divide(int64_t value, int64_t divisor) {
 }
 
 /* The last change that is not later. */
-static int32_t zone_offset_at(const struct zone *zone, int64_t unix_s) {
+static uint32_t zone_change_at(const struct zone *zone, int64_t unix_s) {
         uint32_t low = 0, high = zone->changes_count;
         while (high - low > 1) {
                 uint32_t middle = low + (high - low) / 2;
@@ -26,12 +30,12 @@ static int32_t zone_offset_at(const struct zone *zone, int64_t unix_s) {
                 else
                         high = middle;
         }
-        return zone->changes[low].offset_s;
+        return low;
 }
 
 static struct local_time local_time(const struct zone *zone, int64_t unix_ms) {
         int64_t unix_s = floor_divide(unix_ms, 1000);
-        int64_t local_s = unix_s + zone_offset_at(zone, unix_s);
+        int64_t local_s = unix_s + zone->changes[zone_change_at(zone, unix_s)].offset_s;
         int64_t days = floor_divide(local_s, SECONDS_PER_DAY);
         int64_t day = days + DAY_OF_1970 - floor_divide(days + DAY_OF_1970, 7) * 7;
         return (struct local_time){(unsigned)day, (int32_t)(local_s - days * SECONDS_PER_DAY)};
@@ -52,6 +56,54 @@ int64_t price_multiply_at(const struct endpoint *endpoint, int64_t now_unix_ms) 
                 if (window_holds(&endpoint->windows[i], now_unix_ms))
                         return endpoint->windows[i].multiply_millionths;
         return PRICE_MULTIPLY_ONE;
+}
+
+static int64_t until(int32_t second, int32_t mark) {
+        return mark > second ? mark - second : mark - second + SECONDS_PER_DAY;
+}
+
+/* The next second at which the window may begin or end, or the clocks of its zone change. */
+static int64_t window_next_unix_s(const struct price_window *window, int64_t unix_ms) {
+        int64_t unix_s = floor_divide(unix_ms, 1000);
+        int32_t second = local_time(window->zone, unix_ms).second;
+        int64_t from_s = until(second, window->from_minutes * 60),
+                to_s = until(second, window->to_minutes * 60);
+        int64_t next_s = unix_s + (from_s < to_s ? from_s : to_s);
+        uint32_t change = zone_change_at(window->zone, unix_s) + 1;
+        if (change < window->zone->changes_count && window->zone->changes[change].from_unix_s < next_s)
+                return window->zone->changes[change].from_unix_s;
+        return next_s;
+}
+
+static int64_t next_change_unix_ms(const struct endpoint *endpoint, int64_t unix_ms) {
+        int64_t first_s = INT64_MAX / 1000;
+        for (unsigned i = 0; i < endpoint->windows_count; i++) {
+                int64_t next_s = window_next_unix_s(&endpoint->windows[i], unix_ms);
+                first_s = next_s < first_s ? next_s : first_s;
+        }
+        return first_s * 1000;
+}
+
+static int64_t dearest_window(const struct endpoint *endpoint) {
+        int64_t dearest = PRICE_MULTIPLY_ONE;
+        for (unsigned i = 0; i < endpoint->windows_count; i++)
+                if (endpoint->windows[i].multiply_millionths > dearest)
+                        dearest = endpoint->windows[i].multiply_millionths;
+        return dearest;
+}
+
+int64_t price_multiply_most(const struct endpoint *endpoint, int64_t from_unix_ms, int64_t until_unix_ms) {
+        int64_t dearest = dearest_window(endpoint), most = price_multiply_at(endpoint, from_unix_ms);
+        for (unsigned changes = 0; most < dearest; changes++) {
+                from_unix_ms = next_change_unix_ms(endpoint, from_unix_ms);
+                if (from_unix_ms > until_unix_ms)
+                        return most;
+                if (changes == CHANGES_LOOKED_AT)
+                        return dearest;
+                int64_t then = price_multiply_at(endpoint, from_unix_ms);
+                most = then > most ? then : most;
+        }
+        return most;
 }
 
 static int64_t scaled(int64_t price, int64_t millionths) {
@@ -99,18 +151,18 @@ unsigned price_tiers_reached(const struct endpoint *endpoint, int64_t input_toke
         return reached;
 }
 
-const struct price *price_of_tier(const struct endpoint *endpoint, int64_t now_unix_ms, unsigned tier,
+const struct price *price_of_tier(const struct endpoint *endpoint, unsigned tier, int64_t millionths,
                                   struct price *scratch) {
         CHECK(tier <= endpoint->tiers_count);
         const struct price *price = tier == 0 ? &endpoint->price : &endpoint->tiers[tier - 1].price;
-        int64_t multiply = price_multiply_at(endpoint, now_unix_ms);
-        if (multiply == PRICE_MULTIPLY_ONE)
+        if (millionths == PRICE_MULTIPLY_ONE)
                 return price;
-        *scratch = price_scaled(price, multiply);
+        *scratch = price_scaled(price, millionths);
         return scratch;
 }
 
 const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_ms, int64_t input_tokens,
                              struct price *scratch) {
-        return price_of_tier(endpoint, now_unix_ms, price_tiers_reached(endpoint, input_tokens), scratch);
+        return price_of_tier(endpoint, price_tiers_reached(endpoint, input_tokens),
+                             price_multiply_at(endpoint, now_unix_ms), scratch);
 }

@@ -17,11 +17,16 @@ const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_m
 
 /* How many of its tiers begin below so many input tokens; 0: its own price. */
 unsigned price_tiers_reached(const struct endpoint *endpoint, int64_t input_tokens);
-/* The price of its n-th tier, from 1 on; 0: its own. */
-const struct price *price_of_tier(const struct endpoint *endpoint, int64_t now_unix_ms, unsigned tier,
+/* The price of its n-th tier, from 1 on (0: its own), times so many millionths. */
+const struct price *price_of_tier(const struct endpoint *endpoint, unsigned tier, int64_t millionths,
                                   struct price *scratch);
 /* By how much prices are multiplied, in millionths. */
 int64_t price_multiply_at(const struct endpoint *endpoint, int64_t now_unix_ms);
+/*
+ * The most by which they are multiplied at any moment from the one to the other, both included. When many
+ * windows begin and end in between, not less than that.
+ */
+int64_t price_multiply_most(const struct endpoint *endpoint, int64_t from_unix_ms, int64_t until_unix_ms);
 /* Every known part times so many millionths, rounded up; what is unknown stays so. */
 struct price price_scaled(const struct price *price, int64_t millionths);
 /* What the price has, and from the other what it does not have. */

@@ -5,6 +5,7 @@
 #include "workers/routing/record.h"
 
 #include "broker/base/check.h"
+#include "workers/routing/eligible.h"
 
 #include <string.h>
 
@@ -133,9 +134,9 @@ void record_write_demand(struct record_writer *writer, const struct demand *from
                 put_bytes(writer, from->models[i]);
 }
 
-void record_write_places(struct record_writer *writer, const struct decision_moment *moment, int64_t now_ns,
-                         const struct route_set *set, const struct route_state *states,
-                         const struct route *route) {
+void record_write_places(struct record_writer *writer, const struct catalog *catalog,
+                         const struct decision_moment *moment, int64_t now_ns, const struct route_set *set,
+                         const struct route_state *states, const struct route *route) {
         uint8_t ranks[ROUTE_CANDIDATES_MAX] = {0};
         CHECK(set->count <= ROUTE_CANDIDATES_MAX && route->count == set->count);
         for (uint32_t i = 0; i < route->count; i++) {
@@ -146,7 +147,9 @@ void record_write_places(struct record_writer *writer, const struct decision_mom
         write_ledger(writer, set->count > 0 ? states[0].budgets[0] : NULL);
         put_varint(writer, set->count);
         for (uint32_t place = 0; place < set->count; place++) {
-                put_varint(writer, set->endpoints[place]);
+                uint32_t index = set->endpoints[place];
+                uint32_t listed = catalog ? catalog_listed(catalog, index) : index;
+                put_varint(writer, listed == ENDPOINT_GONE ? CATALOG_ENDPOINTS_MAX : listed);
                 put_varint(writer, set->models[place]);
                 put_varint(writer, ranks[place]);
                 write_state(writer, &states[place], now_ns);
@@ -321,7 +324,8 @@ static bool read_ledger(struct record_reader *reader, struct ledger *out) {
 }
 
 static void read_place(struct record_reader *reader, struct decision_inputs *out, uint32_t place) {
-        out->set.endpoints[place] = (uint32_t)take_varint(reader, CATALOG_ENDPOINTS_MAX - 1);
+        uint32_t listed = (uint32_t)take_varint(reader, CATALOG_ENDPOINTS_MAX);
+        out->set.endpoints[place] = listed == CATALOG_ENDPOINTS_MAX ? ENDPOINT_GONE : listed;
         out->set.models[place] = (uint8_t)take_varint(reader, DEMAND_MODELS_MAX - 1);
         out->ranks[place] = (uint8_t)take_varint(reader, out->set.count - 1);
         if (out->set.models[place] >= out->demand.models_count)
@@ -363,16 +367,42 @@ bool record_read(struct bytes record, struct decision_inputs *out_inputs) {
 
 /* ---- under a catalog ---- */
 
-static bool bind_place(const struct route_set *whole, struct route_set *set, uint32_t place) {
-        for (uint32_t i = 0; i < whole->count; i++) {
-                if (whole->endpoints[i] != set->endpoints[place] || whole->models[i] != set->models[place])
-                        continue;
-                set->excluded_by[place] = whole->excluded_by[i];
-                set->orders[place] = whole->orders[i];
-                set->misses[place] = whole->misses[i];
+/* By the rules; whether the catalog matches such a place now does not matter. */
+static bool bind_place(const struct catalog *catalog, const struct demand *demand, struct route_set *set,
+                       uint32_t place) {
+        uint32_t index = set->endpoints[place];
+        set->excluded_by[place] = EXCLUSION_WRONG_ENDPOINT;
+        if (index == ENDPOINT_GONE)
                 return true;
-        }
+        if (index >= catalog->endpoints_count)
+                return false;
+        const struct endpoint *endpoint = &catalog->endpoints[index];
+        set->excluded_by[place] = (uint8_t)eligible_check(catalog, demand, index);
+        set->orders[place] = (uint8_t)eligible_place(&demand->prefs.order, catalog, endpoint);
+        set->misses[place] = eligible_missed(endpoint, demand) != 0;
+        return true;
+}
+
+static bool has_place(const struct route_set *set, uint32_t endpoint, uint8_t model) {
+        for (uint32_t i = 0; i < set->count; i++)
+                if (set->endpoints[i] == endpoint && set->models[i] == model)
+                        return true;
         return false;
+}
+
+/*
+ * Places that match are those of the record. It may have more that serve the job no longer: they were there
+ * before a reload. Of more than fit, which ones were kept went by the order in which they were then.
+ */
+static bool same_places(const struct route_set *whole, const struct route_set *set, bool pinned) {
+        for (uint32_t i = 0; i < set->count && !whole->truncated; i++)
+                if (set->excluded_by[i] != EXCLUSION_WRONG_ENDPOINT &&
+                    !has_place(whole, set->endpoints[i], set->models[i]))
+                        return false;
+        for (uint32_t i = 0; i < whole->count && !set->truncated && !pinned; i++)
+                if (!has_place(set, whole->endpoints[i], whole->models[i]))
+                        return false;
+        return true;
 }
 
 /* The limits of that subject, and the periods of the moment, under what was spent. */
@@ -401,23 +431,23 @@ static bool bind_budgets(const struct catalog *catalog, struct decision_inputs *
         if (counted && !bind_ledger(catalog, inputs->demand.workspace, now_unix_ms, &inputs->workspace))
                 return false;
         for (uint32_t place = 0; place < inputs->set.count; place++) {
+                if (inputs->states[place].budgets[1] == NULL || inputs->set.endpoints[place] == ENDPOINT_GONE)
+                        continue;
                 uint32_t provider = catalog->endpoints[inputs->set.endpoints[place]].provider;
-                if (inputs->states[place].budgets[1] != NULL &&
-                    !bind_ledger(catalog, workspaces + provider, now_unix_ms, &inputs->providers[place]))
+                if (!bind_ledger(catalog, workspaces + provider, now_unix_ms, &inputs->providers[place]))
                         return false;
         }
         return true;
 }
 
-/* All places that match; or, for a job without fallbacks that was called before, the one of them. */
+/* For a job without fallbacks that was called before, the one place that it may go to. */
 bool record_bind(const struct catalog *catalog, struct decision_inputs *inputs) {
         struct route_set whole;
-        route_match(catalog, &inputs->demand, &whole);
-        bool pinned = inputs->set.count == 1 && !inputs->demand.prefs.allow_fallbacks;
-        if (whole.count != inputs->set.count && !pinned)
-                return false;
-        for (uint32_t place = 0; place < inputs->set.count; place++)
-                if (!bind_place(&whole, &inputs->set, place))
+        struct route_set *set = &inputs->set;
+        for (uint32_t place = 0; place < set->count; place++)
+                if (!bind_place(catalog, &inputs->demand, set, place))
                         return false;
-        return bind_budgets(catalog, inputs);
+        route_match(catalog, &inputs->demand, &whole);
+        bool pinned = set->count == 1 && !inputs->demand.prefs.allow_fallbacks;
+        return same_places(&whole, set, pinned) && bind_budgets(catalog, inputs);
 }

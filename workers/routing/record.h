@@ -10,7 +10,8 @@
  *   moment           mask and values
  *   workspace        its ledger, where its budget bounds anything
  *   places           how many, and of each, in the order of the route set:
- *     endpoint       index in the catalog of that hash
+ *     endpoint       place in the configuration of that hash; CATALOG_ENDPOINTS_MAX: one that was there
+ *                    before a reload, and is gone
  *     model          index in the demand's models
  *     rank           where it came out: 0 is the first candidate of the receipt
  *     state          mask and values
@@ -73,10 +74,13 @@ struct record_writer {
 void record_round(struct route_state *state);
 /* Version and demand. */
 void record_write_demand(struct record_writer *writer, const struct demand *from);
-/* The rest. `route` is what came out; its candidates' places must be below set->count. */
-void record_write_places(struct record_writer *writer, const struct decision_moment *moment, int64_t now_ns,
-                         const struct route_set *set, const struct route_state *states,
-                         const struct route *route);
+/*
+ * The rest. `catalog` is the one in force; NULL: indexes are places in the configuration. `route` is what
+ * came out; its candidates' places must be below set->count.
+ */
+void record_write_places(struct record_writer *writer, const struct catalog *catalog,
+                         const struct decision_moment *moment, int64_t now_ns, const struct route_set *set,
+                         const struct route_state *states, const struct route *route);
 /* false when it is no whole record of this version. */
 bool record_read(struct bytes record, struct decision_inputs *out_inputs);
 /*

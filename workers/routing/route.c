@@ -232,9 +232,10 @@ static void candidate_cost(const struct ranking *ranking, const struct endpoint 
         candidate->cost_known =
                 cost_expected_cached_at(endpoint, demand, ranking->moment->now_unix_ms, expected, cached,
                                         output_tokens, &candidate->cost_expected_picousd);
-        candidate->ceiling_known =
-                candidate->cost_known && cost_ceiling_at(endpoint, demand, ranking->moment->now_unix_ms,
-                                                         input_ceiling, &candidate->cost_ceiling_picousd);
+        candidate->ceiling_known = candidate->cost_known &&
+                                   cost_ceiling_until(endpoint, demand, ranking->moment->now_unix_ms,
+                                                      ranking->moment->now_unix_ms + ranking->moment->call_ms,
+                                                      input_ceiling, &candidate->cost_ceiling_picousd);
         if (!candidate->ceiling_known)
                 candidate->cost_ceiling_picousd = candidate->cost_expected_picousd;
 }
@@ -321,6 +322,10 @@ static void candidate_init(const struct ranking *ranking, uint32_t place, struct
                                         .place = (uint8_t)place,
                                         .in_flight = state->in_flight,
                                         .ready_ns = state->ready_ns};
+        if (candidate->endpoint == ENDPOINT_GONE) { /* of a record that is decided again */
+                candidate->excluded_by = EXCLUSION_WRONG_ENDPOINT;
+                return;
+        }
         int64_t input_tokens = calibrated_input(ranking->demand, state);
         candidate_cost(ranking, &ranking->catalog->endpoints[candidate->endpoint], state, input_tokens,
                        candidate);
@@ -469,7 +474,8 @@ static uint64_t mixed(uint64_t seed, uint32_t endpoint) {
         return z ^ (z >> 31);
 }
 
-static bool comes_before(const struct candidate *a, const struct candidate *b, uint64_t seed) {
+static bool comes_before(const struct ranking *ranking, const struct candidate *a,
+                         const struct candidate *b) {
         if (a->group != b->group)
                 return a->group < b->group;
         if (a->penalties != b->penalties)
@@ -488,16 +494,18 @@ static bool comes_before(const struct candidate *a, const struct candidate *b, u
                 return a->model < b->model;
         if (a->in_flight != b->in_flight)
                 return a->in_flight < b->in_flight;
-        return mixed(seed, a->endpoint) < mixed(seed, b->endpoint);
+        uint64_t seed = ranking->moment->seed;
+        return mixed(seed, catalog_listed(ranking->catalog, a->endpoint)) <
+               mixed(seed, catalog_listed(ranking->catalog, b->endpoint));
 }
 
 /* Writes the candidates to `out_sorted`, best first. */
-static void sort(const struct candidate *candidates, uint32_t count, uint64_t seed,
+static void sort(const struct ranking *ranking, const struct candidate *candidates, uint32_t count,
                  struct candidate *out_sorted) {
         uint8_t order[ROUTE_CANDIDATES_MAX];
         for (uint32_t i = 0; i < count; i++) {
                 uint32_t at = i;
-                for (; at > 0 && comes_before(&candidates[i], &candidates[order[at - 1]], seed); at--)
+                for (; at > 0 && comes_before(ranking, &candidates[i], &candidates[order[at - 1]]); at--)
                         order[at] = order[at - 1];
                 order[at] = (uint8_t)i;
         }
@@ -586,7 +594,7 @@ void route_rank(const struct catalog *catalog, const struct demand *demand, cons
                         excluded[excluded_count++] = usable[usable_count];
         }
         candidates_score(&ranking, usable, usable_count);
-        sort(usable, usable_count, moment->seed, out_route->candidates);
+        sort(&ranking, usable, usable_count, out_route->candidates);
         memcpy(out_route->candidates + usable_count, excluded, excluded_count * sizeof *excluded);
         out_route->usable = usable_count;
         out_route->count = set->count;

@@ -60,6 +60,7 @@ struct route_moment {
         int64_t spent_picousd; /* what earlier attempts of the job may have cost, taken off its ceiling */
         uint64_t seed;
         uint32_t refused; /* bit per place: endpoints that refused this very job */
+        int64_t call_ms;  /* the longest that a call takes: the dearest price until then bounds it */
 };
 
 /* What moves a candidate behind its peers. The heavier one counts more than all lighter ones together. */
@@ -152,3 +153,11 @@ void route_rank(const struct catalog *catalog, const struct demand *demand, cons
  */
 enum exclusion route_check(const struct catalog *catalog, const struct demand *demand, uint32_t index,
                            int64_t now_unix_ms);
+
+/*
+ * What a rule on prices says of one job there need not hold for others of its class: where the price goes by
+ * the length of the input.
+ */
+static inline bool route_goes_by_size(const struct endpoint *endpoint, enum exclusion why) {
+        return endpoint->tiers_count > 0 && (why == EXCLUSION_MAX_PRICE || why == EXCLUSION_UNKNOWN_PRICE);
+}

@@ -141,10 +141,26 @@ static void try_keys(struct bytes row) {
         }
 }
 
+/* The row behind its key, whose size is the first byte. */
+static void try_quota(struct bytes row) {
+        struct quota_row read;
+        char key[QUOTA_KEY_MAX];
+        uint8_t again[QUOTA_BYTES];
+        size_t size = row.size > 0 ? (uint8_t)row.data[0] : 0;
+        if (size + 1 > row.size)
+                return;
+        struct bytes name = {row.data + 1, size}, value = {row.data + 1 + size, row.size - size - 1};
+        if (quota_decode(name, value, &read) != RECORD_OK)
+                return;
+        quota_encode(&read, again);
+        CHECK(value.size == sizeof(again) && memcmp(value.data, again, sizeof(again)) == 0);
+        CHECK(quota_key_encode(&read, key) == size && memcmp(key, name.data, size) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static void (*const tries[])(struct bytes) = {
-                try_settled, try_begun,     try_source,         try_keys,  try_job_row,
-                try_answer,  try_partition, try_partition_keys, try_spend, try_spend_key};
+                try_settled,   try_begun,          try_source, try_keys,      try_job_row, try_answer,
+                try_partition, try_partition_keys, try_spend,  try_spend_key, try_quota};
         if (size == 0)
                 return 0;
         tries[data[0] % 10]((struct bytes){(const char *)data + 1, size - 1});

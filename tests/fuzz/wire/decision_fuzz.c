@@ -40,7 +40,7 @@ static void write_again(struct decision_inputs *inputs, struct bytes text) {
         for (uint32_t place = 0; place < route.count; place++)
                 route.candidates[inputs->ranks[place]].place = (uint8_t)place;
         struct record_writer writer = {decision.record, decision.record + DECISION_RECORD_MAX};
-        record_write_places(&writer, &inputs->moment, 0, &inputs->set, inputs->states, &route);
+        record_write_places(&writer, NULL, &inputs->moment, 0, &inputs->set, inputs->states, &route);
         if (writer.at == NULL)
                 return; /* more than the engine keeps */
         decision.record_size = (uint16_t)(writer.at - decision.record);

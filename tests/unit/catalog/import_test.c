@@ -208,9 +208,9 @@ static void litellm_tiers(void **state) {
         assert_true(endpoint->tiers[0].price.input == 3 * USD && endpoint->tiers[0].price.output == 5 * USD);
         assert_int_equal(endpoint->tiers[1].above_input, 512000);
         assert_true(endpoint->tiers[1].price.input == 4 * USD && endpoint->tiers[1].price.output == 2 * USD);
-        assert_true(has_note(imported.import, false, "no place",
+        assert_true(has_note(imported.import, false, "tier of service",
                              "input_cost_per_token_above_200k_tokens_priority"));
-        assert_true(has_note(imported.import, false, "no place", "input_cost_per_token_above_1hr"));
+        assert_true(has_note(imported.import, false, "lasts an hour", "input_cost_per_token_above_1hr"));
         assert_true(has_note(imported.import, false, "no place", "input_cost_per_character_above_1k_tokens"));
         imported_deinit(&imported);
 }
@@ -295,6 +295,59 @@ static void facts(void **state) {
         assert_int_equal(e->context, 512);
         assert_int_equal(e->output_max, 0);
         assert_int_equal(e->dimensions, 1536);
+        imported_deinit(&imported);
+}
+
+/* What nothing is billed by is counted by its key, under what it is; never lumped together. */
+static void prices_that_are_not_used(void **state) {
+        static const struct {
+                const char *key, *reason;
+        } cases[] = {
+                {"input_cost_per_token_priority", "another tier of service"},
+                {"input_cost_per_audio_token_priority", "another tier of service"},
+                {"output_cost_per_token_flex", "another tier of service"},
+                {"cache_creation_input_token_cost_above_1hr", "lasts an hour"},
+                {"search_context_cost_per_query", "own tools"},
+                {"code_interpreter_cost_per_session", "own tools"},
+                {"input_cost_per_audio_token", "audio beside text"},
+                {"input_cost_per_audio_per_second", "audio beside text"},
+                {"input_cost_per_image", "images beside text"},
+                {"output_cost_per_pixel", "images beside text"},
+                {"input_cost_per_video_per_second", "video beside text"},
+                {"regional_processing_uplift_multiplier_eu", "by region"},
+                {"input_dbu_cost_per_token", "another currency"},
+                {"input_cost_per_character", "no place"},
+        };
+        (void)state;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                char text[512];
+                snprintf(text, sizeof text,
+                         "{\"m\":{\"litellm_provider\":\"p\",\"mode\":\"chat\",\"%s\":0.001}}", cases[i].key);
+                struct imported imported = import_text(import_litellm, text);
+                if (!has_note(imported.import, false, cases[i].reason, cases[i].key))
+                        fail_msg("row %zu: %s", i, text);
+                imported_deinit(&imported);
+        }
+}
+
+static void litellm_parameters(void **state) {
+        (void)state;
+        struct imported imported = import_text(
+                import_litellm,
+                "{\"a\":{\"litellm_provider\":\"p\",\"mode\":\"chat\",\"supported_openai_params\":[\"tools\","
+                "\"max_tokens\",\"telepathy\",7],\"supports_function_calling\":true},"
+                "\"b\":{\"litellm_provider\":\"p\",\"mode\":\"chat\",\"supported_openai_params\":null,"
+                "\"supports_function_calling\":true,\"supports_reasoning\":false,\"supports_vision\":true}}");
+        const struct endpoint *a = &imported.catalog.endpoints[0], *b = &imported.catalog.endpoints[1];
+        assert_true(a->parameters_known &&
+                    a->parameters == (1 << PARAMETER_TOOLS | 1 << PARAMETER_MAX_TOKENS));
+        assert_false(b->parameters_known);
+        assert_true(has_note(imported.import, false, "parameter that is not known", "telepathy"));
+        assert_true(has_note(imported.import, false, "single flags", "supports_function_calling"));
+        for (uint32_t i = 0; i < imported.import->notes_count; i++) /* of b, and nothing else */
+                assert_true(strstr(imported.import->notes[i].reason, "single flags") == NULL ||
+                            (imported.import->notes[i].count == 1 &&
+                             strcmp(imported.import->notes[i].detail, "supports_function_calling") == 0));
         imported_deinit(&imported);
 }
 
@@ -395,6 +448,8 @@ int main(void) {
                 cmocka_unit_test(litellm_entries_that_are_left_out),
                 cmocka_unit_test(litellm_names),
                 cmocka_unit_test(facts),
+                cmocka_unit_test(prices_that_are_not_used),
+                cmocka_unit_test(litellm_parameters),
                 cmocka_unit_test(openrouter_models),
                 cmocka_unit_test(texts_that_are_no_catalogue),
                 cmocka_unit_test(too_much_of_it),

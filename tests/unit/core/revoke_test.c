@@ -278,7 +278,8 @@ static void topics_grow(void **state) {
                 fixture->engine = engine_new(&fixture->catalog, &fixture->config, (struct engine_time){0, 0});
                 for (uint32_t whole = 4; whole < 80; whole++) {
                         for (uint32_t i = 0; i < 4; i++)
-                                parts[i] = (struct limit_part){i, whole == 4 ? PART_FRESH : PART_KEPT, 0};
+                                parts[i] = (struct limit_part){.part = i,
+                                                               .kind = whole == 4 ? PART_FRESH : PART_KEPT};
                         engine_share(fixture->engine, (struct engine_time){0, 0}, parts, 4, whole);
                         assert_true(fixture->engine->endpoints[0].gate.limiters[0].limit <= limit);
                 }

@@ -400,6 +400,96 @@ static void without_budgets_nothing_is_counted(void **state) {
         engine_free(fixture.engine);
 }
 
+/* From 12:01 on all costs three times as much, until 12:05; calls take at most a second. */
+static const struct zone_change utc_changes[] = {{INT64_MIN, 0}};
+static const struct zone utc = {"UTC", utc_changes, 1};
+static const struct price_window dearer = {&utc, 3000000, 12 * 60 + 1, 12 * 60 + 5, 0x7f};
+
+static void set_up_window(struct fixture *fixture, int64_t before_ms) {
+        set_up(fixture, true);
+        fixture->endpoints[0].windows = &dearer;
+        fixture->endpoints[0].windows_count = 1;
+        fixture->wall_ms += 60000 - before_ms;
+}
+
+/* A call that begins before a dearer window, and may end in it, reserves what it can cost there. */
+static void a_dearer_window_is_reserved_for(void **state) {
+        static const struct {
+                int64_t before_ms, budget, reserved;
+        } cases[] = {
+                {1001, CEILING, CEILING}, /* ends before it */
+                {1000, CEILING, 0},       /* may end at its first moment */
+                {1000, 3 * CEILING - 1, 0},
+                {1000, 3 * CEILING, 3 * CEILING},
+                {1, 3 * CEILING, 3 * CEILING},
+                {0, 3 * CEILING, 3 * CEILING}, /* it has begun */
+                {-239999, 3 * CEILING, 3 * CEILING},
+                {-240000, CEILING, CEILING}, /* it has ended */
+        };
+        (void)state;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct fixture fixture;
+                set_up_window(&fixture, cases[i].before_ms);
+                fixture.workspaces[0].budget.lifetime = cases[i].budget;
+                start(&fixture);
+                add(&fixture, 0, 1);
+                if (fixture.calls != (cases[i].reserved > 0) || fixture.hold.picousd != cases[i].reserved)
+                        fail_msg("row %zu: %u calls, %lld reserved", i, fixture.calls,
+                                 (long long)fixture.hold.picousd);
+                if (cases[i].reserved == 0)
+                        assert_int_equal(fixture.failure, FAILURE_BUDGET_EXCEEDED);
+                engine_free(fixture.engine);
+        }
+}
+
+/*
+ * It costs what is asked when its answer comes; what comes late, or by a clock that was set, no more than
+ * that.
+ */
+static void an_answer_in_a_dearer_window(void **state) {
+        static const struct {
+                int64_t before_ms, later_ms, set_ms, picousd;
+        } cases[] = {
+                {500, 499, 0, 10},        {500, 500, 0, 30},
+                {500, 5000, 0, 30},       {5000, 60000, 0, 10}, /* long after it must have ended */
+                {500, 100, 3600000, 30}, /* the clock is set: not what is asked in an hour, but at the end */
+                {500, 600, -3600000, 10},
+        };
+        (void)state;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct fixture fixture;
+                set_up_window(&fixture, cases[i].before_ms);
+                fixture.workspaces[0].budget.lifetime = 3 * CEILING;
+                start(&fixture);
+                add(&fixture, 0, 1);
+                fixture.now_ns += cases[i].later_ms * NS_PER_MS;
+                fixture.wall_ms += cases[i].later_ms + cases[i].set_ms;
+                answer(&fixture, 0, VERDICT_OK);
+                if (fixture.cost_picousd != cases[i].picousd)
+                        fail_msg("row %zu: %lld", i, (long long)fixture.cost_picousd);
+                assert_true(fixture.cost_picousd <= fixture.hold.picousd);
+                engine_free(fixture.engine);
+        }
+}
+
+/* The job's own ceiling is a bound as well, and needs no budget. A deadline ends a call earlier. */
+static void a_ceiling_looks_ahead(void **state) {
+        struct fixture fixture;
+        (void)state;
+        for (int with = 0; with < 2; with++) {
+                set_up_window(&fixture, 800);
+                fixture.catalog.workspaces_count = 0;
+                fixture.specs[0].demand.max_cost_picousd = CEILING;
+                if (with)
+                        fixture.specs[0].deadline_unix_ms = fixture.wall_ms + 700;
+                start(&fixture);
+                add(&fixture, 0, 1);
+                assert_int_equal(fixture.calls, with);
+                assert_int_equal(fixture.failure, with ? FAILURE_NONE : FAILURE_MAX_COST_EXCEEDED);
+                engine_free(fixture.engine);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(reserved_then_settled),
@@ -412,6 +502,9 @@ int main(void) {
                 cmocka_unit_test(what_has_no_bound_is_excluded),
                 cmocka_unit_test(what_was_spent_before_counts),
                 cmocka_unit_test(without_budgets_nothing_is_counted),
+                cmocka_unit_test(a_dearer_window_is_reserved_for),
+                cmocka_unit_test(an_answer_in_a_dearer_window),
+                cmocka_unit_test(a_ceiling_looks_ahead),
         };
         return cmocka_run_group_tests_name("spend", tests, NULL, NULL);
 }

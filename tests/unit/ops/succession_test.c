@@ -1,5 +1,6 @@
 /* What keeps its index when a configuration follows another, and what is told of the difference. */
 #include "broker/ops/succession.h"
+#include "workers/routing/record.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -149,10 +150,87 @@ static void another_key(void **state) {
         config_free(b);
 }
 
+/* ---- decided again by the configuration alone ---- */
+
+#define PRICED(name) PROVIDER(name, "sk-aaaaaaaa", "{model: m, price: {input: 1, output: 1}}")
+/* Equal prices, so that all is drawn; one goes, one comes, and none is where it was. */
+#define BEFORE "providers: [" PRICED("a") ", " PRICED("b") ", " PRICED("c") "]\n"
+#define AFTER  "providers: [" PRICED("c") ", " PRICED("d") ", " PRICED("b") "]\n"
+
+static void make_demand(struct demand *demand) {
+        demand_init(demand, KIND_CHAT);
+        demand->models[0] = BYTES("m");
+        demand->models_count = 1;
+        demand->input_tokens = demand->output_tokens_max = 100;
+}
+
+/* As the engine does it, and as replay does it: the same names in the same order. */
+static void decide_twice(const struct catalog *then, const struct catalog *now, const struct route_set *set,
+                         uint64_t seed) {
+        struct demand demand;
+        struct route_state states[ROUTE_CANDIDATES_MAX];
+        struct decision_moment moment = {.route.seed = seed, .audio_ms = -1};
+        struct route route, again;
+        static struct decision_inputs inputs;
+        uint8_t text[4096];
+        make_demand(&demand);
+        for (uint32_t i = 0; i < set->count; i++)
+                states[i] = (struct route_state){.tokens_ratio = 1, .success_permille = -1};
+        route_rank(then, &demand, set, states, &moment.route, &route);
+        struct record_writer writer = {text, text + sizeof text};
+        record_write_demand(&writer, &demand);
+        record_write_places(&writer, then, &moment, 0, set, states, &route);
+        assert_true(record_read((struct bytes){(char *)text, (size_t)(writer.at - text)}, &inputs));
+        assert_true(record_bind(now, &inputs));
+        inputs.moment.route.seed = seed;
+        route_rank(now, &inputs.demand, &inputs.set, inputs.states, &inputs.moment.route, &again);
+        assert_int_equal(again.count, route.count);
+        assert_int_equal(again.usable, route.usable);
+        assert_int_equal(again.usable, 3);
+        for (uint32_t i = 0; i < route.count; i++) {
+                const struct candidate *a = &route.candidates[i], *b = &again.candidates[i];
+                assert_int_equal(a->place, b->place);
+                assert_int_equal(a->excluded_by, b->excluded_by);
+                if (b->endpoint == ENDPOINT_GONE)
+                        assert_string_equal(then->endpoints[a->endpoint].name, "a/m");
+                else
+                        assert_string_equal(then->endpoints[a->endpoint].name,
+                                            now->endpoints[b->endpoint].name);
+        }
+}
+
+static void ties_are_drawn_alike(void **state) {
+        struct config *first = loaded(BEFORE), *second = loaded(AFTER);
+        struct succession one, two;
+        struct demand demand;
+        struct route_set fresh, moved;
+        (void)state;
+        make(&first->catalog, first->keys, second, &one);
+        make_demand(&demand);
+        route_match(&one.catalog, &demand, &fresh); /* of a job that came after the reload */
+        route_match(&first->catalog, &demand, &moved);
+        route_match_again(&one.catalog, &demand, &moved); /* of one that was there */
+        assert_int_equal(fresh.count, 3);
+        assert_int_equal(moved.count, 4);
+        for (uint64_t seed = 0; seed < 500; seed++) {
+                decide_twice(&one.catalog, &second->catalog, &fresh, seed * 7919);
+                decide_twice(&one.catalog, &second->catalog, &moved, seed * 7919);
+        }
+        make(&one.catalog, one.keys, first, &two); /* and back: its places are as they were */
+        route_match(&two.catalog, &demand, &fresh);
+        for (uint64_t seed = 0; seed < 100; seed++)
+                decide_twice(&two.catalog, &first->catalog, &fresh, seed);
+        succession_deinit(&two);
+        succession_deinit(&one);
+        config_free(second);
+        config_free(first);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(indexes_stay), cmocka_unit_test(workspaces_go), cmocka_unit_test(full),
-                cmocka_unit_test(differences),  cmocka_unit_test(another_key),
+                cmocka_unit_test(indexes_stay), cmocka_unit_test(workspaces_go),
+                cmocka_unit_test(full),         cmocka_unit_test(differences),
+                cmocka_unit_test(another_key),  cmocka_unit_test(ties_are_drawn_alike),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -320,6 +320,35 @@ static void other_kinds_have_bounds_too(void **state) {
         assert_false(cost_expected(&endpoint, &demand, 0, 10, &picousd));
 }
 
+/* Input that goes into a cache may cost more than other input (OpenRouter lists 1.25 and 2 times as much). */
+static void the_ceiling_counts_input_where_it_is_dearest(void **state) {
+        (void)state;
+        static const struct {
+                int64_t input, cached, write, picousd;
+        } cases[] = {
+                {4, 1, 5, 500}, {4, 1, PRICE_UNKNOWN, 400}, {4, 1, 3, 400}, {4, 6, 5, 600}, {4, 0, 0, 400},
+                {0, 0, 5, 500}, {4, 6, PRICE_UNKNOWN, 600}};
+        struct demand demand;
+        demand_init(&demand, KIND_CHAT);
+        demand.input_tokens = 100;
+        demand.output_tokens_max = 0;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct endpoint endpoint = endpoint_with((struct price){.output = FREE});
+                endpoint.price.input = cases[i].input * MILLION;
+                endpoint.price.cached_input = cases[i].cached * MILLION;
+                endpoint.price.cache_write =
+                        cases[i].write == PRICE_UNKNOWN ? PRICE_UNKNOWN : cases[i].write * MILLION;
+                int64_t ceiling = -1, expected = -1;
+                assert_true(cost_ceiling(&endpoint, &demand, 0, &ceiling));
+                assert_int_equal(ceiling, cases[i].picousd);
+                assert_true(cost_expected(&endpoint, &demand, 0, 0, &expected));
+                assert_int_equal(expected, 100 * cases[i].input);
+        }
+        struct endpoint endpoint = endpoint_with((struct price){.cache_write = 5, .output = FREE});
+        int64_t unused;
+        assert_false(cost_ceiling(&endpoint, &demand, 0, &unused));
+}
+
 /* Whatever was used within the bounds costs no more than the ceiling, cached or not. */
 static void usage_within_bounds_stays_under_the_ceiling(void **state) {
         (void)state;
@@ -330,6 +359,7 @@ static void usage_within_bounds_stays_under_the_ceiling(void **state) {
                 endpoint.price.input = (int64_t)prng_below(&prng, 1U << 30);
                 endpoint.price.output = (int64_t)prng_below(&prng, 1U << 30);
                 endpoint.price.cached_input = (int64_t)prng_below(&prng, (uint64_t)endpoint.price.input + 1);
+                endpoint.price.cache_write = (int64_t)prng_below(&prng, 1U << 31) - 1; /* -1: unknown */
                 struct demand demand;
                 demand_init(&demand, KIND_CHAT);
                 demand.input_tokens = (int64_t)prng_below(&prng, 100000);
@@ -337,11 +367,14 @@ static void usage_within_bounds_stays_under_the_ceiling(void **state) {
                 struct usage usage = silent;
                 usage.input_tokens = (int64_t)prng_below(&prng, (uint64_t)demand.input_tokens + 1);
                 usage.cached_input_tokens = demand.input_tokens - usage.input_tokens;
+                usage.cache_write_tokens =
+                        (int64_t)prng_below(&prng, (uint64_t)usage.cached_input_tokens + 1);
+                usage.cached_input_tokens -= usage.cache_write_tokens;
                 usage.output_tokens = (int64_t)prng_below(&prng, (uint64_t)demand.output_tokens_max + 1);
                 int64_t ceiling = -1, cost = -1;
                 assert_true(cost_ceiling(&endpoint, &demand, 0, &ceiling));
                 assert_true(cost_of_usage(&endpoint.price, KIND_CHAT, &usage, &cost));
-                assert_true(cost <= ceiling + 1); /* one part more to round up */
+                assert_true(cost <= ceiling + 2); /* two parts more to round up */
         }
 }
 
@@ -355,6 +388,7 @@ int main(void) {
                 cmocka_unit_test(expected_takes_the_guess_within_the_limit),
                 cmocka_unit_test(expected_counts_on_cached_input),
                 cmocka_unit_test(other_kinds_have_bounds_too),
+                cmocka_unit_test(the_ceiling_counts_input_where_it_is_dearest),
                 cmocka_unit_test(usage_within_bounds_stays_under_the_ceiling),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,6 +125,76 @@ static void clocks_go_forward_and_back(void **state) {
         }
 }
 
+/* The dearest moment of a stretch of time, both ends included. */
+static void the_dearest_until_then(void **state) {
+        (void)state;
+        static const struct price_window afternoon[] = {{&utc, 500000, 0, 1440, ALL_DAYS},
+                                                        {&utc, 2000000, 990, 30, WORK_DAYS}};
+        static const struct price_window hour[] = {{&berlin, 3000000, 2 * 60, 3 * 60, SUNDAY}};
+        static const struct price_window cheaper[] = {{&utc, 250000, 600, 601, ALL_DAYS}};
+        static const struct {
+                const char *from, *until;
+                const struct price_window *windows;
+                unsigned count;
+                int64_t most;
+        } cases[] = {
+                {"2026-11-30T16:00:00Z", "2026-11-30T16:29:59.999Z", afternoon, 2, 500000},
+                {"2026-11-30T16:00:00Z", "2026-11-30T16:30:00Z", afternoon, 2, 2000000},
+                {"2026-11-30T16:29:59.999Z", "2026-11-30T16:30:00Z", afternoon, 2, 2000000},
+                {"2026-11-30T16:30:00Z", "2026-11-30T16:30:00Z", afternoon, 2, 2000000},
+                {"2026-12-01T00:29:59.999Z", "2026-12-01T12:00:00Z", afternoon, 2, 2000000},
+                {"2026-12-01T00:30:00Z", "2026-12-01T12:00:00Z", afternoon, 2, 500000},
+                {"2026-12-05T00:30:00Z", "2026-12-07T16:29:59Z", afternoon, 2, 500000}, /* a weekend */
+                {"2026-12-05T00:30:00Z", "2026-12-07T16:30:00Z", afternoon, 2, 2000000},
+                {"2026-12-01T09:59:59Z", "2026-12-01T10:00:30Z", cheaper, 1, 1000000},
+                {"2026-12-01T10:00:00Z", "2026-12-01T10:00:59.999Z", cheaper, 1, 250000},
+                {"2026-12-01T10:00:00Z", "2026-12-01T10:01:00Z", cheaper, 1, 1000000},
+                /* an hour that is missing, and one that begins when clocks are set */
+                {"2026-03-29T00:00:00Z", "2026-03-29T04:00:00Z", hour, 1, 1000000},
+                {"2026-10-24T23:00:00Z", "2026-10-24T23:59:59Z", hour, 1, 1000000},
+                {"2026-10-24T23:00:00Z", "2026-10-25T00:00:00Z", hour, 1, 3000000},
+                {"2026-10-25T01:59:00Z", "2026-10-25T03:00:00Z", hour, 1, 3000000},
+                {"2026-10-25T02:00:00Z", "2026-10-25T03:00:00Z", hour, 1, 1000000},
+                /* weeks: not less */
+                {"2026-10-25T02:00:00Z", "2026-12-25T02:00:00Z", hour, 1, 3000000},
+        };
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct endpoint endpoint = endpoint_with(cases[i].windows, cases[i].count);
+                int64_t most = price_multiply_most(&endpoint, at(cases[i].from), at(cases[i].until));
+                if (most != cases[i].most)
+                        fail_msg("row %zu: %lld", i, (long long)most);
+        }
+        struct endpoint without = endpoint_with(NULL, 0);
+        assert_int_equal(price_multiply_most(&without, 0, INT64_MAX), PRICE_MULTIPLY_ONE);
+}
+
+/* By looking at every minute; where it gives up counting, it is no less. */
+static void the_dearest_by_all_minutes(void **state) {
+        (void)state;
+        static const struct zone *const zones[] = {&utc, &east, &west, &berlin};
+        uint64_t seed = 7;
+        for (int i = 0; i < 3000; i++) {
+                struct price_window windows[3];
+                for (int w = 0; w < 3; w++) {
+                        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+                        windows[w] = (struct price_window){
+                                zones[seed >> 60 & 3], (uint32_t)(seed >> 40 & 7) * 250000,
+                                (uint16_t)((seed >> 20) % 1440), (uint16_t)(1 + (seed >> 30) % 1440),
+                                (uint8_t)(seed >> 50 & ALL_DAYS)};
+                }
+                struct endpoint endpoint = endpoint_with(windows, 3);
+                int64_t from = at(i % 2 ? "2026-03-28T20:00:30Z" : "2026-10-24T20:00:30Z"), most = 0;
+                int64_t minutes = (int64_t)(seed >> 35) % 1500;
+                for (int64_t minute = 0; minute <= minutes; minute++) {
+                        int64_t then = price_multiply_at(&endpoint, from + minute * 60000);
+                        most = then > most ? then : most;
+                }
+                int64_t said = price_multiply_most(&endpoint, from, from + minutes * 60000);
+                if (minutes < 400 ? said != most : said < most)
+                        fail_msg("row %d: %lld instead of %lld", i, (long long)said, (long long)most);
+        }
+}
+
 static void the_last_window_counts(void **state) {
         (void)state;
         static const struct price_window windows[] = {{&utc, 500000, 0, 1440, ALL_DAYS},
@@ -320,6 +390,8 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(windows_hold_at_their_edges),
                 cmocka_unit_test(clocks_go_forward_and_back),
+                cmocka_unit_test(the_dearest_until_then),
+                cmocka_unit_test(the_dearest_by_all_minutes),
                 cmocka_unit_test(the_last_window_counts),
                 cmocka_unit_test(scaled_prices_are_rounded_up),
                 cmocka_unit_test(what_a_price_lacks_comes_from_the_other),

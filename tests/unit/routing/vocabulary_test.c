@@ -498,6 +498,24 @@ static void rules_choose_who_is_looked_at(void **state) {
         assert_int_equal(market.route.usable, 3);
 }
 
+/* The limit of output has three names: each of them supports the others, and nothing else. */
+static void names_of_one_parameter(void **state) {
+        static const enum parameter names[] = {PARAMETER_MAX_TOKENS, PARAMETER_MAX_COMPLETION_TOKENS,
+                                               PARAMETER_MAX_OUTPUT_TOKENS};
+        struct market market;
+        (void)state;
+        for (size_t said = 0; said < 3; said++)
+                for (unsigned asked = 0; asked < PARAMETERS_COUNT; asked++) {
+                        bool same = asked == names[0] || asked == names[1] || asked == names[2];
+                        market_init(&market);
+                        market.endpoints[1].parameters = UINT64_C(1) << names[said];
+                        market.demand.prefs.require_parameters = true;
+                        market.demand.parameters = UINT64_C(1) << asked;
+                        assert_int_equal(route_check(&market.catalog, &market.demand, 1, 0),
+                                         same ? EXCLUSION_NONE : EXCLUSION_REQUIRE_PARAMETERS);
+                }
+}
+
 static void a_decision_allocates_nothing(void **state) {
         (void)state;
         struct market market;
@@ -517,6 +535,7 @@ int main(void) {
                 cmocka_unit_test(scores_say_why),
                 cmocka_unit_test(load_is_shared_by_the_inverse_square),
                 cmocka_unit_test(rules_choose_who_is_looked_at),
+                cmocka_unit_test(names_of_one_parameter),
                 cmocka_unit_test(a_decision_allocates_nothing),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,10 @@ static double measured(struct world *world) {
         return one_in(world, 3) ? 0 : prng_unit(&world->prng) * (double)(1 + amount(world));
 }
 
+static const struct zone_change utc_changes[] = {{INT64_MIN, 0}};
+static const struct zone utc = {"UTC", utc_changes, 1};
+static const struct price_window windows[] = {{&utc, 500000, 0, 720, 0x7f}, {&utc, 3000000, 1000, 90, 0x15}};
+
 static void make_catalog(struct world *world) {
         world->catalog = (struct catalog){world->providers, PROVIDERS, world->endpoints, 0, "c", NULL, 0};
         for (int i = 0; i < PROVIDERS; i++)
@@ -75,6 +79,8 @@ static void make_catalog(struct world *world) {
                                               .output_max = one_in(world, 2) ? 0 : upto(world, 4000),
                                               .quantization = one_in(world, 2) ? "fp8" : "unknown",
                                               .quality = upto(world, 101) - 1,
+                                              .windows = windows,
+                                              .windows_count = (uint8_t)(one_in(world, 3) ? 2 : 0),
                                               .kinds = UINT32_MAX};
                 int64_t *prices = (int64_t *)&endpoint->price;
                 for (size_t j = 0; j < sizeof endpoint->price / sizeof *prices; j++)
@@ -221,6 +227,7 @@ static void decide(struct world *world, uint64_t seed) {
                           .now_ns = NOW_NS,
                           .spent_picousd = one_in(world, 3) ? upto(world, 10000) : 0,
                           .refused = one_in(world, 3) ? (uint32_t)prng_next(&world->prng) : 0,
+                          .call_ms = one_in(world, 2) ? upto(world, 100000000) : 0,
                           .seed = prng_next(&world->prng)},
                 .tried = one_in(world, 3) ? (uint32_t)prng_next(&world->prng) : 0,
                 .pressed = one_in(world, 3),
@@ -232,7 +239,8 @@ static void decide(struct world *world, uint64_t seed) {
                    &world->route);
         struct decision *decision = &world->decision;
         struct record_writer writer = {decision->record, decision->record + DECISION_RECORD_MAX};
-        record_write_places(&writer, &world->moment, NOW_NS, &world->set, world->states, &world->route);
+        record_write_places(&writer, &world->catalog, &world->moment, NOW_NS, &world->set, world->states,
+                            &world->route);
         decision->record_size = writer.at ? (uint16_t)(writer.at - decision->record) : 0;
 }
 
@@ -306,7 +314,7 @@ static void append_again(struct buffer *text, struct decision_inputs *inputs) {
         for (uint32_t place = 0; place < route.count; place++)
                 route.candidates[inputs->ranks[place]].place = (uint8_t)place;
         struct record_writer writer = {decision.record, decision.record + DECISION_RECORD_MAX};
-        record_write_places(&writer, &inputs->moment, 0, &inputs->set, inputs->states, &route);
+        record_write_places(&writer, NULL, &inputs->moment, 0, &inputs->set, inputs->states, &route);
         decision.record_size = writer.at ? (uint16_t)(writer.at - decision.record) : 0;
         buffer_clear(text);
         assert_true(decision_append(text, &inputs->demand, &decision));
@@ -381,7 +389,7 @@ static void one_record_byte_by_byte(void **state) {
         struct route route = {.candidates = {{.place = 1}, {.place = 0}}, .count = 2, .usable = 2};
         struct decision decision = {0};
         struct record_writer writer = {decision.record, decision.record + DECISION_RECORD_MAX};
-        record_write_places(&writer, &moment, 5000, &set, states, &route);
+        record_write_places(&writer, NULL, &moment, 5000, &set, states, &route);
         decision.record_size = (uint16_t)(writer.at - decision.record);
         struct decision_inputs inputs;
         struct buffer text, record;
