@@ -110,6 +110,8 @@ static void show(const struct totals *totals) {
         SHOW(words);
         SHOW(broke);
         SHOW(reloads);
+        SHOW(by_workspaces);
+        SHOW(by_providers);
         SHOW(parts_told);
         SHOW(parts_used_up);
         SHOW(unkept);

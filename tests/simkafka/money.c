@@ -59,10 +59,18 @@ static void use_up(struct world *world, uint32_t subject) {
         money_accepted(world, 0);
 }
 
+/* Without rules of its own: those of no demand. */
+static struct workspace make_workspace(const char *name) {
+        struct demand nothing;
+        demand_init(&nothing, KIND_CHAT);
+        return (struct workspace){.name = name, .prefs = nothing.prefs};
+}
+
 static void make_later(struct world *world) {
         uint32_t count = world->catalog.workspaces_count;
         memcpy(world->later_workspaces, world->workspaces, sizeof(world->workspaces));
-        world->later_workspaces[count] = (struct workspace){.name = "later", .budget.daily = MOST_PICOUSD};
+        world->later_workspaces[count] = make_workspace("later");
+        world->later_workspaces[count].budget.daily = MOST_PICOUSD;
         world->later = world->catalog;
         world->later.workspaces = world->later_workspaces;
         world->later.workspaces_count = count + 1;
@@ -96,9 +104,9 @@ void money_make(struct world *world) {
         world->catalog.workspaces = world->workspaces;
         world->catalog.workspaces_count = (uint32_t)between(world, 0, WORKSPACES_COUNT);
         for (uint32_t i = 0; i < world->catalog.workspaces_count; i++) {
-                world->workspaces[i] = (struct workspace){
-                        .name = names[i],
-                        .over_budget = world->money == MONEY_SCARCE ? OVER_BUDGET_FAIL : OVER_BUDGET_WAIT};
+                world->workspaces[i] = make_workspace(names[i]);
+                if (world->money == MONEY_SCARCE)
+                        world->workspaces[i].over_budget = OVER_BUDGET_FAIL;
                 if (i == 0 || chance(world, 70))
                         world->workspaces[i].budget = make_budget(world);
         }
@@ -312,6 +320,10 @@ static void bill(struct world *world, uint32_t subject, const struct call *call,
                 return;
         }
         world->billed[subject][call->partition][day - world->first_day] += call->cost_picousd;
+        if (subject < world->catalog.workspaces_count)
+                world->counts.by_workspaces++;
+        else
+                world->counts.by_providers++;
         check_cover(world, subject, call->partition, day);
         check_budget(world, subject, day);
 }
@@ -365,6 +377,8 @@ static void check_exact(struct world *world, uint32_t subject, uint32_t partitio
         int64_t billed = billed_of(world, subject, partition);
         if (view.reserved_picousd != 0)
                 judge_broken(world, "partition %u: something is reserved though all is done", partition);
+        if (!budget_bounds(limit_of(world, subject)))
+                return; /* counted, but nobody answers for it: a crash takes what was under way */
         if (view.settled_picousd + view.risk_picousd < billed)
                 judge_broken(world,
                              "partition %u, subject %u: %lld were billed, %lld and %lld at risk counted",

@@ -514,7 +514,7 @@ struct world {
                 uint64_t cut_off;            /* partitions that went with calls or results under way */
                 uint64_t unkept, not_parked; /* of jobs with zdr: answers, and stragglers */
                 uint64_t words, broke;       /* on money; jobs that failed for want of it */
-                uint64_t reloads;
+                uint64_t reloads, by_workspaces, by_providers; /* by: calls that were paid so */
         } counts;
         struct note *notes;
         uint64_t notes_count;
