@@ -9,6 +9,7 @@
 
 #define MS_PER_MINUTE INT64_C(60000)
 #define MILLION       INT64_C(1000000)
+#define PARTS_MORE    3 /* of a bill than of what bounds it */
 
 __extension__ typedef unsigned __int128 wide;
 
@@ -211,6 +212,19 @@ static void usage_take_input(struct usage *usage, const struct price *price, int
         usage->cache_write_tokens = written ? input_tokens : -1;
 }
 
+/*
+ * Each part of a bill is rounded up, and input and output may be billed in more parts than the bound has:
+ * read anew, from a cache and into one; thought and said.
+ */
+static int64_t rounding(const struct price *price) {
+        const int64_t parts[] = {price->input, price->cached_input, price->cache_write, price->output,
+                                 price->reasoning};
+        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+                if (parts[i] > 0 && parts[i] % MILLION != 0)
+                        return PARTS_MORE;
+        return 0;
+}
+
 bool cost_ceiling_until(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                         int64_t until_unix_ms, int64_t input_tokens, int64_t *out_picousd) {
         int64_t multiply = PRICE_MULTIPLY_ONE;
@@ -227,6 +241,7 @@ bool cost_ceiling_until(const struct endpoint *endpoint, const struct demand *de
                 usage.reasoning_tokens = price->reasoning > price->output ? usage.output_tokens : -1;
                 if (!cost_of_usage(price, demand->kind, &usage, &cost))
                         return false;
+                cost = money_add(cost, rounding(price));
                 dearest = cost > dearest ? cost : dearest;
         }
         *out_picousd = dearest;

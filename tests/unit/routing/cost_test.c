@@ -321,6 +321,38 @@ static void other_kinds_have_bounds_too(void **state) {
 }
 
 /* Input that goes into a cache may cost more than other input (OpenRouter lists 1.25 and 2 times as much). */
+/* However a provider splits what was bounded: each part of the bill is rounded up. */
+static void no_bill_is_above_its_ceiling(void **state) {
+        (void)state;
+        static const struct price prices[] = {
+                {.input = 1, .cached_input = 1, .cache_write = 1, .output = 1, .reasoning = 1},
+                {.input = 333333, .cached_input = 33333, .cache_write = 333333, .output = 1, .reasoning = 7},
+                {.input = 1500001, .cached_input = 100, .cache_write = 7, .output = 5999999, .reasoning = 3},
+                {.input = 2000000, .cached_input = 1000000, .cache_write = 0, .output = 3000000},
+        };
+        for (size_t i = 0; i < sizeof prices / sizeof *prices; i++) {
+                struct endpoint endpoint = endpoint_with((struct price){0});
+                struct demand demand;
+                int64_t ceiling = -1, bill = -1;
+                endpoint.price = prices[i];
+                demand_init(&demand, KIND_CHAT);
+                demand.input_tokens = 30;
+                demand.output_tokens_max = 20;
+                assert_true(cost_ceiling(&endpoint, &demand, 0, &ceiling));
+                for (int64_t split = 0; split < 11 * 11 * 21; split++) {
+                        struct usage usage;
+                        usage_init(&usage);
+                        usage.cached_input_tokens = split % 11;
+                        usage.cache_write_tokens = split / 11 % 11;
+                        usage.input_tokens = 30 - usage.cached_input_tokens - usage.cache_write_tokens;
+                        usage.output_tokens = 20;
+                        usage.reasoning_tokens = split / 121;
+                        assert_true(cost_of_usage(&endpoint.price, KIND_CHAT, &usage, &bill));
+                        assert_true(bill <= ceiling);
+                }
+        }
+}
+
 static void the_ceiling_counts_input_where_it_is_dearest(void **state) {
         (void)state;
         static const struct {
@@ -388,6 +420,7 @@ int main(void) {
                 cmocka_unit_test(expected_takes_the_guess_within_the_limit),
                 cmocka_unit_test(expected_counts_on_cached_input),
                 cmocka_unit_test(other_kinds_have_bounds_too),
+                cmocka_unit_test(no_bill_is_above_its_ceiling),
                 cmocka_unit_test(the_ceiling_counts_input_where_it_is_dearest),
                 cmocka_unit_test(usage_within_bounds_stays_under_the_ceiling),
         };

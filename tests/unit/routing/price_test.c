@@ -310,7 +310,8 @@ static void tiers_and_windows_go_together(void **state) {
         demand.output_tokens_max = 10;
         demand.input_tokens = 101;
         assert_true(cost_ceiling(&endpoint, &demand, 0, &picousd));
-        assert_int_equal(picousd, 303); /* 252.5 and 50, each rounded up */
+        /* 252.5 and 50, each rounded up, and as the bill may have more parts */
+        assert_int_equal(picousd, 306);
 }
 
 /* A price that one reachable tier does not have: nobody can say what it costs at most. */
