@@ -108,6 +108,12 @@ def what_if():
     assert told["what_if"]["elsewhere"] > 100 and rows["dear"]["would_be_jobs"] > rows["dear"]["jobs"], told
     assert rows["dear"]["would_be_cost_usd"] == 0 and told["what_if"]["total"]["saved_usd"] > 0, told
     assert rows["cheap"]["would_be_jobs"] < rows["cheap"]["jobs"], told
+    for provider in config["providers"]:
+        if provider["name"] == "dear":
+            provider["models"][0]["price"] = {"input": 0.001, "output": 0.001}
+    pathlib.Path("halved.yaml").write_text(json.dumps(config))
+    out, _ = ferry.ferry("replay", "results.jsonl", "-c", "halved.yaml")
+    assert "nobody could have taken" not in out, out
     config["routing"] = {"zdr": True}
     pathlib.Path("zdr.yaml").write_text(json.dumps(config))
     out, _ = ferry.ferry("replay", "results.jsonl", "-c", "zdr.yaml")

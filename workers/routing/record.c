@@ -359,6 +359,8 @@ bool record_read(struct bytes record, struct decision_inputs *out_inputs) {
         if (take_varint(&reader, UINT64_MAX) != RECORD_VERSION)
                 return false;
         read_demand(&reader, &out_inputs->demand);
+        /* what rules have said of it is part of what holds */
+        out_inputs->demand.prefs.max_cost_picousd = out_inputs->demand.max_cost_picousd;
         read_moment(&reader, &out_inputs->moment);
         out_inputs->demand.audio_ms = out_inputs->moment.audio_ms;
         read_places(&reader, out_inputs);

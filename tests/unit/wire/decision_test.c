@@ -401,6 +401,7 @@ static void one_record_byte_by_byte(void **state) {
         assert_int_equal(record.size, sizeof golden);
         assert_memory_equal(record.data, golden, sizeof golden);
         assert_int_equal(inputs.demand.max_cost_picousd, PICOUSD_MAX);
+        assert_int_equal(inputs.demand.prefs.max_cost_picousd, PICOUSD_MAX); /* for other rules to lower */
         assert_int_equal(inputs.states[0].ready_ns, 1000);
         assert_true(inputs.states[1].latency_ns == 1e9);
         buffer_deinit(&text);
