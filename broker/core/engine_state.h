@@ -155,7 +155,7 @@ struct engine {
         struct recent *recents; /* per endpoint; apart, since only answers and now and then a look touch it */
         struct gate *providers;
         struct list ready_endpoints;
-        bool prices_move;               /* some endpoint's price goes by the time */
+        bool prices_move; /* some endpoint's price goes by the time */
         /* By partition; NULL: it never was here. They stay where they are. */
         struct purse *purses[PARTS_MAX];
         uint32_t purses_count, purses_whole; /* parts of a budget; 0: a purse has all of it */
