@@ -308,13 +308,13 @@ static void test_gone_and_resolved(void **state) {
         assert_non_null(strstr(producer_message(producer), "commit"));
         assert_end(producer, producer_abort(producer), PRODUCER_GONE);
         assert_end(producer, commit(producer, member.consumer, 0, 10), PRODUCER_GONE);
-        producer_close(producer);
 
         /* Its transaction is open: the offset is not to be had, whatever it will be. */
         uint64_t offset;
         bool found;
         assert_error(consumer_committed(member.consumer, 0, NS_PER_S, &offset, &found), ERROR_NETWORK,
                      "offset");
+        producer_close(producer);
         script = (struct script){"committed", PRODUCER_FAULT_FATAL};
         producer = open_producer(follow, &script);
         assert_int_equal(committed(&member, 0), UINT64_MAX);
