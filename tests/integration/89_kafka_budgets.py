@@ -193,7 +193,7 @@ def killed():
             killing.check()
         codes, now = failures(site), report()["default"]["lifetime"]
         print(f"  {killing.kills} kills, {killing.pauses} pauses, {billed(sim)} billed, {now['spent_usd']} spent and {now['at_risk_usd']} at risk of {budget}, {len(codes)} failed")
-        assert killing.kills > 3 and set(codes) <= {"budget_exceeded", "attempts_exhausted"}, set(codes)
+        assert killing.kills > 0 and set(codes) <= {"budget_exceeded", "attempts_exhausted"}, set(codes)
         assert 0 < billed(sim) <= budget
 
 
