@@ -367,9 +367,10 @@ void money_check_settled(struct world *world, enum failure failure) {
 
 /* Nothing was lost or cut off: all that was spent is known, and nothing is at risk that has an answer. */
 static void check_exact(struct world *world, uint32_t subject, uint32_t partition) {
-        const struct process *owner = &world->processes[world->cluster.owner[partition]];
+        uint32_t slot = world->cluster.owner[partition];
+        const struct process *owner = slot == NOBODY ? NULL : &world->processes[slot];
         struct budget_view view;
-        if (world->cluster.owner[partition] == NOBODY || owner->parts[partition].state != PART_OWNED)
+        if (!owner || owner->parts[partition].state != PART_OWNED)
                 return;
         ledger_view(engine_ledger(owner->engine, world_time(world), partition,
                                   own_subject(world, owner, subject)),
