@@ -1,7 +1,7 @@
 /*
  * The engine in a world of faults and crashes: one seed, one world (world.h). SIM_SEED=N runs one seed,
  * SIM_SEEDS=N so many, SIM_FIRST=N starts at another one. A failing seed is printed; the same seed always
- * does the same.
+ * does the same. SIM_PLANTS=0 leaves out the planted mistakes.
  */
 #include "broker/base/check.h"
 #include "world.h"
@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -80,6 +81,8 @@ static void keeps_the_promises(void **state) {
 /* The judge is no use if it never finds anything. */
 static void finds_planted_bugs(void **state) {
         (void)state;
+        if (getenv("SIM_PLANTS") && strcmp(getenv("SIM_PLANTS"), "0") == 0)
+                skip();
         if (getenv("SIM_SEED"))
                 return;
         for (int plant = PLANT_NONE + 1; plant < PLANTS_COUNT; plant++) {

@@ -149,6 +149,8 @@ static void keeps_the_promises(void **state) {
 /* The judge is no use if it never finds anything. */
 static void finds_planted_bugs(void **state) {
         (void)state;
+        if (getenv("SIM_PLANTS") && strcmp(getenv("SIM_PLANTS"), "0") == 0)
+                skip();
         if (getenv("SIM_SEED") || getenv("SIM_PLANT"))
                 return;
         uint32_t missed = 0;
