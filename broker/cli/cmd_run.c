@@ -454,7 +454,8 @@ static int scan_first(struct run *run) {
 
 static int run_with_config(struct run *run) {
         say_init(run->config, run->options.quiet, run->options.verbose);
-        struct error *error = interrupts_open();
+        struct error *error = interrupts_open((struct interrupts_early){
+                "\nbatchferry: interrupted; run the same command again to go on\n", EXIT_INTERRUPTED});
         if (error)
                 return options_fail(error);
         if (run->strict || run->dry_run) {

@@ -385,14 +385,17 @@ static struct error *open_worker(struct worker *worker) {
                 error = cluster_name(&worker->cluster, worker->config->settings.state);
         if (!error)
                 error = open_listener(worker);
-        if (!error)
+        if (!error) {
+                interrupts_attend();
                 error = start_loops(worker);
+        }
         return error;
 }
 
 static int work(struct worker *worker) {
         say_init(worker->config, worker->options.quiet, worker->options.verbose);
-        struct error *error = interrupts_open();
+        struct error *error = interrupts_open(
+                (struct interrupts_early){"batchferry: stopped before any job was taken\n", EXIT_WELL});
         if (error)
                 return options_fail(error);
         assemble_descriptors(&worker->assembly);
@@ -407,7 +410,6 @@ static int work(struct worker *worker) {
                 say(LOG_LEVEL_INFO, "%u shard%s in group %s of %s", worker->shards,
                     worker->shards > 1 ? "s" : "", worker->cluster.group_id, worker->cluster.bootstrap);
                 warn_of_shares(worker, &worker->config->catalog);
-                interrupts_attend();
                 attend(worker);
                 code = end_loops(worker);
                 if (code == EXIT_WELL && worker->stopped)

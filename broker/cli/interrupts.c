@@ -1,11 +1,10 @@
 #include "broker/cli/interrupts.h"
 
-#include "broker/cli/options.h"
-
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -13,16 +12,16 @@
 static int interrupt_fd = -1, reload_fd = -1;
 static volatile sig_atomic_t attended;
 static bool on_terminal; /* which may go */
+static struct interrupts_early early;
 
 static void interrupt(int number) {
-        static const char text[] = "\nbatchferry: interrupted; run the same command again to go on\n";
         uint64_t one = 1;
         int code = errno;
         ssize_t ignored = attended ? write(interrupt_fd, &one, sizeof(one))
-                                   : write(STDERR_FILENO, text, sizeof(text) - 1);
+                                   : write(STDERR_FILENO, early.text, strlen(early.text));
         (void)ignored, (void)number;
         if (!attended)
-                _exit(EXIT_INTERRUPTED);
+                _exit(early.exit_code);
         errno = code;
 }
 
@@ -43,10 +42,11 @@ static void hang_up(int number) {
         errno = code;
 }
 
-struct error *interrupts_open(void) {
+struct error *interrupts_open(struct interrupts_early unattended) {
         static const int numbers[] = {SIGINT, SIGTERM};
         struct sigaction reload = {.sa_handler = hang_up, .sa_flags = SA_RESTART};
         struct sigaction hung_up = {.sa_handler = SIG_DFL};
+        early = unattended;
         interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         reload_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (interrupt_fd < 0 || reload_fd < 0 || sigaction(SIGHUP, &reload, &hung_up) < 0)

@@ -9,7 +9,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct error *interrupts_open(void) MUST_USE;
+/* What an interrupt does before somebody looks: it says `text`, whole lines, and ends the process. */
+struct interrupts_early {
+        const char *text;
+        int exit_code;
+};
+
+struct error *interrupts_open(struct interrupts_early early) MUST_USE;
 /* From here on somebody looks. */
 void interrupts_attend(void);
 /* Waits at most so long, also for SIGHUP; how many interrupts have come since the last call. */

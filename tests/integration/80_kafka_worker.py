@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
 import ferry
@@ -165,6 +166,21 @@ def drain():
         site.check_results(jobs)
 
 
+def stopped_while_it_starts():
+    """SIGTERM at any moment of the start is an orderly stop too, whatever a slow machine or broker makes of it."""
+    with ferry.Sim("--dimensions", "8") as sim, Site(broker, sim) as site:
+        for delay_ms in (0, 10, 30, 60, 100, 150, 250, 400):
+            with Worker() as one:
+                time.sleep(delay_ms / 1000)
+                one.stop()
+        jobs = jobs_of(20)
+        site.send(jobs)
+        with Worker() as one:
+            site.wait_done(len(jobs), [one])
+            one.stop()
+        site.check_results(jobs)
+
+
 def handed_over():
     """A worker that comes and one that goes: partitions move, calls under way are kept or finished, and nothing is called twice."""
     jobs = jobs_of(3000)
@@ -290,4 +306,4 @@ def reload():
 
 if __name__ == "__main__":
     with broker:
-        ferry.main([plain, encodings, duplicates, lost_state, drain, drain_has_a_limit, handed_over, long_calls, straggler, straggler_without_store, reload])
+        ferry.main([plain, encodings, duplicates, lost_state, drain, drain_has_a_limit, stopped_while_it_starts, handed_over, long_calls, straggler, straggler_without_store, reload])

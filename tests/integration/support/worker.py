@@ -6,6 +6,7 @@ import collections
 import json
 import os
 import pathlib
+import re
 import signal
 import struct
 import subprocess
@@ -61,12 +62,18 @@ class Worker:
         assert self.process.returncode == code, f"{self.log_path}: exit code {self.process.returncode}, not {code}:\n{self.log()[-4000:]}"
 
     def stop(self, code=0):
+        ferry.wait_for(lambda: not self.is_alive() or self.catches(signal.SIGTERM), "the handler of SIGTERM")
         self.signal(signal.SIGTERM)
         self.ended(code)
 
     def signal(self, number):
         self.check_alive()
         self.process.send_signal(number)
+
+    def catches(self, number):
+        """Its handler of the signal stands: before that a signal ends any process."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search("SigCgt:\\s*(\\w+)", status)[1], 16) >> (number - 1) & 1
 
     def kill(self):
         self.process.kill()
