@@ -1,15 +1,11 @@
 #include "broker/cli/spending.h"
 
 #include "broker/base/money.h"
-#include "broker/base/time.h"
 #include "broker/cli/kafka_options.h"
 #include "broker/kafka/reader.h"
 #include "broker/loop/spend_book.h"
-#include "broker/wire/state_record.h"
 
 #include <stdlib.h>
-
-#define WAIT_NS (200 * NS_PER_MS)
 
 struct error *spending_init(struct spending *spending, const struct catalog *catalog, int64_t now_unix_ms) {
         *spending = (struct spending){
@@ -33,15 +29,7 @@ void spending_deinit(struct spending *spending) {
 
 static bool find(const struct spending *spending, enum spend_kind kind, struct bytes name,
                  uint32_t *out_subject) {
-        for (uint32_t i = 0; i < spending->subjects; i++) {
-                enum spend_kind its;
-                struct bytes its_name = spend_subject_name(spending->catalog, i, &its);
-                if (its != kind || !bytes_equal(name, its_name))
-                        continue;
-                *out_subject = i;
-                return true;
-        }
-        return false;
+        return spend_subject_find(spending->catalog, kind, name, out_subject);
 }
 
 static void add(int64_t *sum, int64_t picousd) {
@@ -109,15 +97,12 @@ struct sharing {
 
 static struct error *add_share(void *userdata, uint32_t partition, struct bytes value) {
         struct sharing *sharing = userdata;
-        struct state_record record;
+        struct state_spend word;
         uint32_t subject;
-        if (state_record_read(value, &sharing->lists, &record) != STATE_RECORD_OK ||
-            record.kind != STATE_SPEND)
-                return error_new(ERROR_CORRUPT, "what was spent of partition %u cannot be read", partition);
-        if (find(sharing->spending, record.spend.provider ? SPEND_PROVIDER : SPEND_WORKSPACE,
-                 record.spend.name, &subject))
-                add_word(sharing->spending, subject, &record.spend);
-        return NULL;
+        struct error *error = spend_word_read(partition, value, &sharing->lists, &word);
+        if (!error && find(sharing->spending, spend_word_kind(&word), word.name, &subject))
+                add_word(sharing->spending, subject, &word);
+        return error;
 }
 
 struct error *spending_read_store(struct spending *spending, struct store *store) {
@@ -138,7 +123,8 @@ struct error *spending_read_store(struct spending *spending, struct store *store
 
 /* The last word of each partition on each subject; their names are not kept. */
 struct topic_words {
-        struct state_spend *words[CONSUMER_PARTITIONS_MAX]; /* by subject; at_unix_ms of one that is there */
+        struct spending *spending;
+        struct state_spend *words[CONSUMER_PARTITIONS_MAX]; /* by subject */
         bool *there[CONSUMER_PARTITIONS_MAX];
         struct state_lists lists;
 };
@@ -151,8 +137,9 @@ static bool make_room(struct topic_words *words, uint32_t partition, uint32_t su
         return words->words[partition] && words->there[partition];
 }
 
-static struct error *take(const struct spending *spending, struct topic_words *words,
-                          const struct consumer_record *from) {
+static struct error *take(void *userdata, const struct consumer_record *from) {
+        struct topic_words *words = userdata;
+        const struct spending *spending = words->spending;
         struct state_record record;
         uint32_t subject;
         if (!from->has_key || !from->has_value || state_key_kind(from->key) != STATE_KEY_SPEND)
@@ -165,8 +152,7 @@ static struct error *take(const struct spending *spending, struct topic_words *w
                                  (unsigned long long)from->offset, from->partition);
         if (outcome != STATE_RECORD_OK || record.kind != STATE_SPEND ||
             from->partition >= CONSUMER_PARTITIONS_MAX ||
-            !find(spending, record.spend.provider ? SPEND_PROVIDER : SPEND_WORKSPACE, record.spend.name,
-                  &subject))
+            !find(spending, spend_word_kind(&record.spend), record.spend.name, &subject))
                 return NULL;
         if (!make_room(words, from->partition, spending->subjects))
                 return error_new(ERROR_MEMORY, "no memory for the report");
@@ -175,27 +161,11 @@ static struct error *take(const struct spending *spending, struct topic_words *w
         return NULL;
 }
 
-static struct error *read_all(const struct spending *spending, struct topic_words *words,
-                              const struct reader_options *options) {
+static struct error *read_all(struct topic_words *words, const struct reader_options *options) {
         struct reader *reader = NULL;
         struct error *error = reader_open(options, &reader);
-        for (bool end = false; !error && !end;) {
-                struct consumer_record record;
-                switch (reader_next(reader, WAIT_NS, &record)) {
-                case READER_RECORD:
-                        error = take(spending, words, &record);
-                        consumer_release(&record);
-                        break;
-                case READER_END:
-                        end = true;
-                        break;
-                case READER_LATER:
-                        break;
-                case READER_FAILED:
-                        error = reader_error(reader);
-                        break;
-                }
-        }
+        if (!error)
+                error = reader_each(reader, NULL, take, words);
         reader_close(reader);
         return error;
 }
@@ -212,13 +182,14 @@ struct error *spending_read_topic(struct spending *spending, const struct config
         struct topic_words *words = calloc(1, sizeof(*words));
         if (!words)
                 return error_new(ERROR_MEMORY, "no memory for the report");
+        words->spending = spending;
         struct error *error = kafka_options_init(&kafka, config, 0);
         struct reader_options options = {.properties = kafka_options_properties(&kafka),
                                          .topic = config->settings.topic_state,
                                          .client_id = "batchferry-workspaces",
                                          .wait_open = true};
         if (!error)
-                error = read_all(spending, words, &options);
+                error = read_all(words, &options);
         if (!error)
                 sum_up(spending, words);
         for (uint32_t p = 0; p < CONSUMER_PARTITIONS_MAX; p++) {

@@ -5,6 +5,7 @@
 #include "broker/core/spend.h"
 
 #include "broker/base/check.h"
+#include "broker/base/minmax.h"
 #include "broker/base/money.h"
 #include "workers/routing/cost.h"
 
@@ -260,9 +261,7 @@ void spend_view(struct engine *engine, const struct job *job, uint32_t endpoint,
 
 void spend_want(struct engine *engine, const struct job *job, const struct candidate *candidate) {
         struct purse *purse = engine->subjects_count > 0 ? purse_of(engine, job) : NULL;
-        int64_t most = candidate->cost_ceiling_picousd > candidate->cost_expected_picousd
-                               ? candidate->cost_ceiling_picousd
-                               : candidate->cost_expected_picousd;
+        int64_t most = max64(candidate->cost_ceiling_picousd, candidate->cost_expected_picousd);
         if (!engine->config.by_partition || !purse || purse->closing)
                 return;
         uint32_t subjects[2] = {workspace_subject(engine, job),

@@ -1,5 +1,6 @@
 #include "broker/loop/committer.h"
 
+#include "broker/base/array.h"
 #include "broker/base/check.h"
 #include "broker/base/time.h"
 #include "broker/loop/ahead.h"
@@ -81,20 +82,6 @@ struct committer {
         struct quota_rows told_quotas;
 };
 
-static bool grow(void **items, size_t *capacity, size_t wanted, size_t item_size) {
-        if (wanted <= *capacity)
-                return true;
-        size_t larger = *capacity ? *capacity : 64;
-        while (larger < wanted)
-                larger *= 2;
-        void *grown = reallocarray(*items, larger, item_size);
-        if (!grown)
-                return false;
-        *items = grown;
-        *capacity = larger;
-        return true;
-}
-
 static void set_trouble(struct committer *committer, enum trouble trouble, const char *message) {
         pthread_mutex_lock(&committer->mutex);
         committer->trouble = trouble;
@@ -135,8 +122,8 @@ static struct begun_id stage_cost(struct committer *committer, const struct inte
 
 static void stage_unkept(struct committer *committer, const struct intent *intent,
                          const struct settled *settled) {
-        if (!grow((void **)&committer->unkept, &committer->unkept_capacity, committer->unkept_count + 1,
-                  sizeof(struct unkept))) {
+        if (!array_reserve((void **)&committer->unkept, &committer->unkept_capacity,
+                           committer->unkept_count + 1, sizeof(struct unkept))) {
                 committer->lines[settled->sink].failed = true;
                 return;
         }
@@ -164,8 +151,8 @@ static void stage_settle(struct committer *committer, struct intent *intent) {
         store_batch_settle(committer->batch, intent->key, &settled, intent->begun);
         store_batch_body(committer->batch, intent->key,
                          (struct bytes){lines->data + lines->size - settled.size, settled.size});
-        if (grow((void **)&committer->published, &committer->published_capacity,
-                 committer->published_count + 1, sizeof(struct key128)))
+        if (array_reserve((void **)&committer->published, &committer->published_capacity,
+                          committer->published_count + 1, sizeof(struct key128)))
                 committer->published[committer->published_count++] = intent->key;
 }
 
@@ -225,8 +212,8 @@ static struct error *stage_answer(struct committer *committer, const struct inte
 }
 
 static struct error *stage_publication(struct committer *committer, struct intent *intent) {
-        if (!grow((void **)&committer->outgoing, &committer->outgoing_capacity, committer->outgoing_count + 1,
-                  sizeof(struct publication)))
+        if (!array_reserve((void **)&committer->outgoing, &committer->outgoing_capacity,
+                           committer->outgoing_count + 1, sizeof(struct publication)))
                 return error_new(ERROR_MEMORY, "no memory for a batch of results");
         struct publication *publication = &committer->outgoing[committer->outgoing_count++];
         if (intent->kind == INTENT_AUDIT) {
@@ -699,10 +686,10 @@ bool committer_submit(struct committer *committer, const struct intent *intents,
         struct intents *pending = &committer->pending;
         size_t promised = committer->promised + count_promised(intents, count);
         size_t completions = committer->completions_count + promised;
-        bool room = grow((void **)&pending->items, &pending->capacity, pending->count + count,
-                         sizeof(struct intent)) &&
-                    grow((void **)&committer->completions, &committer->completions_capacity, completions,
-                         sizeof(struct completion)) &&
+        bool room = array_reserve((void **)&pending->items, &pending->capacity, pending->count + count,
+                                  sizeof(struct intent)) &&
+                    array_reserve((void **)&committer->completions, &committer->completions_capacity,
+                                  completions, sizeof(struct completion)) &&
                     quota_rows_merge(&committer->quotas, &committer->told_quotas);
         if (room) {
                 if (count)

@@ -1,5 +1,7 @@
 #include "broker/loop/noted.h"
 
+#include "broker/base/array.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,25 +24,11 @@ void noted_end(struct noted *noted, struct store_batch *batch, const struct inte
         noted->items[slot].begun = (struct begun_id){0};
 }
 
-static bool reserve(struct noted *noted, size_t wanted) {
-        size_t larger = noted->capacity ? noted->capacity : 64;
-        if (wanted <= noted->capacity)
-                return true;
-        while (larger < wanted)
-                larger *= 2;
-        void *grown = reallocarray(noted->items, larger, sizeof(*noted->items));
-        if (!grown)
-                return false;
-        noted->items = grown;
-        memset(noted->items + noted->capacity, 0, (larger - noted->capacity) * sizeof(*noted->items));
-        noted->capacity = larger;
-        return true;
-}
-
 struct error *noted_stage(struct noted *noted, struct store_batch *batch, const struct intent *intent) {
-        size_t slot = intent->handle.slot;
-        if (!reserve(noted, slot + 1))
+        size_t slot = intent->handle.slot, before = noted->capacity;
+        if (!array_reserve((void **)&noted->items, &noted->capacity, slot + 1, sizeof(*noted->items)))
                 return error_new(ERROR_MEMORY, "no memory for the attempts of a batch");
+        memset(noted->items + before, 0, (noted->capacity - before) * sizeof(*noted->items));
         noted_end(noted, batch, intent);
         store_batch_end(batch, intent->begun);
         noted->items[slot] = (struct noted_attempt){intent->key, store_batch_begin(batch, &intent->open)};

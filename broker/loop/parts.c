@@ -1,5 +1,6 @@
 #include "broker/loop/parts.h"
 
+#include "broker/base/array.h"
 #include "broker/base/time.h"
 #include "broker/loop/purses.h"
 #include "broker/loop/quota_book.h"
@@ -107,14 +108,10 @@ struct giving {
 
 static void give_use(void *userdata, const struct quota_use *use) {
         struct giving *giving = userdata;
-        if (giving->count == giving->capacity) {
-                size_t larger = giving->capacity ? 2 * giving->capacity : 256;
-                void *grown = reallocarray(giving->rows, larger, sizeof(*giving->rows));
-                giving->failed = giving->failed || !grown;
-                if (!grown)
-                        return;
-                giving->rows = grown;
-                giving->capacity = larger;
+        if (!array_reserve((void **)&giving->rows, &giving->capacity, giving->count + 1,
+                           sizeof(*giving->rows))) {
+                giving->failed = true;
+                return;
         }
         giving->rows[giving->count++] = quota_row_of(giving->catalog, use);
 }

@@ -1,5 +1,6 @@
 #include "broker/loop/publisher.h"
 
+#include "broker/base/array.h"
 #include "broker/base/check.h"
 #include "broker/base/time.h"
 #include "broker/loop/audit_topic.h"
@@ -59,20 +60,6 @@ struct publisher {
         int64_t started_ns, again_ns;
         atomic_bool stop; /* as `stopping`, for what blocks */
 };
-
-static bool reserve(struct items *items, size_t more) {
-        size_t wanted = items->count + more, larger = items->capacity ? items->capacity : 256;
-        if (wanted <= items->capacity)
-                return true;
-        while (larger < wanted)
-                larger *= 2;
-        void *grown = reallocarray(items->items, larger, sizeof(*items->items));
-        if (!grown)
-                return false;
-        items->items = grown;
-        items->capacity = larger;
-        return true;
-}
 
 /* ---- what is sent ---- */
 
@@ -582,23 +569,13 @@ static void replace_producer(struct publisher *publisher) {
 
 /* ---- the thread ---- */
 
-static bool grow_completions(struct publisher *publisher) {
-        if (publisher->working.count <= publisher->completions_capacity)
-                return true;
-        void *grown = reallocarray(publisher->completions, publisher->working.capacity,
-                                   sizeof(*publisher->completions));
-        if (!grown)
-                return false;
-        publisher->completions = grown;
-        publisher->completions_capacity = publisher->working.capacity;
-        return true;
-}
-
 /* Publishes all that is in `working`. false: for good no more. */
 static bool publish(struct publisher *publisher) {
         publisher->again_ns = AGAIN_MIN_NS;
         while (!atomic_load(&publisher->stop)) {
-                if (!grow_completions(publisher)) { /* what cannot be released would be sent twice */
+                /* what cannot be released would be sent twice */
+                if (!array_reserve((void **)&publisher->completions, &publisher->completions_capacity,
+                                   publisher->working.count, sizeof(*publisher->completions))) {
                         pause_for(publisher, publisher->again_ns);
                         continue;
                 }
@@ -750,10 +727,12 @@ struct publisher *publisher_free(struct publisher *publisher) {
 
 bool publisher_submit(struct publisher *publisher, struct publication *items, size_t count) {
         pthread_mutex_lock(&publisher->mutex);
-        bool room = reserve(&publisher->pending, count);
+        struct items *pending = &publisher->pending;
+        bool room = array_reserve((void **)&pending->items, &pending->capacity, pending->count + count,
+                                  sizeof(*pending->items));
         if (room) {
-                memcpy(publisher->pending.items + publisher->pending.count, items, count * sizeof(*items));
-                publisher->pending.count += count;
+                memcpy(pending->items + pending->count, items, count * sizeof(*items));
+                pending->count += count;
         }
         bool wake = room && publisher->waiting;
         pthread_mutex_unlock(&publisher->mutex);

@@ -4,7 +4,6 @@
 #include "broker/loop/shard.h"
 #include "broker/loop/spend_book.h"
 #include "broker/ops/log.h"
-#include "broker/wire/state_record.h"
 
 #include <stdlib.h>
 
@@ -20,38 +19,21 @@ struct loading {
         struct state_lists lists;
 };
 
-static bool find_subject(const struct catalog *catalog, const struct state_spend *word,
-                         uint32_t *out_subject) {
-        for (uint32_t i = 0; i < budget_subjects(catalog); i++) {
-                enum spend_kind kind;
-                struct bytes name = spend_subject_name(catalog, i, &kind);
-                if ((kind == SPEND_PROVIDER) != word->provider || !bytes_equal(name, word->name))
-                        continue;
-                *out_subject = i;
-                return true;
-        }
-        return false;
-}
-
 /* What the last owner was allowed is at risk: nobody can tell what it made of it. */
 static struct error *load_word(void *userdata, uint32_t partition, struct bytes value) {
         struct loading *loading = userdata;
-        struct state_record record;
+        struct state_spend word;
         uint32_t subject;
-        if (state_record_read(value, &loading->lists, &record) != STATE_RECORD_OK ||
-            record.kind != STATE_SPEND)
-                return error_new(ERROR_CORRUPT,
-                                 "what was spent of partition %u cannot be read; run `batchferry state "
-                                 "verify`, or move the state directory away: it is read again from the "
-                                 "state topic",
-                                 partition);
-        if (!find_subject(loading->catalog, &record.spend, &subject) ||
+        struct error *error = spend_word_read(partition, value, &loading->lists, &word);
+        if (error)
+                return error;
+        if (!spend_subject_find(loading->catalog, spend_word_kind(&word), word.name, &subject) ||
             !engine_spend_wanted(loading->engine, partition, subject))
                 return NULL;
-        budget_take_over(&record.spend.spend, record.spend.allowed,
+        budget_take_over(&word.spend, word.allowed,
                          budget_subject_release_unix_ms(loading->catalog, subject, loading->now_unix_ms));
-        bool answers = record.spend.allowed[0].picousd > 0 || record.spend.allowed[1].picousd > 0;
-        engine_spend_load(loading->engine, partition, subject, &record.spend.spend, answers);
+        bool answers = word.allowed[0].picousd > 0 || word.allowed[1].picousd > 0;
+        engine_spend_load(loading->engine, partition, subject, &word.spend, answers);
         return NULL;
 }
 

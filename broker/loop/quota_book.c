@@ -1,5 +1,6 @@
 #include "broker/loop/quota_book.h"
 
+#include "broker/base/array.h"
 #include "broker/base/check.h"
 
 #include <stdlib.h>
@@ -53,14 +54,8 @@ struct quota_row quota_row_of(const struct catalog *catalog, const struct quota_
 }
 
 bool quota_uses_add(struct quota_uses *uses, const struct quota_use *use) {
-        if (uses->count == uses->capacity) {
-                size_t larger = uses->capacity ? 2 * uses->capacity : 64;
-                void *grown = reallocarray(uses->items, larger, sizeof(*uses->items));
-                if (!grown)
-                        return false;
-                uses->items = grown;
-                uses->capacity = larger;
-        }
+        if (!array_reserve((void **)&uses->items, &uses->capacity, uses->count + 1, sizeof(*uses->items)))
+                return false;
         uses->items[uses->count++] = *use;
         return true;
 }

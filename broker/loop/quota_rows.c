@@ -1,9 +1,9 @@
 #include "broker/loop/quota_rows.h"
 
+#include "broker/base/array.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-enum { ROWS_MIN = 256 };
 
 struct told_row {
         struct quota_row row;
@@ -51,21 +51,12 @@ static void compact(struct quota_rows *rows) {
 }
 
 static bool reserve(struct quota_rows *rows, size_t more) {
-        size_t larger = rows->capacity ? rows->capacity : ROWS_MIN;
         if (rows->count + more <= rows->capacity)
                 return true;
         if (rows->count > 0)
                 compact(rows);
-        while (larger < 2 * rows->count + more)
-                larger *= 2;
-        if (larger == rows->capacity)
-                return true;
-        void *grown = reallocarray(rows->items, larger, sizeof(*rows->items));
-        if (!grown)
-                return false;
-        rows->items = grown;
-        rows->capacity = larger;
-        return true;
+        return array_reserve((void **)&rows->items, &rows->capacity, 2 * rows->count + more,
+                             sizeof(*rows->items));
 }
 
 bool quota_rows_put(struct quota_rows *rows, const struct quota_row *row) {

@@ -1,5 +1,6 @@
 #include "broker/loop/record_intake.h"
 
+#include "broker/base/array.h"
 #include "broker/base/check.h"
 #include "broker/base/time.h"
 #include "broker/loop/dead_letter.h"
@@ -83,15 +84,10 @@ void intake_give(struct record_intake *intake, struct part *part, struct job_spe
 }
 
 bool intake_keep_for_again(struct record_intake *intake, struct job_spec *job) {
-        if (intake->again_count == intake->again_capacity) {
-                size_t larger = intake->again_capacity ? 2 * intake->again_capacity : 64;
-                void *grown = reallocarray(intake->again, larger, sizeof(struct job_spec *));
-                if (!grown) {
-                        intake_fail(intake, error_new(ERROR_MEMORY, "no memory"));
-                        return false;
-                }
-                intake->again = grown;
-                intake->again_capacity = larger;
+        if (!array_reserve((void **)&intake->again, &intake->again_capacity, intake->again_count + 1,
+                           sizeof(struct job_spec *))) {
+                intake_fail(intake, error_new(ERROR_MEMORY, "no memory"));
+                return false;
         }
         intake->again[intake->again_count++] = job;
         intake->again_ns = clock_now_ns() + AGAIN_NS;

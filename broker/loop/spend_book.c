@@ -1,5 +1,6 @@
 #include "broker/loop/spend_book.h"
 
+#include "broker/base/array.h"
 #include "broker/base/money.h"
 
 #include <stdlib.h>
@@ -24,14 +25,8 @@ static struct error *entry_of(struct spend_book *book, enum spend_kind kind, str
         *out_entry = find(book, kind, name);
         if (*out_entry)
                 return NULL;
-        if (book->count == book->capacity) {
-                size_t larger = book->capacity ? 2 * book->capacity : 16;
-                void *grown = reallocarray(book->entries, larger, sizeof(*book->entries));
-                if (!grown)
-                        return error_new(ERROR_MEMORY, "no memory for what was spent");
-                book->entries = grown;
-                book->capacity = larger;
-        }
+        if (!array_reserve((void **)&book->entries, &book->capacity, book->count + 1, sizeof(*book->entries)))
+                return error_new(ERROR_MEMORY, "no memory for what was spent");
         struct spend_entry *entry = &book->entries[book->count++];
         *entry = (struct spend_entry){.kind = kind};
         memcpy(entry->name, name.data, name.size < SPEND_NAME_MAX ? name.size : SPEND_NAME_MAX);
@@ -145,4 +140,31 @@ struct bytes spend_subject_name(const struct catalog *catalog, uint32_t subject,
         *out_kind = workspace ? SPEND_WORKSPACE : SPEND_PROVIDER;
         return bytes_of(workspace ? catalog->workspaces[subject].name
                                   : catalog->providers[subject - catalog->workspaces_count].name);
+}
+
+bool spend_subject_find(const struct catalog *catalog, enum spend_kind kind, struct bytes name,
+                        uint32_t *out_subject) {
+        uint32_t count = budget_subjects(catalog);
+        for (uint32_t i = 0; i < count; i++) {
+                enum spend_kind its;
+                struct bytes its_name = spend_subject_name(catalog, i, &its);
+                if (its != kind || !bytes_equal(name, its_name))
+                        continue;
+                *out_subject = i;
+                return true;
+        }
+        return false;
+}
+
+struct error *spend_word_read(uint32_t partition, struct bytes value, struct state_lists *lists,
+                              struct state_spend *out_word) {
+        struct state_record record;
+        if (state_record_read(value, lists, &record) != STATE_RECORD_OK || record.kind != STATE_SPEND)
+                return error_new(ERROR_CORRUPT,
+                                 "what was spent of partition %u cannot be read; run `batchferry state "
+                                 "verify`, or move the state directory away: it is read again from the "
+                                 "state topic",
+                                 partition);
+        *out_word = record.spend;
+        return NULL;
 }

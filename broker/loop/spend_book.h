@@ -5,6 +5,7 @@
  * that had been written all the same says what it cost.
  */
 #include "broker/store/store.h"
+#include "broker/wire/state_record.h"
 
 struct spend_entry {
         enum spend_kind kind;
@@ -34,3 +35,13 @@ const struct budget_spend *spend_book_find(const struct spend_book *book, enum s
                                            struct bytes name);
 /* The name and kind of a subject of the catalog. */
 struct bytes spend_subject_name(const struct catalog *catalog, uint32_t subject, enum spend_kind *out_kind);
+/* The same backwards. false: the catalog counts nothing of that name. */
+bool spend_subject_find(const struct catalog *catalog, enum spend_kind kind, struct bytes name,
+                        uint32_t *out_subject);
+
+/* A row of store_each_share(); what it says lies in `value` and in `lists`. */
+struct error *spend_word_read(uint32_t partition, struct bytes value, struct state_lists *lists,
+                              struct state_spend *out_word) MUST_USE;
+static inline enum spend_kind spend_word_kind(const struct state_spend *word) {
+        return word->provider ? SPEND_PROVIDER : SPEND_WORKSPACE;
+}
