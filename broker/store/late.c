@@ -8,11 +8,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-struct late_item {
-        struct key128 key;
-        uint32_t row;
-};
-
 bool late_init(struct late *late) {
         late->rows = malloc(LATE_ROWS_MAX * sizeof(*late->rows));
         if (late->rows && map_init(&late->by_key, LATE_ROWS_MAX))
@@ -43,16 +38,7 @@ const struct late_row *late_find(const struct late *late, struct key128 key) {
         return &late->rows[row];
 }
 
-static int compare_items(const void *a, const void *b) {
-        const struct late_item *x = a, *y = b;
-        if (x->key.hi != y->key.hi)
-                return x->key.hi < y->key.hi ? -1 : 1;
-        if (x->key.lo != y->key.lo)
-                return x->key.lo < y->key.lo ? -1 : 1;
-        return x->row < y->row ? -1 : x->row > y->row;
-}
-
-static struct error *write_sorted(const struct late *late, const struct late_item *items, size_t count,
+static struct error *write_sorted(const struct late *late, const struct row_item *items, size_t count,
                                   struct row_file *file) {
         struct error *error = NULL;
         for (size_t i = 0; i < count && !error; i++) {
@@ -69,12 +55,12 @@ static struct error *write_sorted(const struct late *late, const struct late_ite
 
 static struct error *write_file(const struct late *late, const struct db *db, const char *path) {
         size_t count = atomic_load(&late->count);
-        struct late_item *items = malloc(count * sizeof(*items));
+        struct row_item *items = malloc(count * sizeof(*items));
         if (!items)
                 return error_new(ERROR_MEMORY, "no memory for a file of %zu rows", count);
         for (size_t i = 0; i < count; i++)
-                items[i] = (struct late_item){late->rows[i].key, (uint32_t)i};
-        qsort(items, count, sizeof(*items), compare_items);
+                items[i] = (struct row_item){late->rows[i].key, (uint32_t)i};
+        row_items_sort(items, count);
         rocksdb_options_t *options = db_family_options_new(db, FAMILY_SETTLED);
         struct row_file file;
         struct error *error = row_file_open(&file, db, options, path);

@@ -38,17 +38,12 @@ struct load_row {
         } is;
 };
 
-struct load_item {
-        struct key128 key;
-        uint32_t row;
-};
-
 struct store_load {
         struct store *store;
         struct partition *partition;
         struct store_batch *batch;
         struct load_row *rows;
-        struct load_item *items;
+        struct row_item *items;
         size_t count;
         struct buffer values;
         bool again; /* another did not end: there may be marks whose rows in `parked` are missing */
@@ -107,21 +102,12 @@ struct error *store_load_begin(struct store *store, uint32_t partition, struct s
 
 /* ---- a chunk ---- */
 
-static int compare_items(const void *a, const void *b) {
-        const struct load_item *x = a, *y = b;
-        if (x->key.hi != y->key.hi)
-                return x->key.hi < y->key.hi ? -1 : 1;
-        if (x->key.lo != y->key.lo)
-                return x->key.lo < y->key.lo ? -1 : 1;
-        return x->row < y->row ? -1 : x->row > y->row;
-}
-
 /* Sorts, and leaves one item per key: the last one, but for what unparking takes back. */
 static void resolve(struct store_load *load) {
-        qsort(load->items, load->count, sizeof(*load->items), compare_items);
+        row_items_sort(load->items, load->count);
         size_t kept = 0;
         for (size_t i = 0; i < load->count; i++) {
-                struct load_item item = load->items[i];
+                struct row_item item = load->items[i];
                 struct load_row *row = &load->rows[item.row];
                 if (kept == 0 || !key128_equal(load->items[kept - 1].key, item.key)) {
                         load->items[kept++] = item;
@@ -155,7 +141,7 @@ static void end_settled(struct store_load *load, struct key128 key) {
 }
 
 /* The rows in `parked`, given the row of the key now. */
-static void park_or_unpark(struct store_load *load, const struct load_item *item, const struct job_row *now) {
+static void park_or_unpark(struct store_load *load, const struct row_item *item, const struct job_row *now) {
         const struct load_row *row = &load->rows[item->row];
         const struct db *db = &load->store->db;
         uint32_t partition = load->partition->number;
@@ -177,7 +163,7 @@ static void park_or_unpark(struct store_load *load, const struct load_item *item
 }
 
 /* out_put: whether there was one to put. */
-static struct error *put_row(struct row_file *file, const struct load_item *item, const struct load_row *row,
+static struct error *put_row(struct row_file *file, const struct row_item *item, const struct load_row *row,
                              const struct job_row *now, bool *out_put) {
         uint8_t key[KEY_BYTES], mark[MARK_BYTES];
         struct bytes named = {(const char *)key, sizeof(key)};
@@ -221,7 +207,7 @@ static struct error *write_some(struct store_load *load, struct row_file *file, 
         struct job_row now[KEYS_AT_A_TIME];
         struct error *error = rows_now(load, from, count, now);
         for (size_t i = 0; i < count && !error; i++) {
-                const struct load_item *item = &load->items[from + i];
+                const struct row_item *item = &load->items[from + i];
                 const struct load_row *row = &load->rows[item->row];
                 bool is_put;
                 error = put_row(file, item, row, &now[i], &is_put);
@@ -307,7 +293,7 @@ static struct error *add(struct store_load *load, struct key128 key, enum load_k
                 if (error)
                         return error;
         }
-        load->items[load->count] = (struct load_item){key, (uint32_t)load->count};
+        load->items[load->count] = (struct row_item){key, (uint32_t)load->count};
         *out_row = &load->rows[load->count++];
         (*out_row)->kind = kind;
         return NULL;
@@ -357,7 +343,7 @@ struct error *store_load_share(struct store_load *load, struct bytes name, struc
 
 /* ---- the end ---- */
 
-static void add_to_batch(struct store_load *load, const struct load_item *item) {
+static void add_to_batch(struct store_load *load, const struct row_item *item) {
         const struct load_row *row = &load->rows[item->row];
         uint32_t partition = load->partition->number;
         struct settled settled;

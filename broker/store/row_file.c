@@ -1,6 +1,20 @@
 #include "broker/store/row_file.h"
 
 #include <rocksdb/c.h>
+#include <stdlib.h>
+
+static int compare_items(const void *a, const void *b) {
+        const struct row_item *x = a, *y = b;
+        if (x->key.hi != y->key.hi)
+                return x->key.hi < y->key.hi ? -1 : 1;
+        if (x->key.lo != y->key.lo)
+                return x->key.lo < y->key.lo ? -1 : 1;
+        return x->row < y->row ? -1 : x->row > y->row;
+}
+
+void row_items_sort(struct row_item *items, size_t count) {
+        qsort(items, count, sizeof(*items), compare_items);
+}
 
 struct error *row_file_open(struct row_file *file, const struct db *db,
                             const struct rocksdb_options_t *options, const char *path) {

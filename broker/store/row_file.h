@@ -5,6 +5,14 @@
  */
 #include "broker/store/db.h"
 
+/* A row to be sorted, and its number among the caller's. */
+struct row_item {
+        struct key128 key;
+        uint32_t row;
+};
+/* As a file wants them: by key, and rows of one key by their number. */
+void row_items_sort(struct row_item *items, size_t count);
+
 struct rocksdb_sstfilewriter_t;
 
 struct row_file {

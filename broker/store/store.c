@@ -351,9 +351,14 @@ static struct error *stage_late(struct store *store, struct store_batch *batch) 
         return NULL;
 }
 
+/* Its rows go to the disk with it, be it that more than half of the room were too many to come late. */
+static bool brings_rows(const struct store_batch *batch) {
+        return batch->catches_up || batch->late_count > LATE_ROWS_MAX / 2;
+}
+
 static struct error *prepare_late(struct store *store, struct store_batch *batch) {
         size_t count = store_count_late(store);
-        if (batch->catches_up || batch->late_count > LATE_ROWS_MAX / 2)
+        if (brings_rows(batch))
                 return stage_late(store, batch);
         if (batch->late_count > 0 && !store->late.rows && !late_init(&store->late))
                 return error_new(ERROR_MEMORY, "no memory for %zu settled rows", batch->late_count);
@@ -362,7 +367,7 @@ static struct error *prepare_late(struct store *store, struct store_batch *batch
 
 /* Once the batch is written. */
 static void keep_late(struct store *store, struct store_batch *batch) {
-        if (batch->catches_up || batch->late_count > LATE_ROWS_MAX / 2) {
+        if (brings_rows(batch)) {
                 forget_late(store);
                 return;
         }

@@ -1,5 +1,5 @@
 #pragma once
-/* What the tests of partitions share: a store in a directory of its own, and jobs by number. */
+/* What tests of the store share: one in a directory of its own, and jobs by number. */
 #include "broker/store/store.h"
 
 #include <dirent.h>
@@ -33,12 +33,14 @@ struct world {
         struct store_batch *batch;
         const char *operation; /* the hook fails this one, the countdown-th from now on */
         atomic_int countdown, code;
+        atomic_uint files; /* of rows, that were put in */
 };
 
 static const struct begun_id no_id;
 
 static inline int world_hook(void *userdata, const char *operation) {
         struct world *world = userdata;
+        world->files += strcmp(operation, "ingest") == 0;
         if (!world->operation || strcmp(world->operation, operation) != 0)
                 return 0;
         return world->code && world->countdown-- == 0 ? world->code : 0;
