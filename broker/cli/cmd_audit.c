@@ -15,7 +15,6 @@
 #include <string.h>
 
 enum { KEY_HEAD = 512, KEY_FROM_TOPIC, KEY_JSON, FILES_MAX = 1024, JSON_MAX = 1 << 20 };
-#define READ_NS (100 * NS_PER_MS)
 
 struct request {
         struct options options;
@@ -140,27 +139,10 @@ static struct error *read_files(struct request *request) {
         return error;
 }
 
-static struct error *read_records(struct request *request, struct reader *reader) {
-        struct consumer_record record;
-        for (;;) {
-                struct error *error;
-                switch (reader_next(reader, READ_NS, &record)) {
-                case READER_RECORD:
-                        error = audit_check_add(request->check,
-                                                (struct audit_place){record.partition, record.offset},
-                                                record.value);
-                        consumer_release(&record);
-                        if (error)
-                                return error;
-                        break;
-                case READER_LATER:
-                        break;
-                case READER_END:
-                        return NULL;
-                case READER_FAILED:
-                        return reader_error(reader);
-                }
-        }
+static struct error *take_record(void *userdata, const struct consumer_record *record) {
+        const struct request *request = userdata;
+        return audit_check_add(request->check, (struct audit_place){record->partition, record->offset},
+                               record->value);
 }
 
 static struct error *read_topic(struct request *request) {
@@ -175,7 +157,7 @@ static struct error *read_topic(struct request *request) {
                                          .wait_open = true};
         error = reader_open(&options, &reader);
         if (!error)
-                error = read_records(request, reader);
+                error = reader_each(reader, NULL, take_record, request);
         reader_close(reader);
         return error;
 }

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAIT_NS   (100 * NS_PER_MS)
 #define MARKS_MAX ((size_t)1 << 28)
 
 struct pass {
@@ -30,7 +29,8 @@ static int compare(const void *a, const void *b) {
         return 0;
 }
 
-static struct error *take_mark(struct pass *pass, const struct consumer_record *record) {
+static struct error *take_mark(void *userdata, const struct consumer_record *record) {
+        struct pass *pass = userdata;
         struct letter_place place;
         if (!letter_is_mark(record) || !letter_marked_place(record, pass->options->topic, &place))
                 return NULL;
@@ -74,7 +74,8 @@ static bool is_chosen(struct pass *pass, const struct consumer_record *record) {
         return !filter->batch || is_of_batch(pass, record);
 }
 
-static struct error *take_letter(struct pass *pass, const struct consumer_record *record) {
+static struct error *take_letter(void *userdata, const struct consumer_record *record) {
+        struct pass *pass = userdata;
         struct letter_place place = {record->partition, record->offset};
         if (letter_is_mark(record) || !is_chosen(pass, record))
                 return NULL;
@@ -83,8 +84,13 @@ static struct error *take_letter(struct pass *pass, const struct consumer_record
         return pass->each(pass->userdata, record, redriven, &pass->stop);
 }
 
+static bool stops(void *userdata) {
+        const struct pass *pass = userdata;
+        return pass->stop || ctrl_c_came();
+}
+
 static struct error *read_once(struct pass *pass, const struct letter_place *only,
-                               struct error *(*take)(struct pass *, const struct consumer_record *)) {
+                               struct error *(*take)(void *userdata, const struct consumer_record *)) {
         const struct letters_options *options = pass->options;
         struct reader_options reading = {.properties = options->properties,
                                          .topic = options->topic,
@@ -96,24 +102,8 @@ static struct error *read_once(struct pass *pass, const struct letter_place *onl
                                          .only_offset = only ? only->offset : 0};
         struct reader *reader = NULL;
         struct error *error = reader_open(&reading, &reader);
-        bool end = false;
-        while (!error && !end && !pass->stop && !ctrl_c_came()) {
-                struct consumer_record record;
-                switch (reader_next(reader, WAIT_NS, &record)) {
-                case READER_RECORD:
-                        error = take(pass, &record);
-                        consumer_release(&record);
-                        break;
-                case READER_END:
-                        end = true;
-                        break;
-                case READER_LATER:
-                        break;
-                case READER_FAILED:
-                        error = reader_error(reader);
-                        break;
-                }
-        }
+        if (!error)
+                error = reader_each(reader, stops, take, pass);
         reader_close(reader);
         return error;
 }
@@ -144,7 +134,8 @@ struct error *letters_read(const struct letters_options *options, letters_each e
         return error;
 }
 
-static struct error *show_first(struct pass *pass, const struct consumer_record *record) {
+static struct error *show_first(void *userdata, const struct consumer_record *record) {
+        struct pass *pass = userdata;
         const struct letter_place *place = pass->options->filter.places;
         pass->stop = true;
         if (record->partition != place->partition || record->offset != place->offset)

@@ -19,6 +19,7 @@
 #define LOOK_NS     (5 * NS_PER_S)  /* nothing came for so long: does anybody answer? */
 #define PATIENCE_NS (60 * NS_PER_S) /* nobody did */
 #define GROWN_NS    (30 * NS_PER_S) /* between looks for new partitions */
+#define EACH_NS     (100 * NS_PER_MS)
 enum { NAME_MAX_BYTES = 249, PARTITIONS_MAX = 100000 };
 
 struct part {
@@ -281,6 +282,31 @@ enum reader_outcome reader_next(struct reader *reader, int64_t timeout_ns,
                 if (!reader->error && clock_now_ns() >= end_ns)
                         return READER_LATER;
         }
+}
+
+struct error *reader_each(struct reader *reader, bool (*stops)(void *userdata),
+                          struct error *(*each)(void *userdata, const struct consumer_record *record),
+                          void *userdata) {
+        struct error *error = NULL;
+        bool end = false;
+        while (!error && !end && !(stops && stops(userdata))) {
+                struct consumer_record record;
+                switch (reader_next(reader, EACH_NS, &record)) {
+                case READER_RECORD:
+                        error = each(userdata, &record);
+                        consumer_release(&record);
+                        break;
+                case READER_END:
+                        end = true;
+                        break;
+                case READER_LATER:
+                        break;
+                case READER_FAILED:
+                        error = reader_error(reader);
+                        break;
+                }
+        }
+        return error;
 }
 
 struct error *reader_error(struct reader *reader) {

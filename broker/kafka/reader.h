@@ -32,6 +32,13 @@ struct reader *reader_close(struct reader *reader); /* NULL gives NULL; records 
 /* Waits at most so long. The record is given back with consumer_release(). */
 enum reader_outcome reader_next(struct reader *reader, int64_t timeout_ns,
                                 struct consumer_record *out_record);
+/*
+ * Gives the records until the end, until `each` gives an error, or until `stops` says so, which is
+ * asked all the time (NULL: never). Not with follow.
+ */
+struct error *reader_each(struct reader *reader, bool (*stops)(void *userdata),
+                          struct error *(*each)(void *userdata, const struct consumer_record *record),
+                          void *userdata) MUST_USE;
 /* Of READER_FAILED; the caller's. */
 struct error *reader_error(struct reader *reader) MUST_USE;
 uint32_t reader_partitions(const struct reader *reader);
