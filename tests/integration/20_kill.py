@@ -3,6 +3,7 @@
 SIGKILL at random moments, again and again, then to the end: each job once in the output, no answered call paid twice.
 KILLS says how often each loop kills (20), KILL_SEED repeats one.
 """
+import datetime
 import os
 import pathlib
 import random
@@ -149,5 +150,23 @@ def pipe():
         check_calls(sim.calls(), list(seen.values()), kills)
 
 
+def another_output():
+    """The first job is not yet due, so nothing of the input is behind: killed then, only the output says what was bought."""
+    later = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)).isoformat()
+    with ferry.Sim("--latency", "fixed:5ms") as sim:
+        ferry.write_jobs("jobs.jsonl", [ferry.chat(0, not_before=later), *map(ferry.chat, range(1, 200))])
+        process = ferry.start("jobs.jsonl", "results.jsonl", sim=sim)
+        ferry.wait_for(lambda: pathlib.Path("results.jsonl").exists() and len(ferry.lines("results.jsonl")) == 199, "199 results")
+        process.kill()
+        process.communicate()
+        _, said = ferry.run("jobs.jsonl", "other.jsonl", sim=sim, code=None)
+        ferry.check_sentence(said, "jobs.jsonl was run before", "results.jsonl: name that file again")
+        assert not pathlib.Path("other.jsonl").exists() or not ferry.lines("other.jsonl")
+        ferry.write_jobs("jobs.jsonl", [ferry.chat(0), *map(ferry.chat, range(1, 200))])
+        ferry.run("jobs.jsonl", "results.jsonl", sim=sim)
+        ferry.check_succeeded(ferry.lines("results.jsonl"), [f"job-{number:06}" for number in range(200)])
+        assert len(sim.calls()) == 200 and sum(call["answered"] for call in sim.calls()) == 200, "a call was paid twice"
+
+
 if __name__ == "__main__":
-    ferry.main([chat, embeddings_with_faults, failures_apart, images, pipe])
+    ferry.main([chat, embeddings_with_faults, failures_apart, images, pipe, another_output])

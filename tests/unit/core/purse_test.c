@@ -5,7 +5,7 @@
  */
 #include "broker/base/part.h"
 #include "broker/base/time.h"
-#include "broker/core/engine.h"
+#include "tests/unit/core/plain.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,13 +50,7 @@ static void set_up(struct fixture *fixture) {
         memset(fixture, 0, sizeof(*fixture));
         fixture->providers[0] = (struct provider){
                 .name = "p", .dialect = "openai", .base_url = "", .region = "", .retention_days = -1};
-        fixture->endpoints[0] =
-                (struct endpoint){.name = "p/m",
-                                  .model = "m",
-                                  .upstream = "m",
-                                  .quantization = "unknown",
-                                  .kinds = 1U << KIND_CHAT,
-                                  .price = {.input = 1000000, .output = 2000000, .request = PRICE_UNKNOWN}};
+        fixture->endpoints[0] = plain_endpoint("p/m", 0, 1000000);
         fixture->workspaces[0].name = "default";
         fixture->workspaces[1].name = "other";
         fixture->catalog = (struct catalog){.providers = fixture->providers,
@@ -68,13 +62,8 @@ static void set_up(struct fixture *fixture) {
         fixture->wall_ms = STARTS_MS;
         fixture->now_ns = NS_PER_S;
         for (uint32_t i = 0; i < SPECS; i++) {
-                struct job_spec *spec = &fixture->specs[i];
                 fixture->called[i].slot = UINT32_MAX;
-                *spec = (struct job_spec){.key = {i + 1, i}, .alias = {i + 1000, i}, .class_key = {7, 7}};
-                demand_init(&spec->demand, KIND_CHAT);
-                spec->demand.models[0] = BYTES("m");
-                spec->demand.models_count = 1;
-                spec->demand.input_tokens = spec->demand.output_tokens_max = 10;
+                fixture->specs[i] = plain_spec(i);
         }
 }
 
@@ -84,17 +73,19 @@ static void open_purse(struct fixture *fixture, uint32_t partition) {
 }
 
 static void start(struct fixture *fixture) {
-        struct engine_config config = {.jobs_max = SPECS,
-                                       .in_flight_max = SPECS,
-                                       .attempts_max = 3,
-                                       .backoff_base_ns = NS_PER_MS,
-                                       .backoff_cap_ns = NS_PER_S,
-                                       .retry_share = 0.1,
-                                       .call_timeout_ns = NS_PER_S,
-                                       .by_partition = true};
+        struct engine_config config = plain_config(SPECS);
+        config.by_partition = true;
         fixture->engine = engine_new(&fixture->catalog, &config, now(fixture));
         assert_non_null(fixture->engine);
         fixture->commands = (struct commands){fixture->items, 0, ITEMS};
+}
+
+/* The first workspace has so much a day; words stand at once, or when tell() says so. */
+static void begin(struct fixture *fixture, int64_t daily, bool words_stand) {
+        set_up(fixture);
+        fixture->workspaces[0].budget.daily = daily;
+        fixture->words_stand = words_stand;
+        start(fixture);
 }
 
 static void note_word(void *userdata, const struct spend_news *news) {
@@ -221,10 +212,7 @@ static void parts_are_the_whole(void **state) {
 static void each_has_its_part(void **state) {
         struct fixture fixture;
         (void)state;
-        set_up(&fixture);
-        fixture.workspaces[0].budget.daily = 100;
-        fixture.words_stand = true;
-        start(&fixture);
+        begin(&fixture, 100, true);
         int64_t sum = 0;
         for (uint32_t p = 0; p < PARTITIONS; p++) {
                 open_purse(&fixture, p);
@@ -248,9 +236,7 @@ static void each_has_its_part(void **state) {
 static void nothing_before_the_word_stands(void **state) {
         struct fixture fixture;
         (void)state;
-        set_up(&fixture);
-        fixture.workspaces[0].budget.daily = 3000;
-        start(&fixture);
+        begin(&fixture, 3000, false);
         open_purse(&fixture, 1);
         add(&fixture, 0, 2, 1);
         assert_int_equal(fixture.calls, 0);
@@ -270,10 +256,7 @@ static void nothing_before_the_word_stands(void **state) {
 static void words_answer_for_all(void **state) {
         struct fixture fixture;
         (void)state;
-        set_up(&fixture);
-        fixture.workspaces[0].budget.daily = 3 * 10 * CEILING;
-        fixture.words_stand = true;
-        start(&fixture);
+        begin(&fixture, 3 * 10 * CEILING, true);
         open_purse(&fixture, 0);
         add(&fixture, 0, 8, 0);
         assert_int_equal(fixture.calls, 8);
@@ -294,10 +277,7 @@ static void words_answer_for_all(void **state) {
 static void nobody_waits_for_anothers_money(void **state) {
         struct fixture fixture;
         (void)state;
-        set_up(&fixture);
-        fixture.workspaces[0].budget.daily = 3 * (CEILING + 1);
-        fixture.words_stand = true;
-        start(&fixture);
+        begin(&fixture, 3 * (CEILING + 1), true);
         open_purse(&fixture, 0);
         open_purse(&fixture, 1);
         add(&fixture, 0, 5, 0);
@@ -314,10 +294,7 @@ static void nobody_waits_for_anothers_money(void **state) {
 static void a_word_is_for_its_day(void **state) {
         struct fixture fixture;
         (void)state;
-        set_up(&fixture);
-        fixture.workspaces[0].budget.daily = 3000;
-        fixture.words_stand = true;
-        start(&fixture);
+        begin(&fixture, 3000, true);
         open_purse(&fixture, 0);
         add(&fixture, 0, 1, 0);
         assert_int_equal(fixture.calls, 1);
@@ -338,10 +315,7 @@ static void a_word_is_for_its_day(void **state) {
 static void the_last_words_allow_no_more(void **state) {
         struct fixture fixture;
         (void)state;
-        set_up(&fixture);
-        fixture.workspaces[0].budget.daily = 30000;
-        fixture.words_stand = true;
-        start(&fixture);
+        begin(&fixture, 30000, true);
         open_purse(&fixture, 0);
         add(&fixture, 0, 2, 0);
         assert_true(last_word(&fixture, 0)->allowed[0].picousd > 2 * CEILING);
@@ -365,10 +339,7 @@ static void the_last_words_allow_no_more(void **state) {
 static void what_has_gone_is_not_counted_twice(void **state) {
         struct fixture fixture;
         (void)state;
-        set_up(&fixture);
-        fixture.workspaces[0].budget.daily = 3000;
-        fixture.words_stand = true;
-        start(&fixture);
+        begin(&fixture, 3000, true);
         open_purse(&fixture, 0);
         add(&fixture, 0, 2, 0);
         struct spend_news word = *last_word(&fixture, 0);
@@ -395,10 +366,7 @@ static void what_has_gone_is_not_counted_twice(void **state) {
 static void without_a_purse_nothing_is_spent(void **state) {
         struct fixture fixture;
         (void)state;
-        set_up(&fixture);
-        fixture.workspaces[0].budget.daily = 3000;
-        fixture.words_stand = true;
-        start(&fixture);
+        begin(&fixture, 3000, true);
         fixture.specs[1].demand.workspace = 1;
         add(&fixture, 0, 2, 2);
         assert_int_equal(fixture.calls, 1);
@@ -416,10 +384,7 @@ static void without_a_purse_nothing_is_spent(void **state) {
 static void what_is_not_used_is_given_back(void **state) {
         struct fixture fixture;
         (void)state;
-        set_up(&fixture);
-        fixture.workspaces[0].budget.daily = 30000;
-        fixture.words_stand = true;
-        start(&fixture);
+        begin(&fixture, 30000, true);
         open_purse(&fixture, 0);
         add(&fixture, 0, 1, 0);
         answer(&fixture, 0, VERDICT_OK);
@@ -462,11 +427,7 @@ static void a_budget_comes_with_another_catalog(void **state) {
         fixture.next = fixture.catalog;
         fixture.next.workspaces = workspaces;
         fixture.next.workspaces_count = 3;
-        struct engine_config config = {.attempts_max = 3,
-                                       .backoff_base_ns = NS_PER_MS,
-                                       .backoff_cap_ns = NS_PER_S,
-                                       .retry_share = 0.1,
-                                       .call_timeout_ns = NS_PER_S};
+        struct engine_config config = plain_config(SPECS);
         assert_true(engine_reload(fixture.engine, now(&fixture), &fixture.next, &config, NULL));
         assert_false(engine_spend_wanted(fixture.engine, 1, 0)); /* it was counted before */
         assert_true(engine_spend_wanted(fixture.engine, 1, 2));

@@ -3,7 +3,7 @@
  * calls under way go on.
  */
 #include "broker/base/time.h"
-#include "broker/core/engine.h"
+#include "tests/unit/core/plain.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,37 +44,18 @@ static void set_up(struct fixture *fixture) {
                                                          .base_url = "http://h",
                                                          .region = "",
                                                          .retention_days = -1};
-                tables->endpoints[i] = (struct endpoint){.name = endpoints[i],
-                                                         .provider = i,
-                                                         .model = "m",
-                                                         .upstream = "m",
-                                                         .quantization = "unknown",
-                                                         .kinds = 1U << KIND_CHAT};
-                int64_t price = INT64_C(1000000) * (i + 1);
-                tables->endpoints[i].price =
-                        (struct price){.input = price, .output = 2 * price, .request = PRICE_UNKNOWN};
+                tables->endpoints[i] = plain_endpoint(endpoints[i], i, INT64_C(1000000) * (i + 1));
                 tables->workspaces[i].name = workspaces[i];
                 prefs_init(&tables->workspaces[i].prefs);
         }
         tables->catalog = (struct catalog){.providers_count = 2, .endpoints_count = 2, .workspaces_count = 1};
         fixture->now_ns = NS_PER_S;
         fixture->wall_ms = INT64_C(86400000) * 20000;
-        fixture->config = (struct engine_config){.jobs_max = SPECS,
-                                                 .in_flight_max = SPECS,
-                                                 .open_ahead = SPECS,
-                                                 .attempts_max = 3,
-                                                 .backoff_base_ns = NS_PER_MS,
-                                                 .backoff_cap_ns = NS_PER_S,
-                                                 .retry_share = 0.1,
-                                                 .call_timeout_ns = NS_PER_S};
+        fixture->config = plain_config(SPECS);
+        fixture->config.open_ahead = SPECS;
         for (uint32_t i = 0; i < SPECS; i++) {
-                struct job_spec *spec = &fixture->specs[i];
                 fixture->called[i].slot = UINT32_MAX;
-                *spec = (struct job_spec){.key = {i + 1, i}, .alias = {i + 1000, i}, .class_key = {7, 7}};
-                demand_init(&spec->demand, KIND_CHAT);
-                spec->demand.models[0] = BYTES("m");
-                spec->demand.models_count = 1;
-                spec->demand.input_tokens = spec->demand.output_tokens_max = 10;
+                fixture->specs[i] = plain_spec(i);
         }
 }
 

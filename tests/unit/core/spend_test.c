@@ -3,7 +3,7 @@
  * answer, who waits and who does not, and what whoever keeps the sums is told.
  */
 #include "broker/base/time.h"
-#include "broker/core/engine.h"
+#include "tests/unit/core/plain.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,15 +44,8 @@ static void set_up(struct fixture *fixture, bool workspaces) {
         for (int i = 0; i < 2; i++) {
                 fixture->providers[i] =
                         (struct provider){.name = names[i], .region = "", .retention_days = -1};
-                fixture->endpoints[i] = (struct endpoint){.name = endpoints[i],
-                                                          .provider = (uint32_t)i,
-                                                          .model = "m",
-                                                          .upstream = "m",
-                                                          .quantization = "unknown",
-                                                          .kinds = 1U << KIND_CHAT};
-                int64_t price = (i == DEAR ? 10 : 1) * INT64_C(1000000);
-                fixture->endpoints[i].price =
-                        (struct price){.input = price, .output = 2 * price, .request = PRICE_UNKNOWN};
+                fixture->endpoints[i] =
+                        plain_endpoint(endpoints[i], (uint32_t)i, (i == DEAR ? 10 : 1) * INT64_C(1000000));
         }
         fixture->workspaces[0].name = "default";
         fixture->workspaces[1].name = "other";
@@ -65,25 +58,13 @@ static void set_up(struct fixture *fixture, bool workspaces) {
         fixture->wall_ms = STARTS_MS;
         fixture->now_ns = NS_PER_S;
         for (uint32_t i = 0; i < SPECS; i++) {
-                struct job_spec *spec = &fixture->specs[i];
                 fixture->called[i].slot = UINT32_MAX;
-                *spec = (struct job_spec){.key = {i + 1, i}, .alias = {i + 1000, i}, .class_key = {7, 7}};
-                demand_init(&spec->demand, KIND_CHAT);
-                spec->demand.models[0] = BYTES("m");
-                spec->demand.models_count = 1;
-                spec->demand.input_tokens = 10;
-                spec->demand.output_tokens_max = 10;
+                fixture->specs[i] = plain_spec(i);
         }
 }
 
 static void start(struct fixture *fixture) {
-        struct engine_config config = {.jobs_max = SPECS,
-                                       .in_flight_max = SPECS,
-                                       .attempts_max = 3,
-                                       .backoff_base_ns = NS_PER_MS,
-                                       .backoff_cap_ns = NS_PER_S,
-                                       .retry_share = 0.1,
-                                       .call_timeout_ns = NS_PER_S};
+        struct engine_config config = plain_config(SPECS);
         fixture->engine = engine_new(&fixture->catalog, &config,
                                      (struct engine_time){fixture->now_ns, fixture->wall_ms});
         assert_non_null(fixture->engine);

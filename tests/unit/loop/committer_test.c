@@ -605,25 +605,32 @@ static void test_store_may_be_behind_a_file(void **state) {
         close_fixture(fixture);
 }
 
-/* Sums of money are written with the rows of the jobs that were paid. */
-static void test_spends_end_being_behind(void **state) {
+/* Sums of money are written with the rows of the jobs that were paid, wherever the source stands. */
+static void spends_end_being_behind(bool with_place) {
         struct budget_spend spend = {0};
         struct source_state place = {.offset = 7};
         struct completion completion;
-        (void)state;
         struct fixture *fixture = open_fixture(false, false, NS_PER_S);
         for (unsigned i = 0; i < 4; i++) {
                 struct intent intent = settling(fixture, i, (struct begun_id){0});
+                size_t late = with_place ? i == 1 : i + 1;
                 if (i == 2)
                         assert_true(committer_spend(fixture->committer, 0, &spend));
-                assert_true(committer_submit(fixture->committer, &intent, 1, i < 2 ? &place : NULL));
+                assert_true(committer_submit(fixture->committer, &intent, 1,
+                                             with_place && i < 2 ? &place : NULL));
                 take(fixture, &completion, 1);
-                assert_int_equal(store_count_late(fixture->store), i == 1);
+                assert_int_equal(store_count_late(fixture->store), i < 2 ? late : 0);
         }
         reopen_store(fixture);
         for (unsigned i = 0; i < 4; i++)
                 assert_int_equal(found(fixture, i), STORE_SETTLED);
         close_fixture(fixture);
+}
+
+static void test_spends_end_being_behind(void **state) {
+        (void)state;
+        spends_end_being_behind(true);
+        spends_end_being_behind(false);
 }
 
 /* ---- trouble ---- */
