@@ -214,6 +214,7 @@ void conclude_unsent(struct engine *engine, struct job *job) {
 }
 
 void conclude_revoked(struct engine *engine, struct job *job) {
+        engine->stats.giving_up -= job->revoked;
         bool free_of_cost = job->attempts > 0 && job->spent_picousd == 0 && !job->spent_unknown;
         bool open = job->spec->unknown == UNKNOWN_RETRY && !engine->draining; /* see end_attempt() */
         if (job->state == JOB_READY) {

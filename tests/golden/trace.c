@@ -327,6 +327,8 @@ static void say(struct trace *trace, const struct command *command) {
                 buffer_append_string(trace->out, " revoked");
         if (command->kind == COMMAND_FORGET && command->twin)
                 buffer_printf(trace->out, " of=%s", name_of(trace, command->twin));
+        if (command->kind == COMMAND_FORGET && command->twin_goes)
+                buffer_append_string(trace->out, " that goes");
         buffer_append_char(trace->out, '\n');
 }
 
