@@ -40,7 +40,7 @@ struct record_intake {
         bool leaving, ending; /* ending: all parts of the limits were given */
         bool strays;          /* jobs of partitions that have gone, or are going, may be inside */
         size_t strays_seen;   /* by the last sweep */
-        size_t away;          /* jobs parked away in this turn */
+        size_t rests, looks;  /* jobs that began to rest in this turn, and others that do */
         int64_t gathered_ns, doubt_until_ns;
         int64_t leave_by_ns, tick_ns, again_ns;
         int64_t noted_ns;      /* of stats.message */
