@@ -74,7 +74,7 @@ def killed():
     """Chains stay whole, and each result has a record: of its call, or that it was recovered."""
     dice = random.Random(SEED)
     jobs = [ferry.embedding(number) for number in range(3000)]
-    with ferry.Sim("--dimensions", "8", "--latency", "lognormal:15ms,0.8") as sim, Site(broker, sim) as site:
+    with ferry.Sim("--dimensions", "8", "--latency", "lognormal:15ms,0.8") as sim, Site(broker, sim, retry={"attempts": 20}) as site:
         site.send(jobs, keyed=True)
         kills = 0
         while len(site.ended()) < len(jobs) and kills < 6:
