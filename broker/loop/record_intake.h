@@ -10,11 +10,13 @@
  *
  * A record that comes again while its job is still inside from the time before (its call was kept over a
  * rebalance) takes that job over; when the job's result is on its way under the old epoch already, the record
- * waits until that has ended and then finds the answer in the store.
+ * waits until that has ended and then finds the answer in the store, or the key free for the first record
+ * that has it. So the records behind it wait too (core/again.h).
  *
  * A job that holds a window's mark for longer than `park_after_ns` is parked in place: its record goes to the
  * state topic as parked, its offset is settled, and it runs on. One that will do nothing for long
- * (not_before, a quota that is gone, a long back-off) is parked and leaves memory until it is due.
+ * (not_before, a quota that is gone, a long back-off) is parked and, when the store knows that, leaves memory
+ * until it is due.
  *
  * A process that was stopped for longer than half its session may have lost its partitions without knowing:
  * it begins no calls until the group has had time to say so.

@@ -21,9 +21,9 @@
  *   world.c      time, faults, the end
  *
  * What the model does not have: compaction and retention of topics, records that are too large, librdkafka's
- * queues, limits of a minute by partition share, and attempts told to the state topic before they are sent (a
- * job that must not be repeated is watched on its own disk only). A commit request may be lost, applied
- * without an answer, or arrive late.
+ * queues, limits of a minute by partition share, jobs that leave memory while they rest, and attempts told to
+ * the state topic before they are sent (a job that must not be repeated is watched on its own disk only). A
+ * commit request may be lost, applied without an answer, or arrive late.
  */
 #include "broker/base/map.h"
 #include "broker/base/prng.h"
