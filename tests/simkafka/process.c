@@ -11,6 +11,7 @@
 
 enum { RECORDS_A_TURN = 4, AGAIN_A_TURN = 8, AGAIN_MS = 50, PARK_LOOK_MS = 200, PARK_LOOK_LATER_MS = 60000 };
 #define FROM_STATE 1 /* job_spec.line of a job that was admitted from its parked row */
+#define HANDED     2 /* and of one that is being settled, under whatever epoch */
 
 bool world_dies(struct world *world, struct process *process) {
         (void)world;
@@ -313,7 +314,7 @@ static void settle(struct world *world, struct process *process, const struct co
         }
         world_note(world, process->slot, "settle (partition, offset, failure * 2 + current)", job->partition,
                    job->sequence, (uint64_t)outcome->failure * 2 + item->current);
-        process->tracks[job->partition][job->sequence].handed = true;
+        command->job->line = HANDED; /* a record may have two jobs inside: one is a conflict */
         if (item->current) {
                 window_settle(&part->window, job->sequence);
                 part->handed = item->mark = part->window.mark;
@@ -378,7 +379,7 @@ static bool is_settled(struct world *world, const struct process *process, const
  */
 static bool waits_for_twin(struct world *world, struct process *process, const struct command *command) {
         const struct job_spec *job = command->job;
-        bool holds = process->tracks[job->partition][job->sequence].handed || command->twin_goes;
+        bool holds = command->twin->line == HANDED || command->twin_goes;
         bool answered = process->disk->live.rows[judge_fact(world, job->key)].answer > 0;
         if (!holds && !answered)
                 return false;
@@ -424,7 +425,7 @@ static void forget(struct world *world, struct process *process, const struct co
         if (command->duplicate) {
                 forget_duplicate(world, process, command);
         } else {
-                track->inside = track->own = track->handed = false;
+                track->inside = track->own = false;
                 world_note(world, process->slot, "forgotten (partition, offset, revoked)", job->partition,
                            job->sequence, command->revoked);
         }

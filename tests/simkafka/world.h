@@ -329,7 +329,6 @@ struct track {
         uint32_t epoch;
         bool inside;  /* a job of this record is in the engine */
         bool own;     /* looked up under its own key, and the key is its */
-        bool handed;  /* its job is being settled, under whatever epoch */
         bool parking; /* on the way to the state topic */
         bool parked;
         int64_t taken_ns;
