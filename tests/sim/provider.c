@@ -86,6 +86,7 @@ void provider_call(struct world *world, const struct command *command) {
                               .life = world->life,
                               .workspace = scenario_workspace(world, command->job),
                               .start_ns = world->now_ns,
+                              .price = world->endpoints[command->endpoint].price,
                               .day = world->slot_days[command->handle.slot],
                               .open = true};
         decide(world, call);

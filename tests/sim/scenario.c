@@ -350,6 +350,7 @@ void scenario_make(struct world *world) {
                 make_budgets(world);
         world->wall_start_ms = world->wall_offset_ms;
         windows_make(world);
+        prices_make(world);
         tell_catalog(world);
         make_lines(world, 0, (uint32_t)between(world, 30, 200));
 }
