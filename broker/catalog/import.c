@@ -80,10 +80,6 @@ void import_without(struct import *import, struct bytes name, const char *reason
 
 /* ---- entries ---- */
 
-static const struct price price_unknown = {PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN};
-
 struct endpoint import_endpoint(void) {
         return (struct endpoint){.price = price_unknown,
                                  .batch = price_unknown,
@@ -127,7 +123,7 @@ void import_finish_prices(struct endpoint *endpoint) {
         drop_plain_reasoning(&endpoint->price);
         for (unsigned i = 0; i < endpoint->tiers_count; i++) {
                 drop_plain_reasoning(&tiers[i].price);
-                if (memcmp(&tiers[i].price, &price_unknown, sizeof price_unknown) == 0)
+                if (price_is_unknown(&tiers[i].price))
                         continue;
                 tiers[kept] = tiers[i];
                 tiers[kept].price = price_or(&tiers[i].price, &endpoint->price);
@@ -252,7 +248,12 @@ struct error *import_finish(struct import *import, struct catalog *out_catalog) 
 }
 
 bool import_is_priced(const struct endpoint *endpoint, enum kind kind) {
-        static const struct usage all = {1, 0, 0, 1, 1000, 1, 1, 1, 0};
+        static const struct usage all = {.input_tokens = 1,
+                                         .output_tokens = 1,
+                                         .audio_ms = 1000,
+                                         .characters = 1,
+                                         .images = 1,
+                                         .search_units = 1};
         int64_t picousd;
         return cost_of_usage(&endpoint->price, kind, &all, &picousd);
 }

@@ -10,6 +10,8 @@
 #include <string.h>
 
 enum { CELLS_BYTES_MAX = 64 << 20, MODEL_WIDTH_MIN = 24, MILLION = 1000000 };
+/* Of what is kept as picodollars per million. */
+enum { PER_USD = 1, PER_USD_EACH = MILLION };
 
 enum column { PROVIDER, MODEL, INPUT, OUTPUT, CACHED, OTHER, CONTEXT, QUALITY, ALSO, KINDS, COLUMNS };
 
@@ -271,16 +273,9 @@ static void append_prices(struct buffer *out_text, const char *name, const struc
         separate(out_text);
         buffer_printf(out_text, "\"%s\":{", name);
         size_t empty = out_text->size;
-        append_usd(out_text, "input", price->input, 1);
-        append_usd(out_text, "cached_input", price->cached_input, 1);
-        append_usd(out_text, "cache_write", price->cache_write, 1);
-        append_usd(out_text, "output", price->output, 1);
-        append_usd(out_text, "reasoning", price->reasoning, 1);
-        append_usd(out_text, "audio_minute", price->audio_minute, MILLION);
-        append_usd(out_text, "character", price->character, 1);
-        append_usd(out_text, "image", price->image, MILLION);
-        append_usd(out_text, "request", price->request, MILLION);
-        append_usd(out_text, "search_unit", price->search_unit, MILLION);
+#define TOKEN_PART(id, member, text, help)      append_usd(out_text, text, price->member, 1);
+#define UNIT_PART(id, member, text, type, help) append_usd(out_text, text, price->member, PER_##type);
+#include "schemas/price_parts.def"
         if (out_text->size == empty)
                 out_text->size = start;
         else

@@ -58,10 +58,6 @@ static const char *const kind_names[KINDS_COUNT] = {
         [KIND_MODERATIONS] = "moderations",
 };
 
-static const struct price price_unknown = {PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN};
-
 const char *model_kind_name(enum kind kind) {
         return kind_names[kind];
 }
@@ -395,8 +391,8 @@ static bool take(struct model_draft *draft, unsigned field, bool known) {
 
 static void fill_prices(struct model_draft *draft, const struct endpoint *known) {
         struct endpoint *endpoint = &draft->endpoint;
-        bool batch = said_between(draft->said, MODEL_FIELD_BATCH_INPUT, MODEL_FIELD_BATCH_REASONING);
-        bool any = memcmp(&known->price, &price_unknown, sizeof price_unknown) != 0;
+        bool batch = said_between(draft->said, MODEL_FIELD_BATCH_INPUT, MODEL_FIELD_TIERS - 1);
+        bool any = !price_is_unknown(&known->price);
         if (said_between(draft->said, MODEL_FIELD_PRICE_INPUT, MODEL_FIELD_PRICE_SECOND) ||
             said_it(draft->said, MODEL_FIELD_TIERS) || !any)
                 return;

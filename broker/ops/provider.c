@@ -487,12 +487,9 @@ static void hash_provider(uint64_t *state, const struct provider *provider) {
 }
 
 static void hash_price(uint64_t *state, const struct price *price) {
-        const int64_t prices[] = {price->input,    price->cached_input, price->cache_write,
-                                  price->output,   price->audio_minute, price->character,
-                                  price->image,    price->request,      price->search_unit,
-                                  price->reasoning};
-        for (size_t i = 0; i < sizeof prices / sizeof *prices; i++)
-                hash_number(state, prices[i]);
+#define TOKEN_PART(id, member, text, help)      hash_number(state, price->member);
+#define UNIT_PART(id, member, text, type, help) hash_number(state, price->member);
+#include "schemas/price_parts.def"
 }
 
 /* With what the system says of its zone: other changes are other prices. */

@@ -67,14 +67,9 @@ static int64_t milliseconds_at(yyjson_val *usage, const char *name) {
 
 static void read_usage(yyjson_val *from, struct usage *usage) {
         usage_init(usage);
-        usage->input_tokens = count_at(from, "input_tokens");
-        usage->output_tokens = count_at(from, "output_tokens");
-        usage->cached_input_tokens = count_at(from, "cached_input_tokens");
-        usage->cache_write_tokens = count_at(from, "cache_write_tokens");
-        usage->reasoning_tokens = count_at(from, "reasoning_tokens");
-        usage->characters = count_at(from, "characters");
-        usage->images = count_at(from, "images");
-        usage->search_units = count_at(from, "search_units");
+#define USAGE_FIELD(member, text) usage->member = count_at(from, text);
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
         usage->audio_ms = milliseconds_at(from, "audio_seconds");
 }
 

@@ -189,14 +189,9 @@ static void append_usage(struct buffer *out, const struct usage *usage) {
                 struct bytes name;
                 int64_t count;
         } counts[] = {
-                {BYTES("\"input_tokens\":"), usage->input_tokens},
-                {BYTES("\"output_tokens\":"), usage->output_tokens},
-                {BYTES("\"cached_input_tokens\":"), usage->cached_input_tokens},
-                {BYTES("\"cache_write_tokens\":"), usage->cache_write_tokens},
-                {BYTES("\"reasoning_tokens\":"), usage->reasoning_tokens},
-                {BYTES("\"characters\":"), usage->characters},
-                {BYTES("\"images\":"), usage->images},
-                {BYTES("\"search_units\":"), usage->search_units},
+#define USAGE_FIELD(member, text) {BYTES("\"" text "\":"), usage->member},
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
         };
         bool first = true;
         APPEND(out, ",\"usage\":{");

@@ -110,7 +110,12 @@ static void bill_add_pieces(struct bill *bill, int64_t piece_price, int64_t piec
 }
 
 void usage_init(struct usage *usage) {
-        *usage = (struct usage){-1, -1, -1, -1, -1, -1, -1, -1, -1};
+        *usage = (struct usage){
+#define USAGE_FIELD(member, text) .member = -1,
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
+                .audio_ms = -1,
+        };
 }
 
 static void add_said(int64_t *total, int64_t units) {
@@ -119,15 +124,10 @@ static void add_said(int64_t *total, int64_t units) {
 }
 
 void usage_add(struct usage *total, const struct usage *usage) {
-        add_said(&total->input_tokens, usage->input_tokens);
-        add_said(&total->cached_input_tokens, usage->cached_input_tokens);
-        add_said(&total->cache_write_tokens, usage->cache_write_tokens);
-        add_said(&total->output_tokens, usage->output_tokens);
+#define USAGE_FIELD(member, text) add_said(&total->member, usage->member);
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
         add_said(&total->audio_ms, usage->audio_ms);
-        add_said(&total->characters, usage->characters);
-        add_said(&total->images, usage->images);
-        add_said(&total->search_units, usage->search_units);
-        add_said(&total->reasoning_tokens, usage->reasoning_tokens);
 }
 
 int64_t usage_input_tokens(const struct usage *usage) {

@@ -6,12 +6,13 @@
 
 /*
  * What was used, as providers report it, normalised (reference: providers.md 13.2): input tokens without
- * the cached ones. -1: not said.
+ * the cached ones; reasoning is a part of output. -1: not said.
  */
 struct usage {
-        int64_t input_tokens, cached_input_tokens, cache_write_tokens, output_tokens;
-        int64_t audio_ms, characters, images, search_units;
-        int64_t reasoning_tokens; /* part of output_tokens */
+#define USAGE_FIELD(member, text) int64_t member;
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
+        int64_t audio_ms;
 };
 
 void usage_init(struct usage *usage); /* all -1 */

@@ -15,6 +15,9 @@
 const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_ms, int64_t input_tokens,
                              struct price *scratch);
 
+extern const struct price price_unknown; /* of all parts */
+bool price_is_unknown(const struct price *price);
+
 /* How many of its tiers begin below so many input tokens; 0: its own price. */
 unsigned price_tiers_reached(const struct endpoint *endpoint, int64_t input_tokens);
 /* The price of its n-th tier, from 1 on (0: its own), times so many millionths. */

@@ -42,23 +42,20 @@ static int64_t units_in_table(int64_t value) {
 }
 
 static struct price table_price(struct price p) {
-        return (struct price){price_in_table(p.input),        price_in_table(p.cached_input),
-                              price_in_table(p.cache_write),  price_in_table(p.output),
-                              price_in_table(p.audio_minute), price_in_table(p.character),
-                              price_in_table(p.image),        price_in_table(p.request),
-                              price_in_table(p.search_unit),  price_in_table(p.reasoning)};
+        return (struct price){
+#define TOKEN_PART(id, member, text, help)      .member = price_in_table(p.member),
+#define UNIT_PART(id, member, text, type, help) .member = price_in_table(p.member),
+#include "schemas/price_parts.def"
+        };
 }
 
 static struct usage table_usage(struct usage u) {
-        return (struct usage){units_in_table(u.input_tokens),
-                              units_in_table(u.cached_input_tokens),
-                              units_in_table(u.cache_write_tokens),
-                              units_in_table(u.output_tokens),
-                              units_in_table(u.audio_ms),
-                              units_in_table(u.characters),
-                              units_in_table(u.images),
-                              units_in_table(u.search_units),
-                              units_in_table(u.reasoning_tokens)};
+        return (struct usage){
+#define USAGE_FIELD(member, text) .member = units_in_table(u.member),
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
+                .audio_ms = units_in_table(u.audio_ms),
+        };
 }
 
 static const struct row rows[] = {
@@ -183,10 +180,17 @@ static void every_part_is_rounded_up(void **state) {
 
 static void amounts_saturate(void **state) {
         (void)state;
-        struct price price = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX,
-                              INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
-        struct usage usage = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX,
-                              INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
+        const struct price price = {
+#define TOKEN_PART(id, member, text, help)      .member = INT64_MAX,
+#define UNIT_PART(id, member, text, type, help) .member = INT64_MAX,
+#include "schemas/price_parts.def"
+        };
+        const struct usage usage = {
+#define USAGE_FIELD(member, text) .member = INT64_MAX,
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
+                .audio_ms = INT64_MAX,
+        };
         for (unsigned kind = 0; kind < KINDS_COUNT; kind++) {
                 int64_t picousd = -1;
                 assert_true(cost_of_usage(&price, (enum kind)kind, &usage, &picousd));
