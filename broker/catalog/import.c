@@ -248,14 +248,13 @@ struct error *import_finish(struct import *import, struct catalog *out_catalog) 
 }
 
 bool import_is_priced(const struct endpoint *endpoint, enum kind kind) {
-        static const struct usage all = {.input_tokens = 1,
-                                         .output_tokens = 1,
-                                         .audio_ms = 1000,
-                                         .characters = 1,
-                                         .images = 1,
-                                         .search_units = 1};
+        struct usage usage;
         int64_t picousd;
-        return cost_of_usage(&endpoint->price, kind, &all, &picousd);
+        usage_init(&usage);
+        usage.input_tokens = usage.output_tokens = 1;
+        usage.audio_ms = 1000;
+        usage.characters = usage.images = usage.search_units = 1;
+        return cost_of_usage(&endpoint->price, kind, &usage, &picousd);
 }
 
 /* ---- the report ---- */

@@ -29,12 +29,6 @@ static const struct part {
         bool without_tokens; /* only when input tokens have no price */
         bool tiered;         /* may have other prices for long inputs */
 } parts[] = {
-        {"input_cost_per_audio_token", offsetof(struct endpoint, price.input), PER_TOKEN, LISTENING, false,
-         false},
-        {"output_cost_per_audio_token", offsetof(struct endpoint, price.output), PER_TOKEN, SPEAKING, false,
-         false},
-        {"output_cost_per_image_token", offsetof(struct endpoint, price.output), PER_TOKEN, IMAGES, false,
-         false},
         {"input_cost_per_token", offsetof(struct endpoint, price.input), PER_TOKEN, ANY, false, true},
         {"output_cost_per_token", offsetof(struct endpoint, price.output), PER_TOKEN, ANY, false, true},
         {"cache_read_input_token_cost", offsetof(struct endpoint, price.cached_input), PER_TOKEN, ANY, false,
@@ -44,6 +38,14 @@ static const struct part {
         {"cache_creation_input_token_cost", offsetof(struct endpoint, price.cache_write), PER_TOKEN, ANY,
          false, true},
         {"output_cost_per_reasoning_token", offsetof(struct endpoint, price.reasoning), PER_TOKEN, ANY, false,
+         true},
+        {"input_cost_per_audio_token", offsetof(struct endpoint, price.audio_input), PER_TOKEN, ANY, false,
+         true},
+        {"input_cost_per_image_token", offsetof(struct endpoint, price.image_input), PER_TOKEN, ANY, false,
+         true},
+        {"output_cost_per_audio_token", offsetof(struct endpoint, price.audio_output), PER_TOKEN, ANY, false,
+         true},
+        {"output_cost_per_image_token", offsetof(struct endpoint, price.image_output), PER_TOKEN, ANY, false,
          true},
         {"input_cost_per_token_batches", offsetof(struct endpoint, batch.input), PER_TOKEN, ANY, false,
          false},

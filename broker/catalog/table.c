@@ -71,6 +71,10 @@ static void append_other(struct buffer *text, const struct price *price) {
         append_each(text, price->image, MILLION, "/image");
         append_each(text, price->request, MILLION, "/request");
         append_each(text, price->search_unit, MILLION, "/search");
+        append_each(text, price->audio_input, 1, "/Maudio-in");
+        append_each(text, price->audio_output, 1, "/Maudio-out");
+        append_each(text, price->image_input, 1, "/Mimage-in");
+        append_each(text, price->image_output, 1, "/Mimage-out");
 }
 
 static void append_word(struct buffer *text, bool it_is, const char *word) {

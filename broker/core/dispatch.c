@@ -38,10 +38,10 @@ struct amounts dispatch_amounts(const struct engine *engine, const struct job *j
         const struct demand *demand = job_demand(job);
         struct amounts amounts = {{[UNIT_CALLS] = 1}};
         amounts.of[UNIT_TOKENS] = call_tokens(engine, job, endpoint);
-        if (demand->kind == KIND_TRANSCRIPTIONS || demand->kind == KIND_TRANSLATIONS)
+        if (kind_listens(demand->kind))
                 amounts.of[UNIT_AUDIO_MS] =
                         demand->audio_ms < 0 ? AUDIO_GUESS_MS : believed(demand->audio_ms);
-        if (demand->kind == KIND_IMAGES || demand->kind == KIND_IMAGE_EDITS)
+        if (kind_paints(demand->kind))
                 amounts.of[UNIT_IMAGES] = max64(believed(demand->images), 1);
         return amounts;
 }

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_BYTES_MAX = 16 << 10 };
+enum { KEY_BYTES_MAX = 16 << 10, PARTS_FIRST = 10 /* of a price, that there were at first */ };
 
 enum provider_field {
 #define PROVIDER_FIELD(id, path, type, member, default_text, min, max, help) PROVIDER_FIELD_##id,
@@ -486,10 +486,20 @@ static void hash_provider(uint64_t *state, const struct provider *provider) {
         hash_budget(state, &provider->budget);
 }
 
+/* Of parts that came later nothing where they are not known, so that ids of before stay what they were. */
 static void hash_price(uint64_t *state, const struct price *price) {
-#define TOKEN_PART(id, member, text, help)      hash_number(state, price->member);
-#define UNIT_PART(id, member, text, type, help) hash_number(state, price->member);
+        const int64_t parts[] = {
+#define TOKEN_PART(id, member, text, help)      price->member,
+#define UNIT_PART(id, member, text, type, help) price->member,
 #include "schemas/price_parts.def"
+        };
+        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+                if (i >= PARTS_FIRST && parts[i] == PRICE_UNKNOWN)
+                        continue;
+                if (i >= PARTS_FIRST)
+                        hash_number(state, (int64_t)i);
+                hash_number(state, parts[i]);
+        }
 }
 
 /* With what the system says of its zone: other changes are other prices. */

@@ -14,19 +14,6 @@
 
 enum { LINE_BYTES_MAX = 1200 };
 
-static const struct price no_price = {
-        .input = PRICE_UNKNOWN,
-        .cached_input = PRICE_UNKNOWN,
-        .cache_write = PRICE_UNKNOWN,
-        .output = PRICE_UNKNOWN,
-        .audio_minute = PRICE_UNKNOWN,
-        .character = PRICE_UNKNOWN,
-        .image = PRICE_UNKNOWN,
-        .request = PRICE_UNKNOWN,
-        .search_unit = PRICE_UNKNOWN,
-        .reasoning = PRICE_UNKNOWN,
-};
-
 /*
  * One draw a statement, here and below: compilers order the parts of an initialiser, and arguments, as they
  * like.
@@ -60,7 +47,7 @@ static void make_catalog(struct world *world) {
         uint32_t endpoints = (uint32_t)between(world, 1, ENDPOINTS_MAX);
         static const char *const models[] = {"m0", "m1", "m2", "*"};
         for (uint32_t i = 0; i < endpoints; i++) {
-                struct price price = no_price;
+                struct price price = price_unknown;
                 if (chance(world, 90)) {
                         price.input = between(world, 1, 5) * 100000000000;
                         price.output = between(world, 1, 5) * 300000000000;

@@ -25,6 +25,8 @@ struct price {
         int64_t request;
         int64_t search_unit;
         int64_t reasoning; /* output tokens spent on reasoning; unknown: those cost as other output */
+        /* tokens of sound and pictures beside text */
+        int64_t audio_input, image_input, audio_output, image_output;
 };
 
 /*

@@ -62,7 +62,8 @@ struct demand {
         enum kind kind;
         struct bytes models[DEMAND_MODELS_MAX]; /* in order of preference, without :floor and :nitro */
         uint8_t models_count;
-        int64_t input_tokens;      /* an upper estimate before calibration */
+        int64_t input_tokens;               /* an upper estimate before calibration */
+        int64_t audio_tokens, image_tokens; /* which of them are sound and pictures */
         int64_t output_tokens_max; /* what the request allows, all choices together; -1: it does not say */
         int64_t audio_ms;          /* -1: not known before it is fetched */
         int64_t characters;        /* for speech */

@@ -22,6 +22,13 @@ struct kind_facts {
 
 extern const struct kind_facts kind_facts[KINDS_COUNT];
 bool kind_from_url(struct bytes url, enum kind *out_kind);
+/* All that goes in is sound, all that comes out is pictures. */
+static inline bool kind_listens(enum kind kind) {
+        return kind == KIND_TRANSCRIPTIONS || kind == KIND_TRANSLATIONS;
+}
+static inline bool kind_paints(enum kind kind) {
+        return kind == KIND_IMAGES || kind == KIND_IMAGE_EDITS;
+}
 
 enum failure {
         FAILURE_NONE,
