@@ -86,8 +86,8 @@ void import_parameters(struct import *import, struct bytes entry, struct yyjson_
 static const struct unused {
         const char *part, *reason;
 } unused[] = {
-        {"_priority", "prices of another tier of service: calls are priced at the standard one"},
-        {"_flex", "prices of another tier of service: calls are priced at the standard one"},
+        {"_priority", "prices of another tier of service that have no place here"},
+        {"_flex", "prices of another tier of service that have no place here"},
         {"_1hr", "prices of a cache that lasts an hour: writes are priced as those of the usual one"},
         {"_1h", "prices of a cache that lasts an hour: writes are priced as those of the usual one"},
         {"search", "prices of the provider's own tools: they are not in what is expected"},

@@ -4,6 +4,7 @@
 #include "broker/base/money.h"
 #include "broker/ops/model.h"
 #include "broker/ops/window.h"
+#include "workers/routing/price.h"
 
 #include <fnmatch.h>
 #include <stdlib.h>
@@ -88,6 +89,8 @@ static void append_word(struct buffer *text, bool it_is, const char *word) {
 static void append_also(struct buffer *text, const struct endpoint *endpoint) {
         const struct price *batch = &endpoint->batch;
         append_word(text, batch->input != PRICE_UNKNOWN || batch->output != PRICE_UNKNOWN, "batch");
+        append_word(text, !price_is_unknown(&endpoint->service[SERVICE_FLEX - 1]), "flex");
+        append_word(text, !price_is_unknown(&endpoint->service[SERVICE_PRIORITY - 1]), "priority");
         append_word(text, endpoint->tiers_count > 0, "tiers");
         append_word(text, endpoint->windows_count > 0, "windows");
 }
@@ -286,6 +289,11 @@ static void append_prices(struct buffer *out_text, const char *name, const struc
                 buffer_append_char(out_text, '}');
 }
 
+static void append_services(struct buffer *out_text, const struct price services[SERVICE_PRICES]) {
+        append_prices(out_text, "flex", &services[SERVICE_FLEX - 1]);
+        append_prices(out_text, "priority", &services[SERVICE_PRIORITY - 1]);
+}
+
 static void append_tiers(struct buffer *out_text, const struct endpoint *endpoint) {
         if (endpoint->tiers_count == 0)
                 return;
@@ -296,6 +304,7 @@ static void append_tiers(struct buffer *out_text, const struct endpoint *endpoin
                 buffer_append_char(out_text, '{');
                 append_count(out_text, "above_input", endpoint->tiers[i].above_input, -1);
                 append_prices(out_text, "price", &endpoint->tiers[i].price);
+                append_services(out_text, endpoint->tiers[i].service);
                 buffer_append_char(out_text, '}');
         }
         buffer_append_char(out_text, ']');
@@ -382,6 +391,7 @@ static void append_endpoint(struct buffer *out_text, const struct catalog *catal
         append_text(out_text, "upstream", endpoint->upstream);
         append_prices(out_text, "price", &endpoint->price);
         append_prices(out_text, "batch", &endpoint->batch);
+        append_services(out_text, endpoint->service);
         append_tiers(out_text, endpoint);
         append_windows(out_text, endpoint);
         append_count(out_text, "context", endpoint->context, 0);

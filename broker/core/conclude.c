@@ -83,7 +83,8 @@ static void total_cost(struct engine *engine, struct job *job, const struct answ
         struct price scratch;
         int64_t input_tokens = usage_input_tokens(&answer->usage);
         const struct price *price =
-                price_at(priced_endpoint(job), priced_unix_ms(engine, job),
+                price_at(priced_endpoint(job), usage_service(&answer->usage, job_demand(job)),
+                         priced_unix_ms(engine, job),
                          input_tokens < 0 ? job_demand(job)->input_tokens : input_tokens, &scratch);
         int64_t cost = 0, list_cost = 0;
         bool list_known = cost_of_usage(price, job_demand(job)->kind, &answer->usage, &list_cost);

@@ -7,6 +7,7 @@
 #include "broker/base/nearest.h"
 #include "broker/ops/log.h"
 #include "broker/ops/model.h"
+#include "workers/routing/price.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,7 @@ const struct field_table provider_table = {provider_fields, sizeof provider_fiel
 
 _Static_assert(sizeof provider_fields / sizeof *provider_fields <= FIELDS_MAX, "a bit each");
 
-static bool said_it(uint64_t said, unsigned field) {
+static bool said_it(field_set said, unsigned field) {
         return (said >> field & 1) != 0;
 }
 
@@ -281,7 +282,7 @@ static void check_dialect(struct reader *reader, const struct yaml_node *map,
 }
 
 /* Not said is the worse: what zero retention excludes need not be said. */
-static void check_policy(struct reader *reader, const struct yaml_node *map, uint64_t said,
+static void check_policy(struct reader *reader, const struct yaml_node *map, field_set said,
                          struct provider *provider) {
         bool zdr = said_it(said, PROVIDER_FIELD_ZDR), training = said_it(said, PROVIDER_FIELD_TRAINING);
         provider->data_policy_known = zdr || training || said_it(said, PROVIDER_FIELD_RETENTION);
@@ -313,7 +314,7 @@ static void check_name(struct reader *reader, const struct yaml_node *map, const
                 model_find_in(reader, map, "name", "there is a provider of this name already");
 }
 
-static void check_provider(struct reader *reader, const struct yaml_node *map, uint64_t said,
+static void check_provider(struct reader *reader, const struct yaml_node *map, field_set said,
                            struct building *building) {
         struct provider *provider = &building->draft.provider;
         if (!said_it(said, PROVIDER_FIELD_NAME))
@@ -358,7 +359,7 @@ static void finish_models(struct reader *reader, const struct yaml_node *map, st
 
 static void add_provider(struct reader *reader, const struct yaml_node *map, struct building *building) {
         uint32_t first = building->models_count;
-        uint64_t said = 0;
+        field_set said = 0;
         draft_provider(&building->draft);
         building->takes_all = false;
         if (map->kind != YAML_MAP) {
@@ -515,13 +516,24 @@ static void hash_window(uint64_t *state, const struct price_window *window) {
         }
 }
 
+static void hash_services(uint64_t *state, const struct price services[SERVICE_PRICES]) {
+        for (int i = 0; i < SERVICE_PRICES; i++) {
+                if (price_is_unknown(&services[i]))
+                        continue;
+                hash_number(state, i);
+                hash_price(state, &services[i]);
+        }
+}
+
 static void hash_prices(uint64_t *state, const struct endpoint *endpoint) {
         hash_price(state, &endpoint->price);
         hash_price(state, &endpoint->batch);
+        hash_services(state, endpoint->service);
         hash_number(state, endpoint->tiers_count);
         for (unsigned i = 0; i < endpoint->tiers_count; i++) {
                 hash_number(state, endpoint->tiers[i].above_input);
                 hash_price(state, &endpoint->tiers[i].price);
+                hash_services(state, endpoint->tiers[i].service);
         }
         hash_number(state, endpoint->windows_count);
         for (unsigned i = 0; i < endpoint->windows_count; i++)

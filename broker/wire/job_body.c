@@ -342,6 +342,8 @@ bool job_body_read(struct yyjson_val *object, struct job_spec *spec, struct job_
         uint32_t media = 0;
         estimate(&body, &spec->demand, &media);
         spec->demand.parameters = parameters(&body);
+        if (json_is_string(body.values[BODY_SERVICE_TIER]))
+                spec->demand.service = service_from_text(json_text(body.values[BODY_SERVICE_TIER]));
         read_modalities(&body, media, &spec->demand);
         *out_wishes = wishes;
         return true;

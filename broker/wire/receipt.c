@@ -73,6 +73,11 @@ static void read_usage(yyjson_val *from, struct usage *usage) {
         usage->audio_ms = milliseconds_at(from, "audio_seconds");
 }
 
+static void read_service(struct bytes text, struct usage *usage) {
+        usage->served = text.size > 0;
+        usage->service = usage->served ? service_from_text(text) : SERVICE_STANDARD;
+}
+
 static bool read_exclusion(yyjson_val *value, enum exclusion *out_exclusion) {
         *out_exclusion = EXCLUSION_NONE;
         if (value == NULL)
@@ -148,6 +153,7 @@ static bool read_root(yyjson_val *root, struct receipt *out) {
         out->replayed = yyjson_is_true(yyjson_obj_get(from, "replayed"));
         out->cost_is_estimate = yyjson_is_true(yyjson_obj_get(from, "cost_is_estimate"));
         read_usage(yyjson_obj_get(from, "usage"), &out->usage);
+        read_service(text_at(from, "service_tier"), &out->usage);
         if (!json_integer(yyjson_obj_get(from, "attempts"), 0, UINT32_MAX, &attempts) ||
             !read_money(yyjson_obj_get(from, "cost_usd"), &out->cost_known, &out->cost_picousd))
                 return false;

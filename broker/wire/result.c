@@ -178,6 +178,17 @@ static void append_provider(struct buffer *out, const struct result_source *sour
         append_text(out, model);
 }
 
+/* Of an answer, where it is not the standard one, or another was asked for. */
+static void append_service(struct buffer *out, const struct result_source *source) {
+        const struct demand *demand = &source->job->demand;
+        enum service_tier service = usage_service(&source->outcome->usage, demand);
+        if (!source->outcome->has_answer || service == SERVICE_OTHER ||
+            (service == SERVICE_STANDARD && demand->service == SERVICE_STANDARD))
+                return;
+        APPEND(out, ",\"service_tier\":");
+        append_text(out, bytes_of(service_text(service)));
+}
+
 /* 1250 ms -> 1.25 */
 static void append_seconds(struct buffer *out, int64_t ms) {
         money_append(out, money_multiply(ms, PICOUSD_PER_USD / 1000));
@@ -341,6 +352,7 @@ static void append_receipt(struct buffer *out, const struct result_source *sourc
         APPEND(out, ",\"cost_is_estimate\":");
         append_bool(out, outcome->cost_is_estimate);
         append_usage(out, &outcome->usage);
+        append_service(out, source);
         APPEND(out, ",\"queued_ms\":");
         buffer_append_i64(out, outcome->queued_ns / NS_PER_MS);
         APPEND(out, ",\"provider_ms\":");

@@ -137,7 +137,7 @@ static void add_endpoint(struct trace *trace, char *const *words, size_t count) 
         unknown.input = price(words, count, "input");
         unknown.output = price(words, count, "output");
         struct price_tier *tier = &trace->tiers[trace->catalog.endpoints_count];
-        *tier = (struct price_tier){number(words, count, "tier", 0), unknown};
+        *tier = (struct price_tier){.above_input = number(words, count, "tier", 0), .price = unknown};
         tier->price.input = price(words, count, "tier_input");
         tier->price.output = price(words, count, "tier_output");
         trace->endpoints[trace->catalog.endpoints_count++] = (struct endpoint){

@@ -132,6 +132,19 @@ def litellm_prices(entry, tokens):
     return [steps[above] for above in sorted(steps) if above < tokens or above == 0]
 
 
+def served_at(entry, tokens, service):
+    """The same of a tier of service: where a longer input has another price, that of the tier must be said as well, or nothing is known of it."""
+    base = [entry.get(f"{key}_{service}") or None for key in LITELLM_KEYS]
+    steps = {int(above[2]) * 1000: [None] * len(base) for above in (re.fullmatch(r"(\w+)_above_(\d+)k_tokens", name) for name in entry) if above and above[1] in LITELLM_KEYS}
+    for name, value in entry.items():
+        above = re.fullmatch(rf"(\w+)_above_(\d+)k_tokens_{service}", name)
+        if above and above[1] in LITELLM_KEYS:
+            step = steps[int(above[2]) * 1000]
+            step[LITELLM_KEYS[above[1]]] = value
+            step[:] = [other if part is None else part for part, other in zip(step, base)]
+    return [base] + [steps[above] for above in sorted(steps) if above < tokens]
+
+
 def openrouter_prices(entry, tokens):
     """The same; a negative price is none."""
     def dollars(value):
@@ -184,7 +197,12 @@ def dearest(price, block, paints):
 
 def check(block, name, entry, expected, most):
     prices = openrouter_prices(entry, block["in"]) if "pricing" in entry else litellm_prices(entry, block["in"])
-    now = prices[-1]
+    service = {"auto": "default"}.get(block["job"]["body"].get("service_tier", "default"), block["job"]["body"].get("service_tier", "default"))
+    served = [[None] * 9]
+    if service in ("flex", "priority") and "pricing" not in entry:
+        served = served_at(entry, block["in"], service)
+    now = prices[-1] if service == "default" else served[-1]
+    prices += served if service != "default" else []
     audio, _, answer = media(block["job"])
     unknown = [now[0], now[1], now[5] if audio else 0, now[7] if "audio" in answer else 0, now[8] if "image" in answer else 0]
     if None in unknown:

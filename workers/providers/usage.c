@@ -113,8 +113,21 @@ static void read_billed_units(yyjson_val *root, struct usage *out_usage) {
         put(&out_usage->images, first_of(units, "images", NULL, 1));
 }
 
+/* At which tier of service, where it is one with a price. */
+static void read_service(yyjson_val *root, struct usage *out_usage) {
+        yyjson_val *value = yyjson_obj_get(root, "service_tier");
+        enum service_tier service = SERVICE_OTHER;
+        if (yyjson_is_str(value))
+                service = service_from_text((struct bytes){yyjson_get_str(value), yyjson_get_len(value)});
+        if (service == SERVICE_OTHER || yyjson_equals_str(value, "auto"))
+                return;
+        out_usage->served = true;
+        out_usage->service = service;
+}
+
 void usage_read(struct yyjson_val *root, struct usage *out_usage) {
         yyjson_val *usage = yyjson_obj_get(root, "usage");
+        read_service(root, out_usage);
 
         if (yyjson_is_obj(usage)) {
                 read_tokens(usage, out_usage);

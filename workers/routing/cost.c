@@ -192,6 +192,10 @@ void usage_add(struct usage *total, const struct usage *usage) {
         add_said(&total->audio_ms, usage->audio_ms);
 }
 
+enum service_tier usage_service(const struct usage *usage, const struct demand *demand) {
+        return usage->served ? usage->service : demand->service;
+}
+
 int64_t usage_input_tokens(const struct usage *usage) {
         int64_t total = -1;
         add_said(&total, usage->input_tokens);
@@ -353,24 +357,39 @@ static int64_t rounding(const struct price *price) {
         return any ? more : 0;
 }
 
+/* The most that one call can cost at that price; false: not known. */
+static bool most_at(const struct price *price, const struct endpoint *endpoint, const struct demand *demand,
+                    struct usage *usage, int64_t *dearest) {
+        int64_t cost = 0;
+        if (!usage_take_input(usage, price, demand, usage_input_tokens(usage)) ||
+            !usage_take_output(usage, price, endpoint, demand) ||
+            !cost_of_usage(price, demand->kind, usage, &cost))
+                return false;
+        cost = money_add(cost, rounding(price));
+        *dearest = cost > *dearest ? cost : *dearest;
+        return true;
+}
+
 bool cost_ceiling_until(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                         int64_t until_unix_ms, int64_t input_tokens, int64_t *out_picousd) {
-        int64_t multiply = PRICE_MULTIPLY_ONE;
+        int64_t multiply = PRICE_MULTIPLY_ONE, dearest = 0;
         if (endpoint->windows_count > 0)
                 multiply = price_multiply_most(endpoint, now_unix_ms, until_unix_ms);
         int64_t output_tokens = output_tokens_ceiling(endpoint, demand, input_tokens);
         struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, demand->audio_ms);
-        int64_t dearest = 0, cost = 0;
-        /* The input is a bound, so a shorter one may find itself in any tier below. */
+        /*
+         * The input is a bound, so a shorter one may find itself in any tier below; and who asks for another
+         * tier of service may be served at the standard one.
+         */
         for (unsigned tiers = 0; tiers <= price_tiers_reached(endpoint, input_tokens); tiers++) {
                 struct price scratch;
-                const struct price *price = price_of_tier(endpoint, tiers, multiply, &scratch);
-                if (!usage_take_input(&usage, price, demand, usage_input_tokens(&usage)) ||
-                    !usage_take_output(&usage, price, endpoint, demand) ||
-                    !cost_of_usage(price, demand->kind, &usage, &cost))
+                if (!most_at(price_of_tier(endpoint, SERVICE_STANDARD, tiers, multiply, &scratch), endpoint,
+                             demand, &usage, &dearest))
                         return false;
-                cost = money_add(cost, rounding(price));
-                dearest = cost > dearest ? cost : dearest;
+                if (demand->service != SERVICE_STANDARD &&
+                    !most_at(price_of_tier(endpoint, demand->service, tiers, multiply, &scratch), endpoint,
+                             demand, &usage, &dearest))
+                        return false;
         }
         *out_picousd = dearest;
         return true;
@@ -418,8 +437,8 @@ bool cost_expected_cached_at(const struct endpoint *endpoint, const struct deman
                 usage.input_tokens -= usage.cached_input_tokens;
         }
         struct price scratch;
-        return cost_of_usage(price_at(endpoint, now_unix_ms, input_tokens, &scratch), demand->kind, &usage,
-                             out_picousd);
+        return cost_of_usage(price_at(endpoint, demand->service, now_unix_ms, input_tokens, &scratch),
+                             demand->kind, &usage, out_picousd);
 }
 
 bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,

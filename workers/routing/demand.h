@@ -69,8 +69,9 @@ struct demand {
         int64_t characters;        /* for speech */
         int64_t images;
         int64_t search_units; /* for rerank: one for each query and 100 documents; 0: not said, taken as 1 */
-        int64_t max_cost_picousd;  /* over all attempts; PICOUSD_MAX: none */
-        uint64_t parameters;       /* bit set of enum parameter that it sends */
+        int64_t max_cost_picousd; /* over all attempts; PICOUSD_MAX: none */
+        uint64_t parameters;      /* bit set of enum parameter that it sends */
+        enum service_tier service;
         uint32_t input_modalities; /* bit sets of enum modality that it needs */
         uint32_t output_modalities;
         uint32_t workspace; /* index in catalog.workspaces */

@@ -113,7 +113,8 @@ static bool above_for_media(const struct price *price, const struct demand *dema
 static bool above_max_price(const struct endpoint *endpoint, const struct demand *demand,
                             int64_t now_unix_ms) {
         struct price scratch;
-        const struct price *price = price_at(endpoint, now_unix_ms, demand->input_tokens, &scratch);
+        const struct price *price =
+                price_at(endpoint, demand->service, now_unix_ms, demand->input_tokens, &scratch);
         const struct routing_prefs *prefs = &demand->prefs;
         bool writes = demand->kind == KIND_CHAT || demand->kind == KIND_RESPONSES ||
                       demand->kind == KIND_COMPLETIONS;

@@ -30,6 +30,14 @@ static inline bool kind_paints(enum kind kind) {
         return kind == KIND_IMAGES || kind == KIND_IMAGE_EDITS;
 }
 
+/*
+ * What a request may ask for as `service_tier`. OTHER is a word that is not known here, or one of another
+ * sort of contract.
+ */
+enum service_tier { SERVICE_STANDARD, SERVICE_FLEX, SERVICE_PRIORITY, SERVICE_OTHER };
+const char *service_text(enum service_tier service); /* "default", "flex", "priority"; "" for OTHER */
+enum service_tier service_from_text(struct bytes text);
+
 enum failure {
         FAILURE_NONE,
 #define FAILURE(name, text, meaning) FAILURE_##name,

@@ -156,18 +156,34 @@ unsigned price_tiers_reached(const struct endpoint *endpoint, int64_t input_toke
         return reached;
 }
 
-const struct price *price_of_tier(const struct endpoint *endpoint, unsigned tier, int64_t millionths,
-                                  struct price *scratch) {
+void price_services_init(struct price services[SERVICE_PRICES]) {
+        for (int i = 0; i < SERVICE_PRICES; i++)
+                services[i] = price_unknown;
+}
+
+void price_services_complete(struct price services[SERVICE_PRICES], const struct price own[SERVICE_PRICES]) {
+        for (int i = 0; i < SERVICE_PRICES; i++)
+                if (!price_is_unknown(&services[i]))
+                        services[i] = price_or(&services[i], &own[i]);
+}
+
+const struct price *price_of_tier(const struct endpoint *endpoint, enum service_tier service, unsigned tier,
+                                  int64_t millionths, struct price *scratch) {
         CHECK(tier <= endpoint->tiers_count);
         const struct price *price = tier == 0 ? &endpoint->price : &endpoint->tiers[tier - 1].price;
+        if (service == SERVICE_OTHER)
+                return &price_unknown;
+        if (service != SERVICE_STANDARD)
+                price = tier == 0 ? &endpoint->service[service - 1]
+                                  : &endpoint->tiers[tier - 1].service[service - 1];
         if (millionths == PRICE_MULTIPLY_ONE)
                 return price;
         *scratch = price_scaled(price, millionths);
         return scratch;
 }
 
-const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_ms, int64_t input_tokens,
-                             struct price *scratch) {
-        return price_of_tier(endpoint, price_tiers_reached(endpoint, input_tokens),
+const struct price *price_at(const struct endpoint *endpoint, enum service_tier service, int64_t now_unix_ms,
+                             int64_t input_tokens, struct price *scratch) {
+        return price_of_tier(endpoint, service, price_tiers_reached(endpoint, input_tokens),
                              price_multiply_at(endpoint, now_unix_ms), scratch);
 }

@@ -72,6 +72,12 @@ static void check_excerpt(import_format *format, const char *input, const char *
                                     sizeof(struct price));
                 assert_memory_equal(&again.endpoints[i].batch, &catalog.endpoints[i].batch,
                                     sizeof(struct price));
+                assert_memory_equal(again.endpoints[i].service, catalog.endpoints[i].service,
+                                    sizeof again.endpoints[i].service);
+                assert_int_equal(again.endpoints[i].tiers_count, catalog.endpoints[i].tiers_count);
+                for (unsigned k = 0; k < again.endpoints[i].tiers_count; k++)
+                        assert_memory_equal(&again.endpoints[i].tiers[k], &catalog.endpoints[i].tiers[k],
+                                            sizeof(struct price_tier));
         }
         buffer_init(&said, TEXT_MAX);
         import_report(import, true, &said);
@@ -201,7 +207,10 @@ static void litellm_tiers(void **state) {
                 "\"output_cost_per_token\":2e-06,\"input_cost_per_token_above_512k_tokens\":4e-06,"
                 "\"input_cost_per_token_above_200k_tokens\":3e-06,\"output_cost_per_token_above_200k_"
                 "tokens\":5e-06,"
-                "\"input_cost_per_token_above_200k_tokens_priority\":9,\"input_cost_per_token_above_1hr\":9,"
+                "\"input_cost_per_token_above_200k_tokens_priority\":9e-06,\"input_cost_per_token_priority\":"
+                "5e-06,"
+                "\"output_cost_per_token_priority\":8e-06,\"input_cost_per_audio_token_flex\":7e-06,\"output_"
+                "cost_per_token_flex\":0,\"input_cost_per_token_above_1hr\":9,"
                 "\"output_cost_per_token_above_128k_tokens\":0,\"input_cost_per_character_above_1k_tokens\":"
                 "1}}");
         const struct endpoint *endpoint = &imported.catalog.endpoints[0];
@@ -210,8 +219,15 @@ static void litellm_tiers(void **state) {
         assert_true(endpoint->tiers[0].price.input == 3 * USD && endpoint->tiers[0].price.output == 5 * USD);
         assert_int_equal(endpoint->tiers[1].above_input, 512000);
         assert_true(endpoint->tiers[1].price.input == 4 * USD && endpoint->tiers[1].price.output == 2 * USD);
-        assert_true(has_note(imported.import, false, "tier of service",
-                             "input_cost_per_token_above_200k_tokens_priority"));
+        const struct price *flex = &endpoint->service[SERVICE_FLEX - 1];
+        const struct price *priority = &endpoint->service[SERVICE_PRIORITY - 1];
+        assert_true(flex->audio_input == 7 * USD && flex->output == U && flex->input == U);
+        assert_true(priority->input == 5 * USD && priority->output == 8 * USD && priority->cached_input == U);
+        priority = &endpoint->tiers[0].service[SERVICE_PRIORITY - 1];
+        assert_true(priority->input == 9 * USD && priority->output == 8 * USD);
+        /* where nothing is said of long inputs, nothing is known */
+        assert_true(endpoint->tiers[1].service[SERVICE_PRIORITY - 1].input == U);
+        assert_true(endpoint->tiers[0].service[SERVICE_FLEX - 1].audio_input == U);
         assert_true(has_note(imported.import, false, "lasts an hour", "input_cost_per_token_above_1hr"));
         assert_true(has_note(imported.import, false, "no place", "input_cost_per_character_above_1k_tokens"));
         imported_deinit(&imported);
@@ -305,9 +321,8 @@ static void prices_that_are_not_used(void **state) {
         static const struct {
                 const char *key, *reason;
         } cases[] = {
-                {"input_cost_per_token_priority", "another tier of service"},
-                {"input_cost_per_audio_token_priority", "another tier of service"},
-                {"output_cost_per_token_flex", "another tier of service"},
+                {"input_cost_per_query_priority", "another tier of service"},
+                {"input_cost_per_token_cache_hit_flex", "another tier of service"},
                 {"cache_creation_input_token_cost_above_1hr", "lasts an hour"},
                 {"search_context_cost_per_query", "own tools"},
                 {"code_interpreter_cost_per_session", "own tools"},

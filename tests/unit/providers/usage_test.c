@@ -100,6 +100,29 @@ static void usage_is_normalised(void **state) {
         }
 }
 
+static void the_tier_of_service_is_read(void **state) {
+        static const struct {
+                const char *tail;
+                bool served;
+                enum service_tier service;
+        } cases[] = {
+                {"\"service_tier\":\"default\"", true, SERVICE_STANDARD},
+                {"\"service_tier\":\"flex\"", true, SERVICE_FLEX},
+                {"\"service_tier\":\"priority\",\"usage\":{\"prompt_tokens\":1}", true, SERVICE_PRIORITY},
+                {"\"service_tier\":\"scale\"", false, SERVICE_STANDARD},
+                {"\"service_tier\":\"auto\"", false, SERVICE_STANDARD},
+                {"\"service_tier\":null", false, SERVICE_STANDARD},
+                {"\"service_tier\":[\"flex\"]", false, SERVICE_STANDARD},
+                {"\"x\":1", false, SERVICE_STANDARD},
+        };
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                struct answer answer = read_chat(cases[i].tail);
+                check(cases[i].tail, "served", answer.usage.served, cases[i].served);
+                check(cases[i].tail, "service", answer.usage.service, cases[i].service);
+        }
+}
+
 /* Parts of input and output that may have prices of their own. */
 static void sound_and_pictures_are_read(void **state) {
         static const struct {
@@ -211,6 +234,7 @@ int main(void) {
                 cmocka_unit_test(usage_is_normalised),
                 cmocka_unit_test(reasoning_is_read),
                 cmocka_unit_test(sound_and_pictures_are_read),
+                cmocka_unit_test(the_tier_of_service_is_read),
                 cmocka_unit_test(cost_is_exact),
                 cmocka_unit_test(the_job_says_what_the_provider_does_not),
         };

@@ -436,6 +436,49 @@ static void a_medium_without_a_price_is_unknown(void **state) {
         assert_int_equal(ceiling, 300); /* unasked */
 }
 
+/* Flex is expected at its price, and at most at the standard one, which may be what it is served at. */
+static void a_tier_of_service_has_its_own_price(void **state) {
+        (void)state;
+        static const struct {
+                enum service_tier service;
+                int64_t tokens, expected, ceiling; /* -1: unknown */
+        } cases[] = {
+                {SERVICE_STANDARD, 100, 400, 400},
+                {SERVICE_FLEX, 100, 200, 400},
+                {SERVICE_PRIORITY, 100, 800, 800},
+                {SERVICE_OTHER, 100, -1, -1},
+                /* the input may be shorter */
+                {SERVICE_STANDARD, 300, 900, 1200},
+                {SERVICE_FLEX, 300, 450, 1200},
+                {SERVICE_PRIORITY, 300, -1, -1}, /* of long inputs nobody knows it */
+        };
+        struct endpoint endpoint = endpoint_with((struct price){.input = 4});
+        struct price_tier tier = {.above_input = 200};
+        endpoint.price.output = 0;
+        price_services_init(endpoint.service);
+        price_services_init(tier.service);
+        endpoint.service[SERVICE_FLEX - 1].input = PER_UNIT(2);
+        endpoint.service[SERVICE_PRIORITY - 1].input = PER_UNIT(8);
+        endpoint.service[SERVICE_FLEX - 1].output = endpoint.service[SERVICE_PRIORITY - 1].output = 0;
+        tier.price = price_or(&(struct price){.input = PER_UNIT(3), .output = 0}, &endpoint.price);
+        tier.service[SERVICE_FLEX - 1].input = PER_UNIT(3) / 2;
+        price_services_complete(tier.service, endpoint.service);
+        endpoint.tiers = &tier;
+        endpoint.tiers_count = 1;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct demand demand;
+                int64_t expected = -1, ceiling = -1;
+                demand_init(&demand, KIND_CHAT);
+                demand.service = cases[i].service;
+                demand.input_tokens = cases[i].tokens;
+                demand.output_tokens_max = 10;
+                bool known = cost_expected(&endpoint, &demand, 0, 10, &expected);
+                assert_int_equal(known, cost_ceiling(&endpoint, &demand, 0, &ceiling));
+                if (expected != cases[i].expected || ceiling != cases[i].ceiling)
+                        fail_msg("row %zu: %lld, at most %lld", i, (long long)expected, (long long)ceiling);
+        }
+}
+
 static int64_t some_price(struct prng *prng) {
         return prng_below(prng, 4) == 0 ? U : (int64_t)prng_below(prng, 1U << 30);
 }
@@ -624,6 +667,7 @@ int main(void) {
                 cmocka_unit_test(expected_takes_the_guess_within_the_limit),
                 cmocka_unit_test(expected_counts_on_cached_input),
                 cmocka_unit_test(a_medium_without_a_price_is_unknown),
+                cmocka_unit_test(a_tier_of_service_has_its_own_price),
                 cmocka_unit_test(no_bill_is_above_the_ceiling),
                 cmocka_unit_test(other_kinds_have_bounds_too),
                 cmocka_unit_test(no_bill_is_above_its_ceiling),

@@ -244,15 +244,17 @@ static void price_without_windows_is_the_endpoints_own(void **state) {
         static const struct price_window night = {&utc, 500000, 0, 360, ALL_DAYS};
         struct endpoint endpoint = endpoint_with(&night, 1);
         struct price scratch;
-        assert_ptr_equal(price_at(&endpoint, at("2026-12-06T06:00:00Z"), 1, &scratch), &endpoint.price);
-        assert_ptr_equal(price_at(&endpoint, at("2026-12-06T05:00:00Z"), 1, &scratch), &scratch);
+        assert_ptr_equal(price_at(&endpoint, SERVICE_STANDARD, at("2026-12-06T06:00:00Z"), 1, &scratch),
+                         &endpoint.price);
+        assert_ptr_equal(price_at(&endpoint, SERVICE_STANDARD, at("2026-12-06T05:00:00Z"), 1, &scratch),
+                         &scratch);
         assert_int_equal(scratch.input, 2);
         assert_int_equal(scratch.output, 5);
 }
 
 static const struct price_tier tiers[] = {
-        {100, {.input = 5000000, U, U, .output = 10000000, U, U, U, U, U, U, MEDIA}},
-        {1000, {.input = 1000000, U, U, .output = 30000000, U, U, U, U, U, U, MEDIA}},
+        {.above_input = 100, .price = {.input = 5000000, U, U, .output = 10000000, U, U, U, U, U, U, MEDIA}},
+        {.above_input = 1000, .price = {.input = 1000000, U, U, .output = 30000000, U, U, U, U, U, U, MEDIA}},
 };
 
 static struct endpoint endpoint_with_tiers(void) {
@@ -272,7 +274,8 @@ static void input_finds_its_tier(void **state) {
         } cases[] = {{-1, 3000000},  {0, 3000000},    {100, 3000000},  {101, 5000000},
                      {999, 5000000}, {1000, 5000000}, {1001, 1000000}, {INT64_MAX, 1000000}};
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-                assert_int_equal(price_at(&endpoint, 0, cases[i].input, &scratch)->input, cases[i].price);
+                assert_int_equal(price_at(&endpoint, SERVICE_STANDARD, 0, cases[i].input, &scratch)->input,
+                                 cases[i].price);
 }
 
 /* The input is a bound: where a shorter one is dearer, that is the ceiling; expected is what it is. */
