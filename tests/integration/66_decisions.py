@@ -197,12 +197,11 @@ def dearest(price, block, paints):
 
 def check(block, name, entry, expected, most):
     prices = openrouter_prices(entry, block["in"]) if "pricing" in entry else litellm_prices(entry, block["in"])
-    service = {"auto": "default"}.get(block["job"]["body"].get("service_tier", "default"), block["job"]["body"].get("service_tier", "default"))
-    served = [[None] * 9]
-    if service in ("flex", "priority") and "pricing" not in entry:
-        served = served_at(entry, block["in"], service)
-    now = prices[-1] if service == "default" else served[-1]
-    prices += served if service != "default" else []
+    service = block["job"]["body"].get("service_tier", "auto")
+    if service != "auto":  # it may be served at the standard tier as well
+        known = service in ("flex", "priority") and "pricing" not in entry
+        prices += served_at(entry, block["in"], service) if known else [[None] * 9]
+    now = prices[-1]
     audio, _, answer = media(block["job"])
     unknown = [now[0], now[1], now[5] if audio else 0, now[7] if "audio" in answer else 0, now[8] if "image" in answer else 0]
     if None in unknown:
