@@ -180,7 +180,7 @@ def new_workspace():
             process.stdin.flush()
 
         give(range(20), "a")
-        ferry.wait_for(lambda: len(ferry.lines("results.jsonl")) == 20, "the first results")
+        ferry.wait_for(lambda: ferry.count_lines("results.jsonl") == 20, "the first results")
         ferry.configure("ferry.yaml", providers=providers,
                         workspaces=[{"name": "b", "budget": {"daily": 0.0005}, "over_budget": "fail"}, {"name": "a"}])
         reload(process, "follows")
