@@ -183,9 +183,10 @@ static void tell_catalog(struct world *world) {
                 if (world->plant == PLANT_NO_WINDOWS)
                         world->told_endpoints[i].windows_count = 0;
                 if (world->plant == PLANT_NO_RESERVATION && price->input != PRICE_UNKNOWN)
-                        price->input = price->output = price->image = 0;
+                        price->input = price->output = price->image = price->audio_output = 0;
         }
         policies_tell(world, world->told_providers, world->told_endpoints);
+        prices_lie(world, world->told_endpoints);
 }
 
 static void append_time(struct buffer *line, const char *name, int64_t unix_ms) {
@@ -237,6 +238,7 @@ static void append_body(struct world *world, struct buffer *line, uint32_t varia
         int max_tokens = (int)between(world, 1, 120), length = (int)PICK(world, 3, 3, 30, 900);
         if (chance(world, 15))
                 buffer_printf(line, ",\"models\":[\"m%u\",\"m%u\"]", (model + 1) % 3, (model + 2) % 3);
+        prices_append(world, line);
         buffer_printf(line, ",\"max_tokens\":%d,\"messages\":[{\"role\":\"user\",\"content\":\"v%u %.*s\"}]}",
                       max_tokens, variant, length,
                       "The quick brown fox jumps over the lazy dog, and the lazy dog does not mind that it "

@@ -34,10 +34,12 @@ void windows_make(struct world *world) {
 void windows_bill(const struct world *world, struct call *call, int64_t at_ns) {
         struct endpoint endpoint = world->endpoints[call->endpoint];
         struct price scratch;
-        endpoint.price = call->price;
+        endpoint.price = call->asked.price;
+        for (int i = 0; i < SERVICE_PRICES; i++)
+                endpoint.service[i] = call->asked.service[i];
         const struct price *price =
-                price_at(&endpoint, call->job->demand.service, at_ns / NS_PER_MS + world->wall_offset_ms,
-                         call->used.input_tokens, &scratch);
+                price_at(&endpoint, usage_service(&call->used, &call->job->demand),
+                         at_ns / NS_PER_MS + world->wall_offset_ms, call->used.input_tokens, &scratch);
         if (!call->executed ||
             !cost_of_usage(price, call->job->demand.kind, &call->used, &call->cost_picousd))
                 call->cost_picousd = 0;

@@ -12,7 +12,7 @@
  *   reload.c    other catalogs while jobs run
  *   given.c     what limits have given, over lives
  *   windows.c   prices that go by the time
- *   prices.c    prices that reloads change
+ *   prices.c    prices that reloads change, and those of sound and of tiers of service
  *   policies.c  data policies, places and quantizations, and jobs with rules about them
  *   money.c     budgets: what is durable of them, and what providers really billed
  *   judge.c     the promises
@@ -82,6 +82,7 @@ enum plant {
         PLANT_NO_WINDOWS,       /* the engine is not told that prices go by the time */
         PLANT_OLD_POLICIES,     /* of another catalog the engine is told all but its policies and places */
         PLANT_OLD_PRICES,       /* or all but its prices */
+        PLANT_ALL_TEXT,         /* the engine is told that everything costs what text does */
         PLANTS_COUNT,
 };
 
@@ -175,6 +176,11 @@ struct disk {
         uint32_t told_count, told_attempts[EVENTS_MAX];
 };
 
+/* What an endpoint asks. */
+struct asked {
+        struct price price, service[SERVICE_PRICES];
+};
+
 struct call {
         struct handle handle;
         const struct job_spec *job;
@@ -184,7 +190,7 @@ struct call {
         bool open, executed, counts;
         int64_t cost_picousd, tokens;
         struct usage used;  /* in truth */
-        struct price price; /* when it began */
+        struct asked asked; /* when it began */
         int64_t day;        /* in which it was opened */
 };
 
@@ -206,9 +212,9 @@ struct reloads {
 };
 
 struct prices {
-        struct prng prng; /* of its own, as that of reloads */
-        bool any;
-        struct price endpoints[ENDPOINTS_MAX]; /* as they are in the beginning, and when all is well */
+        struct prng prng;                      /* of its own, as that of reloads */
+        bool any, apart;                       /* apart: there is more than text at the standard tier */
+        struct asked endpoints[ENDPOINTS_MAX]; /* as they are in the beginning, and when all is well */
 };
 
 struct policies {
@@ -364,6 +370,10 @@ void windows_bill(const struct world *world, struct call *call, int64_t at_ns); 
 void prices_make(struct world *world);
 void prices_change(struct world *world, bool whole); /* others are asked from now on; whole: the first ones */
 void prices_tell(const struct world *world, struct endpoint *endpoints);
+void prices_lie(const struct world *world, struct endpoint *endpoints); /* where that is planted */
+struct asked prices_asked(const struct world *world, uint32_t endpoint);
+void prices_append(struct world *world, struct buffer *line); /* to the body of a chat */
+void prices_use(struct world *world, const struct demand *demand, struct usage *usage);
 
 /* policies.c */
 void policies_make(struct world *world);
