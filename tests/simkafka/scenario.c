@@ -11,16 +11,10 @@
                 __VA_ARGS__})[prng_below(&(world)->prng, sizeof((const int64_t[]){__VA_ARGS__}) / 8)])
 
 static void make_catalog(struct world *world) {
-        static const struct price price = {.input = 100000000000,
-                                           .cached_input = PRICE_UNKNOWN,
-                                           .cache_write = PRICE_UNKNOWN,
-                                           .output = 300000000000,
-                                           .audio_minute = PRICE_UNKNOWN,
-                                           .character = PRICE_UNKNOWN,
-                                           .image = 10000000000 * INT64_C(1000000),
-                                           .request = PRICE_UNKNOWN,
-                                           .search_unit = PRICE_UNKNOWN,
-                                           .reasoning = PRICE_UNKNOWN};
+        struct price price = price_unknown;
+        price.input = 100000000000;
+        price.output = 300000000000;
+        price.image = 10000000000 * INT64_C(1000000);
         world->providers[0] = (struct provider){.name = "p0",
                                                 .dialect = "openai",
                                                 .base_url = "http://localhost",

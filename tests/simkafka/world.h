@@ -445,12 +445,12 @@ struct world {
         enum plant plant;
         struct engine_config config;
         struct provider providers[2];
-        struct endpoint endpoints[4];
+        struct endpoint endpoints[4], later_endpoints[4];
         char names[8][16];
         struct catalog catalog;
         enum money money;
         struct workspace workspaces[WORKSPACES_COUNT], later_workspaces[WORKSPACES_COUNT + 1];
-        struct catalog later;                    /* follows: one workspace more, which nobody names */
+        struct catalog later; /* follows: other prices, and one workspace more, which nobody names */
         struct budget_spec limits[SUBJECTS_MAX]; /* as they are meant */
         int64_t wall_base_ms, first_day;
         struct word *words;
