@@ -261,7 +261,7 @@ static void *read_results(void *userdata) {
         while (run->read < run->command->count && next(run->reader, &record, QUIET_NS)) {
                 unsigned number = number_of(record.key, 0, run->command->count);
                 uint32_t part = record.partition % PARTITIONS_MAX;
-                if (record.offset != parts[part].next)
+                if (record.offset != parts[part].next || record.offset == 0)
                         parts[part].begun = 1000 * record.timestamp_unix_ms;
                 parts[part].next = record.offset + 1;
                 if (number < run->command->count) {

@@ -156,7 +156,7 @@ def another_output():
     with ferry.Sim("--latency", "fixed:5ms") as sim:
         ferry.write_jobs("jobs.jsonl", [ferry.chat(0, not_before=later), *map(ferry.chat, range(1, 200))])
         process = ferry.start("jobs.jsonl", "results.jsonl", sim=sim)
-        ferry.wait_for(lambda: pathlib.Path("results.jsonl").exists() and len(ferry.lines("results.jsonl")) == 199, "199 results")
+        ferry.wait_for(lambda: ferry.count_lines("results.jsonl") == 199, "199 results")
         process.kill()
         process.communicate()
         _, said = ferry.run("jobs.jsonl", "other.jsonl", sim=sim, code=None)

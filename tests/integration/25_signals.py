@@ -105,7 +105,7 @@ def while_input_is_silent():
         process = ferry.start("-", "results.jsonl", sim=sim, stdin=ferry.subprocess.PIPE)
         process.stdin.write(ferry.json.dumps(ferry.chat(0)) + "\n")
         process.stdin.flush()
-        ferry.wait_for(lambda: len(ferry.lines("results.jsonl")) == 1, "the first result")
+        ferry.wait_for(lambda: ferry.count_lines("results.jsonl") == 1, "the first result")
         process.send_signal(signal.SIGINT)
         assert process.wait(ferry.WAIT_S) == 130, process.stderr.read()
 

@@ -238,7 +238,7 @@ def following_goes_on_until_it_is_stopped():
     process = topics.start("collect", "-o", "results.jsonl", "--follow")
     for numbers in (range(5), range(5, 8)):
         send_results(topics, [result(number) for number in numbers])
-        ferry.wait_for(lambda: len(ferry.lines("results.jsonl")) == numbers.stop, f"{numbers.stop} results")
+        ferry.wait_for(lambda: ferry.count_lines("results.jsonl") == numbers.stop, f"{numbers.stop} results")
     process.send_signal(signal.SIGINT)
     assert process.wait(ferry.WAIT_S) == 130
     assert len(ferry.lines("results.jsonl")) == 8

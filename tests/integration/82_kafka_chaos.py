@@ -155,7 +155,7 @@ def chaos():
     jobs, bad = [ferry.embedding(number) for number in range(JOBS)], bad_records(JOBS // 100)
     records = worker.scattered(jobs, dice) + bad
     dice.shuffle(records)
-    with ferry.Sim(*LATENCY) as sim, Site(broker, sim, limits={"in_flight": IN_FLIGHT}) as site:
+    with ferry.Sim(*LATENCY) as sim, Site(broker, sim, limits={"in_flight": IN_FLIGHT}, retry={"attempts": 20}) as site:
         storm = Chaos(site, sim, dice)
         try:
             run_chaos(storm, site, records)

@@ -74,7 +74,7 @@ def killed():
     """Chains stay whole, and each result has a record: of its call, or that it was recovered."""
     dice = random.Random(SEED)
     jobs = [ferry.embedding(number) for number in range(3000)]
-    with ferry.Sim("--dimensions", "8", "--latency", "lognormal:15ms,0.8") as sim, Site(broker, sim) as site:
+    with ferry.Sim("--dimensions", "8", "--latency", "lognormal:15ms,0.8") as sim, Site(broker, sim, retry={"attempts": 20}) as site:
         site.send(jobs, keyed=True)
         kills = 0
         while len(site.ended()) < len(jobs) and kills < 6:
@@ -122,7 +122,8 @@ def zero_retention():
     """Killed at random moments, and with a job that waits for long: no record of the state topic has them, no row, no log; and no mark passes them."""
     dice, zdr = random.Random(SEED), {"zdr": True}
     jobs = [said(number, routing=zdr) for number in range(1500)]
-    more = {"worker": {"park_after": "1s"}, "log": {"level": "debug"}, "limits": {"in_flight": 16}}
+    attempts = {"attempts": 20}  # the same jobs may be under way at each of the kills
+    more = {"worker": {"park_after": "1s"}, "log": {"level": "debug"}, "limits": {"in_flight": 16}, "retry": attempts}
     with ferry.Sim("--latency", "lognormal:15ms,0.8") as sim, Site(broker, sim, partitions=2, provider={"data_policy": {"zdr": True}}, **more) as site:
         later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
         site.send([said(9000, not_before=later, routing=zdr), ferry.chat(9001, not_before=later)] + jobs, keyed=True)

@@ -7,6 +7,7 @@
 #include "workers/routing/demand.h"
 
 enum {
+        SERVICE_PRICES = SERVICE_PRIORITY, /* of tiers of service that may have one */
         CATALOG_PROVIDERS_MAX = 256,
         CATALOG_ENDPOINTS_MAX = 4096,
         CATALOG_WORKSPACES_MAX = 1024,
@@ -25,6 +26,8 @@ struct price {
         int64_t request;
         int64_t search_unit;
         int64_t reasoning; /* output tokens spent on reasoning; unknown: those cost as other output */
+        /* tokens of sound and pictures beside text */
+        int64_t audio_input, image_input, audio_output, image_output;
 };
 
 /*
@@ -34,6 +37,7 @@ struct price {
 struct price_tier {
         int64_t above_input;
         struct price price;
+        struct price service[SERVICE_PRICES]; /* as the endpoint's */
 };
 
 /* From then on, clocks of a zone are so far ahead of UTC. */
@@ -102,6 +106,8 @@ struct endpoint {
         struct limits_spec limits;
         uint32_t kinds;     /* bit set of enum kind that it serves */
         struct price batch; /* of the provider's own batch API */
+        /* Of calls that ask for flex or priority: of SERVICE_FLEX first. Nothing of it comes from `price`. */
+        struct price service[SERVICE_PRICES];
         int64_t quality;    /* 0 to 100; -1 when not said */
         const char *region; /* NULL or "": the provider's */
         bool parameters_known;

@@ -138,6 +138,12 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def count_lines(path):
+    """Of a file that is being written: those that are whole."""
+    path = pathlib.Path(path)
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
 def by_name(path):
     return {result["custom_id"]: result for result in lines(path)}
 
