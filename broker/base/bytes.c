@@ -13,10 +13,6 @@
 
 enum { BUFFER_CAPACITY_MIN = 64 };
 
-struct bytes bytes_of(const char *string) {
-        return (struct bytes){string, string == NULL ? 0 : strlen(string)};
-}
-
 bool bytes_equal(struct bytes a, struct bytes b) {
         return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
@@ -69,8 +65,7 @@ void buffer_clear(struct buffer *buffer) {
         buffer->failed = false;
 }
 
-/* The slow half of buffer_reserve(): `need` is more than the capacity. */
-static bool buffer_grow(struct buffer *buffer, size_t need) {
+static bool enlarge(struct buffer *buffer, size_t need) {
         size_t capacity =
                 buffer->capacity < BUFFER_CAPACITY_MIN / 2 ? BUFFER_CAPACITY_MIN : buffer->capacity * 2;
         char *data;
@@ -85,36 +80,14 @@ static bool buffer_grow(struct buffer *buffer, size_t need) {
         return true;
 }
 
-bool buffer_reserve(struct buffer *buffer, size_t more) {
+bool buffer_grow(struct buffer *buffer, size_t more) {
         if (buffer->failed)
                 return false;
-        if (more <= buffer->capacity - buffer->size)
-                return true;
-        if (more > buffer->size_max - buffer->size || !buffer_grow(buffer, buffer->size + more)) {
+        if (more > buffer->size_max - buffer->size || !enlarge(buffer, buffer->size + more)) {
                 buffer->failed = true;
                 return false;
         }
         return true;
-}
-
-void buffer_append(struct buffer *buffer, const void *data, size_t size) {
-        if (size == 0 || !buffer_reserve(buffer, size))
-                return;
-        memcpy(buffer->data + buffer->size, data, size);
-        buffer->size += size;
-}
-
-void buffer_append_bytes(struct buffer *buffer, struct bytes bytes) {
-        buffer_append(buffer, bytes.data, bytes.size);
-}
-
-void buffer_append_string(struct buffer *buffer, const char *string) {
-        buffer_append_bytes(buffer, bytes_of(string));
-}
-
-void buffer_append_char(struct buffer *buffer, char c) {
-        if (buffer_reserve(buffer, 1))
-                buffer->data[buffer->size++] = c;
 }
 
 void buffer_append_u64(struct buffer *buffer, uint64_t value) {

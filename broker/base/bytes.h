@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct bytes {
         const char *data;
@@ -15,7 +16,10 @@ struct bytes {
 
 #define BYTES(literal) ((struct bytes){(literal), sizeof(literal) - 1})
 
-struct bytes bytes_of(const char *string); /* NULL gives an empty view */
+/* NULL gives an empty view */
+static inline struct bytes bytes_of(const char *string) {
+        return (struct bytes){string, string == NULL ? 0 : strlen(string)};
+}
 bool bytes_equal(struct bytes a, struct bytes b);
 bool bytes_equal_string(struct bytes a, const char *string);
 bool bytes_starts_with(struct bytes a, const char *prefix);
@@ -30,12 +34,33 @@ struct buffer {
 
 void buffer_init(struct buffer *buffer, size_t size_max); /* allocates nothing yet */
 void buffer_deinit(struct buffer *buffer);
-void buffer_clear(struct buffer *buffer);                /* keeps the memory, clears `failed` */
-bool buffer_reserve(struct buffer *buffer, size_t more); /* room for `more` bytes behind size */
-void buffer_append(struct buffer *buffer, const void *data, size_t size);
-void buffer_append_bytes(struct buffer *buffer, struct bytes bytes);
-void buffer_append_string(struct buffer *buffer, const char *string);
-void buffer_append_char(struct buffer *buffer, char c);
+void buffer_clear(struct buffer *buffer);             /* keeps the memory, clears `failed` */
+bool buffer_grow(struct buffer *buffer, size_t more); /* buffer_reserve() when there is no room */
+/*
+ * Results are dozens of appends, most of them of literals: inline, each is a comparison and a move.
+ */
+/* Room for `more` bytes behind size. */
+static inline bool buffer_reserve(struct buffer *buffer, size_t more) {
+        if (!buffer->failed && more <= buffer->capacity - buffer->size)
+                return true;
+        return buffer_grow(buffer, more);
+}
+static inline void buffer_append(struct buffer *buffer, const void *data, size_t size) {
+        if (size == 0 || !buffer_reserve(buffer, size))
+                return;
+        memcpy(buffer->data + buffer->size, data, size);
+        buffer->size += size;
+}
+static inline void buffer_append_bytes(struct buffer *buffer, struct bytes bytes) {
+        buffer_append(buffer, bytes.data, bytes.size);
+}
+static inline void buffer_append_string(struct buffer *buffer, const char *string) {
+        buffer_append_bytes(buffer, bytes_of(string));
+}
+static inline void buffer_append_char(struct buffer *buffer, char c) {
+        if (buffer_reserve(buffer, 1))
+                buffer->data[buffer->size++] = c;
+}
 void buffer_append_u64(struct buffer *buffer, uint64_t value); /* decimal */
 void buffer_append_i64(struct buffer *buffer, int64_t value);
 void buffer_printf(struct buffer *buffer, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

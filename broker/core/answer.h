@@ -33,6 +33,7 @@ struct answer {
         int64_t requests_blocked_ns,
                 tokens_blocked_ns; /* limit used up for that long (headers with remaining 0); 0: no */
         bool endpoint_only;        /* PAUSE: what is used up is this model's, not all of the provider's */
+        bool is_json;              /* the body was parsed: to render it, it need not be again */
         bool cost_known;           /* the provider itself said the cost */
         int64_t cost_picousd;
         struct usage usage;

@@ -479,6 +479,7 @@ static void read_answer(struct calls *calls, struct call *call, struct http_done
                                     .body = buffer_view(&done->body),
                                     .now_unix_ms = call->reply.now_unix_ms};
         dialect->read(call->job, &response, out_answer);
+        call->reply.is_json = out_answer->is_json;
 }
 
 static void read_failure(const struct http_done *done, struct answer *out_answer) {

@@ -7,6 +7,7 @@ struct dialect;
 struct reply {
         const struct dialect *dialect; /* NULL: there was no answer */
         int32_t status;
+        bool is_json; /* as the dialect has found */
         struct buffer headers, body;
         int64_t now_unix_ms;
 };

@@ -357,7 +357,8 @@ static void describe(const struct shard *shard, const struct command *command, s
                                     .hold_day = command->hold.day,
                                     .hold_picousd = command->hold.picousd};
         memcpy(out_begun->fingerprint, command->job->fingerprint, sizeof(out_begun->fingerprint));
-        snprintf(out_begun->endpoint, sizeof(out_begun->endpoint), "%s", endpoint->name);
+        memcpy(out_begun->endpoint, endpoint->name, /* zeros behind it */
+               strnlen(endpoint->name, sizeof(out_begun->endpoint) - 1));
         uint32_t provider = catalog->workspaces_count + endpoint->provider;
         if (!command->hold.any)
                 return;

@@ -18,6 +18,7 @@ void told_result(const struct intent *intent, const struct catalog *now, bool li
                 struct response response = {.status = intent->reply.status,
                                             .headers = buffer_view(&intent->reply.headers),
                                             .body = buffer_view(&intent->reply.body),
+                                            .is_json = intent->reply.is_json,
                                             .now_unix_ms = intent->reply.now_unix_ms};
                 intent->reply.dialect->render(intent->job, &response, scratch);
                 body = buffer_view(scratch);

@@ -369,7 +369,8 @@ static void call_report(struct http *http, struct call *call, struct http_done *
                 .body = call->body,
                 .latency_ns = call->latency_ns,
         };
-        snprintf(done->message, sizeof done->message, "%.199s", call->error);
+        if (call->error[0] != '\0')
+                snprintf(done->message, sizeof done->message, "%.199s", call->error);
         call->headers = call->body = (struct buffer){0};
         call->state = CALL_FREE;
         list_unlink(&call->link);

@@ -30,6 +30,7 @@ struct response {
         struct bytes headers; /* the lines that we keep, each "Name: value\r\n" */
         struct bytes body;
         int64_t now_unix_ms;
+        bool is_json; /* for render(): what read() has said of it; false: not known */
 };
 
 struct dialect {

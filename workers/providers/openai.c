@@ -287,6 +287,7 @@ static void read_json(struct reading *reading) {
                 refuse_unreadable(reading, body);
                 return;
         }
+        reading->answer->is_json = true;
         refusal_read(parse.root, is_success(response->status), response->now_unix_ms, &refusal);
         if (refusal.present || !is_success(response->status)) {
                 refuse(reading, &refusal);
@@ -378,17 +379,24 @@ static void render_line(const struct job_spec *job, const struct response *respo
                 buffer_append_bytes(out_json, line);
 }
 
+static bool can_be_parsed(struct bytes body) {
+        struct parse parse;
+
+        if (!parse_begin(&parse, body))
+                return false;
+        parse_end(&parse);
+        return true;
+}
+
 static void render_json(const struct job_spec *job, const struct response *response,
                         struct buffer *out_json) {
         struct bytes body = walk_trim(response->body);
         struct buffer line;
-        struct parse parse;
 
-        if (!parse_begin(&parse, body)) {
+        if (!response->is_json && !can_be_parsed(body)) {
                 render_error_text(response, body, out_json);
                 return;
         }
-        parse_end(&parse);
         if (!has_line_end(body)) {
                 render_line(job, response, body, out_json);
                 return;

@@ -498,7 +498,7 @@ static void check_invariants(const char *name, const struct answer *answer) {
 
 static void read_row(const struct row *row) {
         struct job_spec job = job_of(KIND_CHAT, chat_body);
-        struct response response = {row->status, bytes_of(row->headers), bytes_of(row->body), NOW_MS};
+        struct response response = {row->status, bytes_of(row->headers), bytes_of(row->body), NOW_MS, false};
         struct answer answer;
 
         dialect_find(BYTES("openai"))->read(&job, &response, &answer);
@@ -619,7 +619,7 @@ static void kinds_are_checked(void **state) {
         for (size_t i = 0; i < sizeof(kind_rows) / sizeof(kind_rows[0]); i++) {
                 struct job_spec job = job_of(kind_rows[i].kind, kind_rows[i].job);
                 struct response response = {200, bytes_of(kind_rows[i].headers), bytes_of(kind_rows[i].body),
-                                            NOW_MS};
+                                            NOW_MS, false};
                 struct answer answer;
 
                 dialect->read(&job, &response, &answer);

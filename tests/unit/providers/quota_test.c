@@ -116,7 +116,7 @@ static const struct row no_days[] = {
 static struct answer read_row(const struct row *row) {
         struct job_spec job =
                 job_of(KIND_CHAT, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}");
-        struct response response = {row->status, bytes_of(row->headers), bytes_of(row->body), NOW_MS};
+        struct response response = {row->status, bytes_of(row->headers), bytes_of(row->body), NOW_MS, false};
         struct answer answer;
 
         dialect_find(BYTES("openai"))->read(&job, &response, &answer);
