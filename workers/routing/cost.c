@@ -1,6 +1,9 @@
 /*
  * See the header. A bill adds up parts; it stays known only while every part is. A part is a price and how
  * many units of it were used; where the price is 0 nobody needs to know how many.
+ *
+ * What writes is billed by tokens alone, and most jobs are of that kind: a decision looks at its bill of each
+ * candidate twice. So it goes by a way of its own here, in which nothing is called.
  */
 #include "workers/routing/cost.h"
 
@@ -18,7 +21,7 @@ struct bill {
         bool known;
 };
 
-static void bill_add(struct bill *bill, int64_t price, int64_t units) {
+static inline void bill_add(struct bill *bill, int64_t price, int64_t units) {
         if (price == 0)
                 return;
         if (price < 0 || units < 0)
@@ -42,6 +45,15 @@ static void bill_add_audio(struct bill *bill, int64_t price, int64_t audio_ms) {
 
 static int64_t or_zero(int64_t units) {
         return units < 0 ? 0 : units;
+}
+
+/* A price for each request comes on top. */
+static inline bool bill_close(struct bill *bill, const struct price *price, int64_t *out_picousd) {
+        if (price->request > 0)
+                bill_add(bill, price->request, 1);
+        if (bill->known)
+                *out_picousd = bill->picousd;
+        return bill->known;
 }
 
 /* All of the input is said when any part of it is. */
@@ -166,11 +178,7 @@ bool cost_of_usage(const struct price *price, enum kind kind, const struct usage
         case KINDS_COUNT:
                 return false;
         }
-        if (price->request > 0)
-                bill_add(&bill, price->request, 1);
-        if (bill.known)
-                *out_picousd = bill.picousd;
-        return bill.known;
+        return bill_close(&bill, price, out_picousd);
 }
 
 /* What the demand will use when all of `input_tokens` is fresh; -1 where it cannot be told. */
@@ -190,8 +198,8 @@ static struct usage usage_of_demand(const struct demand *demand, int64_t input_t
         return usage;
 }
 
-static int64_t output_tokens_ceiling(const struct endpoint *endpoint, const struct demand *demand,
-                                     int64_t input_tokens) {
+static inline int64_t output_tokens_ceiling(const struct endpoint *endpoint, const struct demand *demand,
+                                            int64_t input_tokens) {
         if (demand->output_tokens_max >= 0)
                 return demand->output_tokens_max;
         if (endpoint->output_max > 0)
@@ -201,28 +209,59 @@ static int64_t output_tokens_ceiling(const struct endpoint *endpoint, const stru
         return -1;
 }
 
-/* All of the input where a token costs the most: read anew, from a cache, or into one. */
-static void usage_take_input(struct usage *usage, const struct price *price, int64_t input_tokens) {
-        bool written = price->cache_write > price->input && price->cache_write >= price->cached_input;
-        bool cached = !written && price->cached_input > price->input;
-        if (input_tokens < 0 || price->input < 0)
-                return;
-        usage->input_tokens = written || cached ? 0 : input_tokens;
-        usage->cached_input_tokens = cached ? input_tokens : -1;
-        usage->cache_write_tokens = written ? input_tokens : -1;
+static inline int64_t expected_output(const struct endpoint *endpoint, const struct demand *demand,
+                                      int64_t input_tokens, int64_t seen_tokens) {
+        int64_t most = output_tokens_ceiling(endpoint, demand, input_tokens);
+        return most < 0 || most > seen_tokens ? or_zero(seen_tokens) : most;
+}
+
+/*
+ * The most that a token costs: of the input read anew, from a cache, or into one. What is unknown stays so.
+ */
+static inline int64_t dearest_input(const struct price *price) {
+        int64_t dearest = price->cached_input > price->cache_write ? price->cached_input : price->cache_write;
+        return price->input >= 0 && dearest > price->input ? dearest : price->input;
+}
+
+/* And of so much output: said, or all of it thought. */
+static inline int64_t dearest_output(const struct price *price, int64_t output_tokens) {
+        bool thought = price->output >= 0 && output_tokens > 0 && price->reasoning > price->output;
+        return thought ? price->reasoning : price->output;
+}
+
+static inline bool is_rounded(int64_t price) {
+        return price > 0 && !money_is_whole(price);
 }
 
 /*
  * Each part of a bill is rounded up, and input and output may be billed in more parts than the bound has:
  * read anew, from a cache and into one; thought and said.
  */
-static int64_t rounding(const struct price *price) {
-        const int64_t parts[] = {price->input, price->cached_input, price->cache_write, price->output,
-                                 price->reasoning};
-        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-                if (parts[i] > 0 && parts[i] % MILLION != 0)
-                        return PARTS_MORE;
-        return 0;
+static inline int64_t rounding(const struct price *price) {
+        bool any = is_rounded(price->input) || is_rounded(price->cached_input) ||
+                   is_rounded(price->cache_write) || is_rounded(price->output) ||
+                   is_rounded(price->reasoning);
+        return any ? PARTS_MORE : 0;
+}
+
+/* Of what does not write. */
+static bool cost_of_most(const struct price *price, const struct demand *demand, int64_t input_tokens,
+                         int64_t output_tokens, int64_t *out_picousd) {
+        struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, demand->audio_ms);
+        struct price dearest = *price;
+        dearest.input = dearest_input(price);
+        dearest.output = dearest_output(price, usage.output_tokens);
+        return cost_of_usage(&dearest, demand->kind, &usage, out_picousd);
+}
+
+static inline bool ceiling_of_price(const struct price *price, const struct demand *demand,
+                                    int64_t input_tokens, int64_t output_tokens, int64_t *out_picousd) {
+        struct bill bill = {0, true};
+        if (!kind_writes(demand->kind))
+                return cost_of_most(price, demand, input_tokens, output_tokens, out_picousd);
+        bill_add(&bill, dearest_input(price), input_tokens);
+        bill_add(&bill, dearest_output(price, output_tokens), output_tokens);
+        return bill_close(&bill, price, out_picousd);
 }
 
 bool cost_ceiling_until(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
@@ -231,15 +270,12 @@ bool cost_ceiling_until(const struct endpoint *endpoint, const struct demand *de
         if (endpoint->windows_count > 0)
                 multiply = price_multiply_most(endpoint, now_unix_ms, until_unix_ms);
         int64_t output_tokens = output_tokens_ceiling(endpoint, demand, input_tokens);
-        struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, demand->audio_ms);
         int64_t dearest = 0, cost = 0;
         /* The input is a bound, so a shorter one may find itself in any tier below. */
         for (unsigned tiers = 0; tiers <= price_tiers_reached(endpoint, input_tokens); tiers++) {
                 struct price scratch;
                 const struct price *price = price_of_tier(endpoint, tiers, multiply, &scratch);
-                usage_take_input(&usage, price, usage_input_tokens(&usage));
-                usage.reasoning_tokens = price->reasoning > price->output ? usage.output_tokens : -1;
-                if (!cost_of_usage(price, demand->kind, &usage, &cost))
+                if (!ceiling_of_price(price, demand, input_tokens, output_tokens, &cost))
                         return false;
                 cost = money_add(cost, rounding(price));
                 dearest = cost > dearest ? cost : dearest;
@@ -259,21 +295,73 @@ bool cost_expected_at(const struct endpoint *endpoint, const struct demand *dema
                                        out_picousd);
 }
 
-bool cost_expected_cached_at(const struct endpoint *endpoint, const struct demand *demand,
-                             int64_t now_unix_ms, int64_t input_tokens, int64_t cached_tokens,
-                             int64_t expected_output_tokens, int64_t *out_picousd) {
-        int64_t output_tokens = output_tokens_ceiling(endpoint, demand, input_tokens);
-        if (output_tokens < 0 || output_tokens > expected_output_tokens)
-                output_tokens = or_zero(expected_output_tokens);
+/* Of what does not write. */
+static bool cost_of_expected(const struct price *price, const struct demand *demand, int64_t input_tokens,
+                             int64_t cached_tokens, int64_t output_tokens, int64_t *out_picousd) {
         int64_t audio_ms = demand->audio_ms < 0 ? AUDIO_GUESS_MS : demand->audio_ms;
         struct usage usage = usage_of_demand(demand, input_tokens, output_tokens, audio_ms);
         if (usage.input_tokens > 0 && cached_tokens > 0) {
-                usage.cached_input_tokens = cached_tokens < input_tokens ? cached_tokens : input_tokens;
-                usage.input_tokens -= usage.cached_input_tokens;
+                usage.cached_input_tokens = cached_tokens;
+                usage.input_tokens -= cached_tokens;
         }
+        return cost_of_usage(price, demand->kind, &usage, out_picousd);
+}
+
+bool cost_expected_cached_at(const struct endpoint *endpoint, const struct demand *demand,
+                             int64_t now_unix_ms, int64_t input_tokens, int64_t cached_tokens,
+                             int64_t expected_output_tokens, int64_t *out_picousd) {
+        struct bill bill = {0, true};
         struct price scratch;
-        return cost_of_usage(price_at(endpoint, now_unix_ms, input_tokens, &scratch), demand->kind, &usage,
-                             out_picousd);
+        const struct price *price = price_at(endpoint, now_unix_ms, input_tokens, &scratch);
+        int64_t output_tokens = expected_output(endpoint, demand, input_tokens, expected_output_tokens);
+        cached_tokens = cached_tokens < input_tokens ? or_zero(cached_tokens) : input_tokens;
+        if (!kind_writes(demand->kind))
+                return cost_of_expected(price, demand, input_tokens, cached_tokens, output_tokens,
+                                        out_picousd);
+        bill_add(&bill, price->input, input_tokens - cached_tokens);
+        if (cached_tokens > 0)
+                bill_add(&bill, price->cached_input < 0 ? price->input : price->cached_input, cached_tokens);
+        bill_add(&bill, price->output, output_tokens);
+        return bill_close(&bill, price, out_picousd);
+}
+
+static bool is_plain(int64_t price, bool needed) {
+        return price < 0 ? !needed : money_is_whole(price);
+}
+
+bool cost_is_plain(const struct endpoint *endpoint) {
+        const struct price *price = &endpoint->price;
+        return price_is_fixed(endpoint) && price->request <= 0 && is_plain(price->input, true) &&
+               is_plain(price->output, true) && is_plain(price->cached_input, false) &&
+               is_plain(price->cache_write, false) && is_plain(price->reasoning, false);
+}
+
+static inline wide plain_part(int64_t price, int64_t units) {
+        return (wide)((uint64_t)price / MILLION) * (uint64_t)units;
+}
+
+static inline int64_t plain_sum(wide picousd) {
+        return picousd < (wide)PICOUSD_MAX ? (int64_t)picousd : PICOUSD_MAX;
+}
+
+struct cost_bounds cost_plain(const struct endpoint *endpoint, const struct demand *demand,
+                              const struct cost_tokens *tokens) {
+        const struct price *price = &endpoint->price;
+        int64_t most = output_tokens_ceiling(endpoint, demand, tokens->input_most);
+        int64_t output = expected_output(endpoint, demand, tokens->input, tokens->output);
+        int64_t output_price = dearest_output(price, most);
+        wide expected = plain_part(price->output, output), ceiling = 0;
+        if (tokens->cached > 0) {
+                int64_t cached = tokens->cached < tokens->input ? tokens->cached : tokens->input;
+                expected += plain_part(price->cached_input < 0 ? price->input : price->cached_input, cached);
+                expected += plain_part(price->input, tokens->input - cached);
+        } else {
+                expected += plain_part(price->input, tokens->input);
+        }
+        if (most > 0)
+                ceiling = plain_part(output_price, most);
+        ceiling += plain_part(dearest_input(price), tokens->input_most);
+        return (struct cost_bounds){plain_sum(expected), plain_sum(ceiling), most >= 0 || output_price == 0};
 }
 
 bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,

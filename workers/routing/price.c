@@ -144,13 +144,6 @@ struct price price_or(const struct price *price, const struct price *other) {
         };
 }
 
-unsigned price_tiers_reached(const struct endpoint *endpoint, int64_t input_tokens) {
-        unsigned reached = 0;
-        while (reached < endpoint->tiers_count && input_tokens > endpoint->tiers[reached].above_input)
-                reached++;
-        return reached;
-}
-
 const struct price *price_of_tier(const struct endpoint *endpoint, unsigned tier, int64_t millionths,
                                   struct price *scratch) {
         CHECK(tier <= endpoint->tiers_count);
@@ -161,8 +154,8 @@ const struct price *price_of_tier(const struct endpoint *endpoint, unsigned tier
         return scratch;
 }
 
-const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_ms, int64_t input_tokens,
-                             struct price *scratch) {
+const struct price *price_of_moment(const struct endpoint *endpoint, int64_t now_unix_ms,
+                                    int64_t input_tokens, struct price *scratch) {
         return price_of_tier(endpoint, price_tiers_reached(endpoint, input_tokens),
                              price_multiply_at(endpoint, now_unix_ms), scratch);
 }

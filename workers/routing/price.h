@@ -8,15 +8,33 @@
 
 #define PRICE_MULTIPLY_ONE INT64_C(1000000)
 
+/* It asks the same at any time and of any input, as most do. */
+static inline bool price_is_fixed(const struct endpoint *endpoint) {
+        return endpoint->tiers_count == 0 && endpoint->windows_count == 0;
+}
+
+/* price_at() of any endpoint. */
+const struct price *price_of_moment(const struct endpoint *endpoint, int64_t now_unix_ms,
+                                    int64_t input_tokens, struct price *scratch);
+
 /*
  * What that endpoint asks at this time of a request with so many input tokens: its own price, or one that is
  * made in `scratch`.
  */
-const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_ms, int64_t input_tokens,
-                             struct price *scratch);
+static inline const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_ms,
+                                           int64_t input_tokens, struct price *scratch) {
+        return price_is_fixed(endpoint) ? &endpoint->price
+                                        : price_of_moment(endpoint, now_unix_ms, input_tokens, scratch);
+}
 
 /* How many of its tiers begin below so many input tokens; 0: its own price. */
-unsigned price_tiers_reached(const struct endpoint *endpoint, int64_t input_tokens);
+static inline unsigned price_tiers_reached(const struct endpoint *endpoint, int64_t input_tokens) {
+        unsigned reached = 0;
+        while (reached < endpoint->tiers_count && input_tokens > endpoint->tiers[reached].above_input)
+                reached++;
+        return reached;
+}
+
 /* The price of its n-th tier, from 1 on (0: its own), times so many millionths. */
 const struct price *price_of_tier(const struct endpoint *endpoint, unsigned tier, int64_t millionths,
                                   struct price *scratch);

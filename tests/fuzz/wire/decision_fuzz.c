@@ -20,7 +20,7 @@ static struct catalog make_catalog(void) {
                         (struct endpoint){.name = "p/m",
                                           .model = i % 5 == 0 ? "*" : "m",
                                           .upstream = "m",
-                                          .price = {i % 3 - 1, i % 5 - 1, -1, i % 7 - 1, i, i, i, -1, i, -1},
+                                          .price = {i % 3 - 1, i % 7 - 1, i % 5 - 1, -1, -1, -1, i, i, i, i},
                                           .context = i % 4 * 1000,
                                           .output_max = i % 6 * 100,
                                           .quantization = "fp8",

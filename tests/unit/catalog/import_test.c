@@ -129,10 +129,10 @@ static const struct price_row {
         struct price price;
 } price_rows[] = {
         {"\"mode\":\"chat\",\"input_cost_per_token\":1e-06,\"output_cost_per_token\":2.5e-06",
-         {USD, U, U, USD * 5 / 2, U, U, U, U, U, U}},
+         {USD, USD * 5 / 2, U, U, U, U, U, U, U, U}},
         /* 0 is not taken, -1 neither, nor what is no number */
         {"\"mode\":\"chat\",\"input_cost_per_token\":0.0,\"output_cost_per_token\":2e-06",
-         {U, U, U, USD * 2, U, U, U, U, U, U}},
+         {U, USD * 2, U, U, U, U, U, U, U, U}},
         {"\"mode\":\"chat\",\"input_cost_per_token\":-1,\"output_cost_per_token\":\"cheap\"",
          {U, U, U, U, U, U, U, U, U, U}},
         {"\"mode\":\"chat\",\"input_cost_per_token\":null,\"output_cost_per_token\":[1]",
@@ -140,17 +140,17 @@ static const struct price_row {
         {"\"mode\":\"chat\",\"cache_read_input_token_cost\":1e-07,\"input_cost_per_token_cache_hit\":2e-07,"
          "\"cache_creation_input_token_cost\":3e-07,\"output_cost_per_reasoning_token\":4e-06,"
          "\"input_cost_per_request\":0.005",
-         {U, USD / 10, USD * 3 / 10, U, U, U, U, EACH / 200, U, USD * 4}},
-        {"\"mode\":\"chat\",\"input_cost_per_token_cache_hit\":2e-07", {U, USD / 5, U, U, U, U, U, U, U, U}},
+         {U, U, USD / 10, USD * 3 / 10, USD * 4, EACH / 200, U, U, U, U}},
+        {"\"mode\":\"chat\",\"input_cost_per_token_cache_hit\":2e-07", {U, U, USD / 5, U, U, U, U, U, U, U}},
         /* reasoning at the output price is not said */
         {"\"mode\":\"chat\",\"output_cost_per_token\":2e-06,\"output_cost_per_reasoning_token\":2e-06",
-         {U, U, U, USD * 2, U, U, U, U, U, U}},
+         {U, USD * 2, U, U, U, U, U, U, U, U}},
         /* the same price said twice is one price; 0 for one side is none */
         {"\"mode\":\"audio_transcription\",\"input_cost_per_second\":0.0001,\"output_cost_per_second\":0."
          "0001",
-         {U, U, U, U, EACH / 1000 * 6, U, U, U, U, U}},
+         {U, U, U, U, U, U, EACH / 1000 * 6, U, U, U}},
         {"\"mode\":\"audio_transcription\",\"input_cost_per_second\":0.0,\"output_cost_per_second\":0.0002",
-         {U, U, U, U, EACH / 1000 * 12, U, U, U, U, U}},
+         {U, U, U, U, U, U, EACH / 1000 * 12, U, U, U}},
         {"\"mode\":\"audio_transcription\",\"input_cost_per_token\":1e-06,\"input_cost_per_audio_token\":6e-"
          "06",
          {USD * 6, U, U, U, U, U, U, U, U, U}},
@@ -158,18 +158,18 @@ static const struct price_row {
          {USD, U, U, U, U, U, U, U, U, U}},
         {"\"mode\":\"chat\",\"input_cost_per_second\":0.01", {U, U, U, U, U, U, U, U, U, U}},
         {"\"mode\":\"audio_speech\",\"input_cost_per_character\":1.5e-05",
-         {U, U, U, U, U, USD * 15, U, U, U, U}},
+         {U, U, U, U, U, U, U, USD * 15, U, U}},
         {"\"mode\":\"image_generation\",\"output_cost_per_image\":0.04",
-         {U, U, U, U, U, U, EACH / 25, U, U, U}},
+         {U, U, U, U, U, U, U, U, EACH / 25, U}},
         {"\"mode\":\"image_generation\",\"input_cost_per_image\":0.02",
-         {U, U, U, U, U, U, EACH / 50, U, U, U}},
+         {U, U, U, U, U, U, U, U, EACH / 50, U}},
         {"\"mode\":\"image_generation\",\"input_cost_per_image\":0.02,\"input_cost_per_token\":1e-06",
          {USD, U, U, U, U, U, U, U, U, U}},
         {"\"mode\":\"image_generation\",\"output_cost_per_token\":1e-06,\"output_cost_per_image_token\":4e-"
          "05",
-         {U, U, U, USD * 40, U, U, U, U, U, U}},
+         {U, USD * 40, U, U, U, U, U, U, U, U}},
         {"\"mode\":\"rerank\",\"input_cost_per_query\":0.002,\"input_cost_per_token\":0.0",
-         {U, U, U, U, U, U, U, U, EACH / 500, U}},
+         {U, U, U, U, U, U, U, U, U, EACH / 500}},
         {"\"mode\":\"chat\",\"input_cost_per_token\":1e400", {U, U, U, U, U, U, U, U, U, U}},
         {"\"mode\":\"chat\",\"tiered_pricing\":[{\"range\":[0,1000.0],\"input_cost_per_token\":1e-06}]",
          {USD, U, U, U, U, U, U, U, U, U}},

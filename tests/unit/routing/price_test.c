@@ -38,7 +38,7 @@ static int64_t at(const char *text) {
 static struct endpoint endpoint_with(const struct price_window *windows, unsigned count) {
         return (struct endpoint){.name = "p/m",
                                  .model = "m",
-                                 .price = {3, U, U, 10, U, U, U, 7, U, U},
+                                 .price = {3, 10, U, U, U, 7, U, U, U, U},
                                  .windows = windows,
                                  .windows_count = (uint8_t)count,
                                  .kinds = ~0U};
@@ -211,7 +211,7 @@ static void the_last_window_counts(void **state) {
 
 static void scaled_prices_are_rounded_up(void **state) {
         (void)state;
-        static const struct price price = {3, 0, U, 1, 1000001, INT64_MAX, 2, 7, U, 5};
+        static const struct price price = {3, 1, 0, U, 5, 7, 1000001, INT64_MAX, 2, U};
         struct price half = price_scaled(&price, 500000);
         assert_int_equal(half.input, 2);
         assert_int_equal(half.cached_input, 0);
@@ -249,13 +249,13 @@ static void price_without_windows_is_the_endpoints_own(void **state) {
 }
 
 static const struct price_tier tiers[] = {
-        {100, {.input = 5000000, U, U, .output = 10000000, U, U, U, U, U, U}},
-        {1000, {.input = 1000000, U, U, .output = 30000000, U, U, U, U, U, U}},
+        {100, {5000000, 10000000, U, U, U, U, U, U, U, U}},
+        {1000, {1000000, 30000000, U, U, U, U, U, U, U, U}},
 };
 
 static struct endpoint endpoint_with_tiers(void) {
         struct endpoint endpoint = endpoint_with(NULL, 0);
-        endpoint.price = (struct price){.input = 3000000, U, U, .output = 10000000, U, U, U, U, U, U};
+        endpoint.price = (struct price){3000000, 10000000, U, U, U, U, U, U, U, U};
         endpoint.tiers = tiers;
         endpoint.tiers_count = 2;
         return endpoint;
@@ -343,7 +343,7 @@ static void reasoning_has_its_own_price(void **state) {
                 {40000000, 5, 7, 220}, {4000000, 5, -1, -1},
         };
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-                struct price price = {0, U, U, 10000000, U, U, U, U, U, cases[i].price};
+                struct price price = {0, 10000000, U, U, cases[i].price, U, U, U, U, U};
                 struct usage usage;
                 int64_t picousd = -1;
                 usage_init(&usage);
@@ -363,7 +363,7 @@ static void ceiling_knows_reasoning(void **state) {
         int64_t picousd = -1;
         demand_init(&demand, KIND_CHAT);
         demand.output_tokens_max = 10;
-        endpoint.price = (struct price){0, U, U, 10000000, U, U, U, U, U, 30000000};
+        endpoint.price = (struct price){0, 10000000, U, U, 30000000, U, U, U, U, U};
         assert_true(cost_ceiling(&endpoint, &demand, 0, &picousd));
         assert_int_equal(picousd, 300);
         assert_true(cost_expected(&endpoint, &demand, 0, 10, &picousd));

@@ -21,7 +21,7 @@ enum { ALL_KINDS = (1 << KINDS_COUNT) - 1 };
 #define NO_PRICE                                                                                             \
         { U, U, U, U, U, U, U, U, U, U }
 #define TOKENS(in, out)                                                                                      \
-        { (in) * USD / 100, U, U, (out)*USD / 100, U, U, U, U, U, U } /* cents per million */
+        { (in) * USD / 100, (out)*USD / 100, U, U, U, U, U, U, U, U } /* cents per million */
 
 static const struct provider providers[] = {
         {.name = "alpha", .region = "us", .data_policy_known = true, .zdr = true, .retention_days = 0},
@@ -485,6 +485,7 @@ static void equal_costs_go_to_the_idle_then_to_the_seed(void **state) {
         /* Nobody knows a price: the order of the configuration, whatever the seed. */
         for (int i = 0; i < 3; i++)
                 twins[i].price = (struct price)NO_PRICE;
+        route_match(&three, &demand, &set);
         for (uint64_t seed = 0; seed < 100; seed++) {
                 route_rank(&three, &demand, &set, states,
                            &(struct route_moment){

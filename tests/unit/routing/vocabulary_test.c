@@ -44,7 +44,7 @@ static struct endpoint endpoint_of(const char *name, uint32_t provider, const ch
                                  .provider = provider,
                                  .model = model,
                                  .upstream = model,
-                                 .price = {price, U, U, price, U, U, U, U, U, U},
+                                 .price = {price, price, U, U, U, U, U, U, U, U},
                                  .quantization = "unknown",
                                  .quality = -1,
                                  .kinds = 1U << KIND_CHAT};
