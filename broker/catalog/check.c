@@ -82,6 +82,27 @@ static void check_prices_known(const struct endpoint *endpoint, uint32_t index,
                                                              model_kind_name((enum kind)kind)});
 }
 
+/* Of one that writes text as well; what only paints or listens is billed by its other prices. */
+static void check_media(const struct endpoint *endpoint, uint32_t index, struct check_findings *findings) {
+        const struct price *price = &endpoint->price;
+        const struct {
+                uint32_t has;
+                int64_t price;
+                const char *part;
+        } parts[] = {
+                {endpoint->input_modalities & MODALITY_BIT(AUDIO), price->audio_input, "audio_input"},
+                {endpoint->output_modalities & MODALITY_BIT(AUDIO), price->audio_output, "audio_output"},
+                {endpoint->output_modalities & MODALITY_BIT(IMAGE), price->image_output, "image_output"},
+        };
+        if (!import_is_priced(endpoint, KIND_CHAT) ||
+            (endpoint->kinds & (1U << KIND_CHAT | 1U << KIND_RESPONSES)) == 0)
+                return;
+        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+                if (parts[i].has != 0 && parts[i].price == PRICE_UNKNOWN)
+                        add(findings,
+                            (struct check_finding){CHECK_NO_MEDIA_PRICE, index, 0, 0, 0, parts[i].part});
+}
+
 static bool has_limits(const struct limits_spec *limits) {
         static const struct limits_spec none;
         return memcmp(limits, &none, sizeof none) != 0;
@@ -92,6 +113,7 @@ static void check_holes(const struct catalog *catalog, uint32_t index, struct ch
         const uint32_t reads = 1U << KIND_CHAT | 1U << KIND_RESPONSES | 1U << KIND_COMPLETIONS;
         bool any = strcmp(endpoint->model, "*") == 0;
         check_prices_known(endpoint, index, findings);
+        check_media(endpoint, index, findings);
         if (!any && endpoint->context == 0 && (endpoint->kinds & (reads | 1U << KIND_EMBEDDINGS)) != 0)
                 add(findings, (struct check_finding){CHECK_NO_CONTEXT, index, 0, 0, 0, ""});
         if (!any && !endpoint->parameters_known && (endpoint->kinds & reads) != 0)

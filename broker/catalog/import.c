@@ -80,17 +80,15 @@ void import_without(struct import *import, struct bytes name, const char *reason
 
 /* ---- entries ---- */
 
-static const struct price price_unknown = {PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN};
-
 struct endpoint import_endpoint(void) {
-        return (struct endpoint){.price = price_unknown,
-                                 .batch = price_unknown,
-                                 .quality = -1,
-                                 .quantization = "unknown",
-                                 .region = "",
-                                 .kinds = (1U << KINDS_COUNT) - 1};
+        struct endpoint endpoint = {.price = price_unknown,
+                                    .batch = price_unknown,
+                                    .quality = -1,
+                                    .quantization = "unknown",
+                                    .region = "",
+                                    .kinds = (1U << KINDS_COUNT) - 1};
+        price_services_init(endpoint.service);
+        return endpoint;
 }
 
 struct price_tier *import_tier(struct import *import, struct endpoint *endpoint, int64_t above_input) {
@@ -109,7 +107,8 @@ struct price_tier *import_tier(struct import *import, struct endpoint *endpoint,
                 return NULL;
         }
         memmove(&tiers[at + 1], &tiers[at], (endpoint->tiers_count - at) * sizeof *tiers);
-        tiers[at] = (struct price_tier){above_input, price_unknown};
+        tiers[at] = (struct price_tier){.above_input = above_input, .price = price_unknown};
+        price_services_init(tiers[at].service);
         endpoint->tiers = tiers;
         endpoint->tiers_count++;
         return &tiers[at];
@@ -121,16 +120,24 @@ static void drop_plain_reasoning(struct price *price) {
                 price->reasoning = PRICE_UNKNOWN;
 }
 
+static bool is_empty(const struct price_tier *tier) {
+        bool empty = price_is_unknown(&tier->price);
+        for (int i = 0; i < SERVICE_PRICES; i++)
+                empty = empty && price_is_unknown(&tier->service[i]);
+        return empty;
+}
+
 void import_finish_prices(struct endpoint *endpoint) {
         struct price_tier *tiers = (struct price_tier *)(uintptr_t)endpoint->tiers;
         uint8_t kept = 0;
         drop_plain_reasoning(&endpoint->price);
         for (unsigned i = 0; i < endpoint->tiers_count; i++) {
                 drop_plain_reasoning(&tiers[i].price);
-                if (memcmp(&tiers[i].price, &price_unknown, sizeof price_unknown) == 0)
+                if (is_empty(&tiers[i]))
                         continue;
                 tiers[kept] = tiers[i];
                 tiers[kept].price = price_or(&tiers[i].price, &endpoint->price);
+                price_services_complete(tiers[kept].service, endpoint->service);
                 kept++;
         }
         endpoint->tiers_count = kept;
@@ -252,9 +259,13 @@ struct error *import_finish(struct import *import, struct catalog *out_catalog) 
 }
 
 bool import_is_priced(const struct endpoint *endpoint, enum kind kind) {
-        static const struct usage all = {1, 0, 0, 1, 1000, 1, 1, 1, 0};
+        struct usage usage;
         int64_t picousd;
-        return cost_of_usage(&endpoint->price, kind, &all, &picousd);
+        usage_init(&usage);
+        usage.input_tokens = usage.output_tokens = 1;
+        usage.audio_ms = 1000;
+        usage.characters = usage.images = usage.search_units = 1;
+        return cost_of_usage(&endpoint->price, kind, &usage, &picousd);
 }
 
 /* ---- the report ---- */

@@ -86,8 +86,8 @@ void import_parameters(struct import *import, struct bytes entry, struct yyjson_
 static const struct unused {
         const char *part, *reason;
 } unused[] = {
-        {"_priority", "prices of another tier of service: calls are priced at the standard one"},
-        {"_flex", "prices of another tier of service: calls are priced at the standard one"},
+        {"_priority", "prices of another tier of service that have no place here"},
+        {"_flex", "prices of another tier of service that have no place here"},
         {"_1hr", "prices of a cache that lasts an hour: writes are priced as those of the usual one"},
         {"_1h", "prices of a cache that lasts an hour: writes are priced as those of the usual one"},
         {"search", "prices of the provider's own tools: they are not in what is expected"},
@@ -95,9 +95,11 @@ static const struct unused {
         {"citation", "prices of the provider's own tools: they are not in what is expected"},
         {"uplift", "surcharges by region"},
         {"dbu", "the same prices in another currency"},
-        {"audio", "prices of audio beside text: its tokens are priced as those of text"},
-        {"image", "prices of images beside text: their tokens are priced as those of text"},
-        {"pixel", "prices of images beside text: their tokens are priced as those of text"},
+        {"audio_cache", "prices of audio from a cache: it is priced as audio that is read anew"},
+        {"input_audio_token_cost", "prices of audio from a cache: it is priced as audio that is read anew"},
+        {"audio", "prices of audio by its length beside text: its tokens are priced"},
+        {"image", "prices of images beside text: their tokens are priced"},
+        {"pixel", "prices of images beside text: their tokens are priced"},
         {"video", "prices of video beside text: its tokens are priced as those of text"},
 };
 

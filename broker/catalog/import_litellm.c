@@ -29,12 +29,6 @@ static const struct part {
         bool without_tokens; /* only when input tokens have no price */
         bool tiered;         /* may have other prices for long inputs */
 } parts[] = {
-        {"input_cost_per_audio_token", offsetof(struct endpoint, price.input), PER_TOKEN, LISTENING, false,
-         false},
-        {"output_cost_per_audio_token", offsetof(struct endpoint, price.output), PER_TOKEN, SPEAKING, false,
-         false},
-        {"output_cost_per_image_token", offsetof(struct endpoint, price.output), PER_TOKEN, IMAGES, false,
-         false},
         {"input_cost_per_token", offsetof(struct endpoint, price.input), PER_TOKEN, ANY, false, true},
         {"output_cost_per_token", offsetof(struct endpoint, price.output), PER_TOKEN, ANY, false, true},
         {"cache_read_input_token_cost", offsetof(struct endpoint, price.cached_input), PER_TOKEN, ANY, false,
@@ -44,6 +38,14 @@ static const struct part {
         {"cache_creation_input_token_cost", offsetof(struct endpoint, price.cache_write), PER_TOKEN, ANY,
          false, true},
         {"output_cost_per_reasoning_token", offsetof(struct endpoint, price.reasoning), PER_TOKEN, ANY, false,
+         true},
+        {"input_cost_per_audio_token", offsetof(struct endpoint, price.audio_input), PER_TOKEN, ANY, false,
+         true},
+        {"input_cost_per_image_token", offsetof(struct endpoint, price.image_input), PER_TOKEN, ANY, false,
+         true},
+        {"output_cost_per_audio_token", offsetof(struct endpoint, price.audio_output), PER_TOKEN, ANY, false,
+         true},
+        {"output_cost_per_image_token", offsetof(struct endpoint, price.image_output), PER_TOKEN, ANY, false,
          true},
         {"input_cost_per_token_batches", offsetof(struct endpoint, batch.input), PER_TOKEN, ANY, false,
          false},
@@ -129,11 +131,47 @@ static void take_tiered(struct entry *entry, const struct part *part, int64_t ab
                 take_price(entry, part, value, price_in(&tier->price, part));
 }
 
+/* "..._flex", "..._priority": the key without that. */
+static enum service_tier cut_service(struct bytes *key) {
+        static const enum service_tier services[] = {SERVICE_FLEX, SERVICE_PRIORITY};
+        for (size_t i = 0; i < sizeof services / sizeof *services; i++) {
+                const char *word = service_text(services[i]);
+                size_t size = strlen(word) + 1;
+                if (key->size <= size || key->data[key->size - size] != '_' ||
+                    memcmp(key->data + key->size - size + 1, word, size - 1) != 0)
+                        continue;
+                key->size -= size;
+                return services[i];
+        }
+        return SERVICE_STANDARD;
+}
+
 static const struct part *find_part(struct bytes key) {
         for (size_t i = 0; i < PARTS_COUNT; i++)
                 if (bytes_equal_string(key, parts[i].key))
                         return &parts[i];
         return NULL;
+}
+
+/* A price of tokens at a tier of service, for long inputs or any. false: it is none, or has no place. */
+static bool take_service(struct entry *entry, struct bytes key, yyjson_val *value) {
+        int64_t above = 0;
+        enum service_tier service = cut_service(&key);
+        if (service == SERVICE_STANDARD)
+                return false;
+        const struct part *part = find_part(key), *tiered = tiered_part(key, &above);
+        struct price *services = entry->endpoint.service;
+        if (tiered != NULL) {
+                struct price_tier *tier = import_tier(entry->import, &entry->endpoint, above);
+                if (tier == NULL)
+                        return true;
+                services = tier->service;
+                part = tiered;
+        }
+        if (part == NULL || !part->tiered || !has_place(entry, part))
+                return false;
+        take_price(entry, part, value, price_in(&services[service - 1], part));
+        return true;
 }
 
 static bool is_cost(struct bytes key) {
@@ -158,6 +196,8 @@ static void take_prices(struct entry *entry) {
                 const struct part *part = find_part(name), *tiered = tiered_part(name, &above);
                 if (tiered != NULL)
                         take_tiered(entry, tiered, above, value);
+                else if (take_service(entry, name, value))
+                        continue;
                 else if (part == NULL ? is_cost(name) : !has_place(entry, part))
                         import_unused_price(entry->import, entry->name, name);
         }

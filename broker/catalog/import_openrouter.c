@@ -19,6 +19,10 @@ static const struct part {
         {"input_cache_write", offsetof(struct price, cache_write), PER_TOKEN},
         {"internal_reasoning", offsetof(struct price, reasoning), PER_TOKEN},
         {"request", offsetof(struct price, request), PER_UNIT},
+        {"audio", offsetof(struct price, audio_input), PER_TOKEN},
+        {"audio_output", offsetof(struct price, audio_output), PER_TOKEN},
+        {"image_token", offsetof(struct price, image_input), PER_TOKEN},
+        {"image_output", offsetof(struct price, image_output), PER_TOKEN},
 };
 
 static const struct part *find_part(struct bytes key) {
@@ -26,6 +30,12 @@ static const struct part *find_part(struct bytes key) {
                 if (bytes_equal_string(key, parts[i].key))
                         return &parts[i];
         return NULL;
+}
+
+/* "image" may be of a picture, or of one of its tokens: told only where it is the price of any token. */
+static bool says_nothing(yyjson_val *pricing, yyjson_val *key, yyjson_val *value) {
+        return yyjson_equals_str(key, "image") &&
+               bytes_equal(import_text(value), import_text(yyjson_obj_get(pricing, "prompt")));
 }
 
 /* `skip` names what stands among the prices and is none. */
@@ -40,7 +50,7 @@ static void take_prices(struct import *import, struct bytes entry, yyjson_val *p
                 if (part != NULL)
                         *(int64_t *)(void *)((char *)price + part->offset) =
                                 import_price(import, entry, value, part->unit);
-                else if (!yyjson_equals_str(key, skip))
+                else if (!yyjson_equals_str(key, skip) && !says_nothing(pricing, key, value))
                         import_unused_price(import, entry, import_text(key));
         }
 }

@@ -4,12 +4,15 @@
 #include "broker/base/money.h"
 #include "broker/ops/model.h"
 #include "broker/ops/window.h"
+#include "workers/routing/price.h"
 
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { CELLS_BYTES_MAX = 64 << 20, MODEL_WIDTH_MIN = 24, MILLION = 1000000 };
+/* Of what is kept as picodollars per million. */
+enum { PER_USD = 1, PER_USD_EACH = MILLION };
 
 enum column { PROVIDER, MODEL, INPUT, OUTPUT, CACHED, OTHER, CONTEXT, QUALITY, ALSO, KINDS, COLUMNS };
 
@@ -69,6 +72,10 @@ static void append_other(struct buffer *text, const struct price *price) {
         append_each(text, price->image, MILLION, "/image");
         append_each(text, price->request, MILLION, "/request");
         append_each(text, price->search_unit, MILLION, "/search");
+        append_each(text, price->audio_input, 1, "/Maudio-in");
+        append_each(text, price->audio_output, 1, "/Maudio-out");
+        append_each(text, price->image_input, 1, "/Mimage-in");
+        append_each(text, price->image_output, 1, "/Mimage-out");
 }
 
 static void append_word(struct buffer *text, bool it_is, const char *word) {
@@ -82,6 +89,8 @@ static void append_word(struct buffer *text, bool it_is, const char *word) {
 static void append_also(struct buffer *text, const struct endpoint *endpoint) {
         const struct price *batch = &endpoint->batch;
         append_word(text, batch->input != PRICE_UNKNOWN || batch->output != PRICE_UNKNOWN, "batch");
+        append_word(text, !price_is_unknown(&endpoint->service[SERVICE_FLEX - 1]), "flex");
+        append_word(text, !price_is_unknown(&endpoint->service[SERVICE_PRIORITY - 1]), "priority");
         append_word(text, endpoint->tiers_count > 0, "tiers");
         append_word(text, endpoint->windows_count > 0, "windows");
 }
@@ -271,20 +280,18 @@ static void append_prices(struct buffer *out_text, const char *name, const struc
         separate(out_text);
         buffer_printf(out_text, "\"%s\":{", name);
         size_t empty = out_text->size;
-        append_usd(out_text, "input", price->input, 1);
-        append_usd(out_text, "cached_input", price->cached_input, 1);
-        append_usd(out_text, "cache_write", price->cache_write, 1);
-        append_usd(out_text, "output", price->output, 1);
-        append_usd(out_text, "reasoning", price->reasoning, 1);
-        append_usd(out_text, "audio_minute", price->audio_minute, MILLION);
-        append_usd(out_text, "character", price->character, 1);
-        append_usd(out_text, "image", price->image, MILLION);
-        append_usd(out_text, "request", price->request, MILLION);
-        append_usd(out_text, "search_unit", price->search_unit, MILLION);
+#define TOKEN_PART(id, member, text, help)      append_usd(out_text, text, price->member, 1);
+#define UNIT_PART(id, member, text, type, help) append_usd(out_text, text, price->member, PER_##type);
+#include "schemas/price_parts.def"
         if (out_text->size == empty)
                 out_text->size = start;
         else
                 buffer_append_char(out_text, '}');
+}
+
+static void append_services(struct buffer *out_text, const struct price services[SERVICE_PRICES]) {
+        append_prices(out_text, "flex", &services[SERVICE_FLEX - 1]);
+        append_prices(out_text, "priority", &services[SERVICE_PRIORITY - 1]);
 }
 
 static void append_tiers(struct buffer *out_text, const struct endpoint *endpoint) {
@@ -297,6 +304,7 @@ static void append_tiers(struct buffer *out_text, const struct endpoint *endpoin
                 buffer_append_char(out_text, '{');
                 append_count(out_text, "above_input", endpoint->tiers[i].above_input, -1);
                 append_prices(out_text, "price", &endpoint->tiers[i].price);
+                append_services(out_text, endpoint->tiers[i].service);
                 buffer_append_char(out_text, '}');
         }
         buffer_append_char(out_text, ']');
@@ -383,6 +391,7 @@ static void append_endpoint(struct buffer *out_text, const struct catalog *catal
         append_text(out_text, "upstream", endpoint->upstream);
         append_prices(out_text, "price", &endpoint->price);
         append_prices(out_text, "batch", &endpoint->batch);
+        append_services(out_text, endpoint->service);
         append_tiers(out_text, endpoint);
         append_windows(out_text, endpoint);
         append_count(out_text, "context", endpoint->context, 0);

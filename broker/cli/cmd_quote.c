@@ -64,6 +64,7 @@ static const struct argp argp = {
         "is counted under \"unknown price\" and in no sum. Duration: the tightest of the provider's limits "
         "(requests, tokens, audio, images, concurrency) and limits.in_flight; providers work at the same "
         "time. "
+        "Where there are budgets, what they have left by the state directory is held against that. "
         "Audio that is only referred to is compared as a minute, and has no ceiling. `run --dry-run` says "
         "the "
         "same.\n\n"

@@ -2,6 +2,7 @@
 
 #include "broker/base/money.h"
 #include "broker/base/time.h"
+#include "broker/cli/quote_budgets.h"
 #include "broker/cli/redecide.h"
 #include "broker/cli/table.h"
 #include "broker/core/pick.h"
@@ -28,6 +29,7 @@ struct row {
 
 struct quote {
         struct quote_options options;
+        struct quote_budgets *budgets;
         struct sum *endpoints;
         struct row *rows;
         size_t rows_count, last;
@@ -46,13 +48,17 @@ struct error *quote_new(const struct quote_options *options, struct quote **out_
                 quote_free(quote);
                 return error_new(ERROR_MEMORY, "no memory for a quote");
         }
+        struct error *error = quote_budgets_new(options->config, options->at_unix_ms, &quote->budgets);
+        if (error)
+                quote = quote_free(quote);
         *out_quote = quote;
-        return NULL;
+        return error;
 }
 
 struct quote *quote_free(struct quote *quote) {
         if (!quote)
                 return NULL;
+        quote_budgets_free(quote->budgets);
         free(quote->endpoints);
         free(quote->rows);
         free(quote);
@@ -155,6 +161,8 @@ void quote_add(struct quote *quote, const struct job_spec *job) {
         }
         route_match(catalog, &job->demand, &set);
         redecide_fresh(&set, states);
+        for (uint32_t i = 0; i < set.count; i++)
+                quote_budgets_view(quote->budgets, job->demand.workspace, set.endpoints[i], &states[i]);
         const struct route_moment moment = {.now_unix_ms = quote->options.at_unix_ms,
                                             .call_ms = quote->options.config->settings.timeout_total /
                                                        NS_PER_MS};
@@ -166,6 +174,7 @@ void quote_add(struct quote *quote, const struct job_spec *job) {
         const struct candidate *taken = &route.candidates[0];
         struct sum sum = {0};
         sum_job(quote, &job->demand, taken, &sum);
+        quote_budgets_add(quote->budgets, job->demand.workspace, taken);
         sum_add(&quote->endpoints[taken->endpoint], &sum);
         sum_add(&row_of(quote, taken->endpoint, job->demand.models[taken->model])->sum, &sum);
 }
@@ -330,6 +339,7 @@ void quote_print(const struct quote *quote, struct buffer *out) {
         buffer_append_char(out, '\n');
         print_rows(quote, out);
         buffer_append_char(out, '\n');
+        quote_budgets_print(quote->budgets, out);
         print_refused(quote, out);
         uint64_t open_ended = unknown_ceilings(quote);
         if (open_ended > 0)
@@ -429,6 +439,7 @@ void quote_print_json(const struct quote *quote, struct buffer *out) {
         append_refused(quote, out);
         append_providers(quote, out);
         append_rows(quote, out);
+        quote_budgets_print_json(quote->budgets, out);
         json_name(out, "total");
         buffer_append_char(out, '{');
         append_sum(out, &total);

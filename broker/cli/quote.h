@@ -7,6 +7,8 @@
  * low       half of the estimated input, a quarter of the expected output: estimates are upper ones
  * expected  the estimated input; output as expected of an endpoint that nobody has called yet
  * ceiling   all the output that a request allows; one call for each job
+ *
+ * Budgets are as the state directory of the configuration has left them.
  */
 #include "broker/base/error.h"
 #include "broker/core/job_spec.h"

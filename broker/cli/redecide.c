@@ -160,8 +160,8 @@ static void take_cost(const struct catalog *catalog, const struct receipt *recei
         if (!taken)
                 return;
         const struct price *price =
-                price_at(&catalog->endpoints[taken->endpoint], out->moment.route.now_unix_ms,
-                         out->demand.input_tokens, &scratch);
+                price_at(&catalog->endpoints[taken->endpoint], usage_service(&receipt->usage, &out->demand),
+                         out->moment.route.now_unix_ms, out->demand.input_tokens, &scratch);
         out->cost_known = cost_of_usage(price, out->demand.kind, &receipt->usage, &out->cost_picousd);
         if (!out->cost_known && taken->cost_known) {
                 out->cost_known = true;

@@ -20,23 +20,27 @@ static bool same_job(const struct job_spec *a, const struct job_spec *b) {
 }
 
 /* The job inside that has the key; NULL when there is none. */
-static struct job_spec *holder_of(const struct engine *engine, struct key128 key) {
+static const struct job *holder_of(const struct engine *engine, struct key128 key) {
         uint32_t slot;
-        return map_get(&engine->by_key, key, &slot) ? engine->jobs[slot].spec : NULL;
+        return map_get(&engine->by_key, key, &slot) ? &engine->jobs[slot] : NULL;
+}
+
+static void repeats(struct command *command, const struct job *twin) {
+        command->duplicate = true;
+        command->twin = twin ? twin->spec : NULL;
+        command->twin_goes = twin && twin->revoked;
 }
 
 static void forget_unadmitted(struct engine *engine, struct job_spec *spec, struct key128 key) {
         engine->stats.duplicates++;
         struct command *command = &engine->out->items[engine->out->count++];
-        *command = (struct command){
-                .kind = COMMAND_FORGET, .job = spec, .duplicate = true, .twin = holder_of(engine, key)};
+        *command = (struct command){.kind = COMMAND_FORGET, .job = spec};
+        repeats(command, holder_of(engine, key));
 }
 
-static void forget(struct engine *engine, struct job *job, struct job_spec *twin) {
+static void forget(struct engine *engine, struct job *job, const struct job *twin) {
         engine->stats.duplicates++;
-        struct command *command = engine_command(engine, job, COMMAND_FORGET, false);
-        command->duplicate = true;
-        command->twin = twin;
+        repeats(engine_command(engine, job, COMMAND_FORGET, false), twin);
         conclude_release(engine, job);
 }
 
@@ -160,7 +164,7 @@ static bool contest(struct engine *engine, struct job *job) {
         if (map_get(&engine->by_key, job->spec->key, &holder)) {
                 const struct job *other = &engine->jobs[holder];
                 if (same_job(other->spec, job->spec))
-                        forget(engine, job, other->spec);
+                        forget(engine, job, other);
                 else if (other->state == JOB_SEEKING)
                         look_up(engine, job);
                 else

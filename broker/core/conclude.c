@@ -42,13 +42,21 @@ static const char *explain(enum failure failure) {
 }
 
 /*
+ * By whose prices the call was decided on and reserved for. Another catalog may have come since; those before
+ * it stay.
+ */
+static const struct endpoint *priced_endpoint(const struct job *job) {
+        return &job->outcome.decision.catalog->endpoints[job->endpoint];
+}
+
+/*
  * Whether usage can be true. A call is reserved with the most that it can cost by what it shows; what it only
  * refers to (a file, an earlier answer) adds at most a context full of input. Far beyond both the provider is
  * wrong about what it did (reliability_performance.md, F32: clamp to the reserved bound, flag). Where no
  * bound is known, everything is believed.
  */
-static bool usage_believed(const struct engine *engine, const struct job *job, int64_t cost_picousd) {
-        const struct endpoint *endpoint = &engine->catalog->endpoints[job->endpoint];
+static bool usage_believed(const struct job *job, int64_t cost_picousd) {
+        const struct endpoint *endpoint = priced_endpoint(job);
         int64_t context = endpoint->context > 0 ? endpoint->context : CONTEXT_BELIEVED;
         const struct demand *demand = job_demand(job);
         int64_t ceiling, whole;
@@ -75,11 +83,12 @@ static void total_cost(struct engine *engine, struct job *job, const struct answ
         struct price scratch;
         int64_t input_tokens = usage_input_tokens(&answer->usage);
         const struct price *price =
-                price_at(&engine->catalog->endpoints[job->endpoint], priced_unix_ms(engine, job),
+                price_at(priced_endpoint(job), usage_service(&answer->usage, job_demand(job)),
+                         priced_unix_ms(engine, job),
                          input_tokens < 0 ? job_demand(job)->input_tokens : input_tokens, &scratch);
         int64_t cost = 0, list_cost = 0;
         bool list_known = cost_of_usage(price, job_demand(job)->kind, &answer->usage, &list_cost);
-        if (list_known && !usage_believed(engine, job, list_cost)) {
+        if (list_known && !usage_believed(job, list_cost)) {
                 usage_init(&outcome->usage);
                 list_known = false;
         }
@@ -214,6 +223,7 @@ void conclude_unsent(struct engine *engine, struct job *job) {
 }
 
 void conclude_revoked(struct engine *engine, struct job *job) {
+        engine->stats.giving_up -= job->revoked;
         bool free_of_cost = job->attempts > 0 && job->spent_picousd == 0 && !job->spent_unknown;
         bool open = job->spec->unknown == UNKNOWN_RETRY && !engine->draining; /* see end_attempt() */
         if (job->state == JOB_READY) {

@@ -36,10 +36,10 @@ static struct amounts amounts_at(const struct health *health, const struct deman
                                  const struct gates *gates) {
         struct amounts amounts = {{[UNIT_CALLS] = 1}};
         amounts.of[UNIT_TOKENS] = call_tokens(health, demand, gates);
-        if (demand->kind == KIND_TRANSCRIPTIONS || demand->kind == KIND_TRANSLATIONS)
+        if (kind_listens(demand->kind))
                 amounts.of[UNIT_AUDIO_MS] =
                         demand->audio_ms < 0 ? AUDIO_GUESS_MS : believed(demand->audio_ms);
-        if (demand->kind == KIND_IMAGES || demand->kind == KIND_IMAGE_EDITS)
+        if (kind_paints(demand->kind))
                 amounts.of[UNIT_IMAGES] = max64(believed(demand->images), 1);
         return amounts;
 }
@@ -433,8 +433,9 @@ static bool call_ready(struct engine *engine, struct job *job, bool *out_passed)
         const struct gate *workspace = gates.items[GATES_A_CALL - 1];
         struct amounts amounts = dispatch_amounts(engine, job, job->endpoint);
         int64_t permit_ns = permit_when(&gates, &amounts, false, now_ns);
-        if (permit_ns > now_ns + READY_PATIENCE_NS || any_closed(&gates) || !spend_covers(engine, job) ||
-            !quotas_cover(engine, job, &gates, &amounts) ||
+        bool older = job->outcome.decision.catalog != engine->catalog; /* by other prices, perhaps */
+        if (permit_ns > now_ns + READY_PATIENCE_NS || any_closed(&gates) || older ||
+            !spend_covers(engine, job) || !quotas_cover(engine, job, &gates, &amounts) ||
             route_check(engine->catalog, job_demand(job), job->endpoint, engine->time.now_unix_ms) !=
                     EXCLUSION_NONE) {
                 conclude_unsent(engine, job);

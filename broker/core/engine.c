@@ -334,6 +334,7 @@ static void revoke(struct engine *engine, struct job *job) {
                 return;
         case JOB_SEEKING:
         case JOB_OPENING:
+                engine->stats.giving_up += !job->revoked;
                 job->revoked = true;
                 return;
         case JOB_WAITING:

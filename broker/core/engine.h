@@ -106,6 +106,7 @@ struct command {
         const struct outcome *outcome; /* SETTLE; valid until SETTLED is given */
         bool duplicate, revoked;       /* FORGET */
         struct job_spec *twin;         /* FORGET, duplicate: the job inside that it repeats; else NULL */
+        bool twin_goes;                /* that one is to be given up (giving_up) */
 };
 
 struct commands {
@@ -291,6 +292,8 @@ struct engine_stats {
         bool cost_unknown; /* some calls have no known price */
         uint64_t input_tokens, output_tokens, cached_tokens;
         uint32_t in_flight, inside, waiting;
+        /* jobs that go as soon as the answer to their look-up or journal write is there */
+        uint32_t giving_up;
         int64_t budget_until_ns; /* jobs that were looked at last wait for a budget until then; 0: none did */
 };
 const struct engine_stats *engine_stats(const struct engine *engine);

@@ -394,7 +394,7 @@ static void send_call(struct calls *calls, struct call *call) {
 }
 
 static bool listens(const struct job_spec *job) {
-        return job->demand.kind == KIND_TRANSCRIPTIONS || job->demand.kind == KIND_TRANSLATIONS;
+        return kind_listens(job->demand.kind);
 }
 
 void calls_measure(struct calls *calls, struct job_spec *job) {

@@ -3,6 +3,7 @@
  * The inside of the record intake, for the files that are it: record_intake.c takes records and hears what
  * becomes of them, membership.c lets partitions come and go, parking.c parks jobs and brings them back.
  */
+#include "broker/core/again.h"
 #include "broker/loop/record_intake.h"
 
 struct part {
@@ -39,12 +40,11 @@ struct record_intake {
         bool leaving, ending; /* ending: all parts of the limits were given */
         bool strays;          /* jobs of partitions that have gone, or are going, may be inside */
         size_t strays_seen;   /* by the last sweep */
-        size_t away;          /* jobs parked away in this turn */
+        size_t rests, looks;  /* jobs that began to rest in this turn, and others that do */
         int64_t gathered_ns, doubt_until_ns;
         int64_t leave_by_ns, tick_ns, again_ns;
-        int64_t noted_ns; /* of stats.message */
-        struct job_spec **again;
-        size_t again_count, again_capacity;
+        int64_t noted_ns;      /* of stats.message */
+        struct again again;    /* records that wait until the job inside has gone */
         size_t taken;          /* in this turn */
         size_t parks_left;     /* in this turn */
         uint32_t whole;        /* partitions of the topic, when the limits were shared */
@@ -68,6 +68,4 @@ struct publication *intake_publish(struct record_intake *intake, enum publicatio
 /* Where the window stands, if that has not been told. */
 void intake_publish_mark(struct record_intake *intake, struct part *part);
 void intake_give(struct record_intake *intake, struct part *part, struct job_spec *job); /* to the shard */
-/* Takes it again in a while. false: it could not be kept. */
-bool intake_keep_for_again(struct record_intake *intake, struct job_spec *job);
 void intake_release_held(struct part *part);

@@ -259,10 +259,12 @@ static void restored(struct record_intake *intake, struct restored *restored) {
 
 /*
  * Records are let in, and its part of the limits used, once the state topic says that it is ours: else, after
- * a crash, nobody would know.
+ * a crash, nobody would know. And once no job from before has its key without anybody having decided that:
+ * when such a one goes, a record that was taken as its conflict would have the key in its place.
  */
 static void activate(struct record_intake *intake, struct part *part) {
         if (part->active || !part->claimed || part->leaving ||
+            engine_stats(shard_engine(intake->shard))->giving_up > 0 ||
             atomic_load(&intake->options.board->owner[part->partition]) != part->epoch)
                 return;
         part->active = true;

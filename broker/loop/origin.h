@@ -13,8 +13,10 @@ struct origin {
         uint32_t epoch; /* of the partition, when it was taken */
         bool open;      /* its offset is open in the window */
         bool handed;    /* its result has been handed to the committer */
-        bool away;      /* its job is on its way out of memory: parked until it is due */
-        bool parked;    /* it stands in the state topic, and comes back from there */
+        /* its job does nothing for long: parked, and out of memory once the store knows that */
+        bool rests;
+        bool away;   /* now */
+        bool parked; /* it stands in the state topic, and comes back from there */
         int64_t parked_due_unix_ms;
         int64_t received_ns;
         struct job_record record; /* points into this piece */

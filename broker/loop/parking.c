@@ -12,13 +12,15 @@ enum {
         PARKED_BURST = 64,      /* of a partition, in a turn */
         RESCAN_TICKS = 300,     /* between looks at all parked jobs that are due */
         PARKS_MAX = 1024,       /* stragglers in a turn */
-        AWAY_BURST = 1000,      /* jobs parked away in a turn */
+        REST_BURST = 1000,      /* jobs that begin to rest in a turn */
+        LOOKS_MAX = 4000,       /* and at whose rows it looks */
         PARKED_OVERHEAD = 4096, /* what a state record adds to the record that it holds */
 };
 #define IDLE_NS (60 * NS_PER_S) /* what does nothing for longer need not be in memory */
 /* Looked at again after so long: somebody may have mended a provider. */
 #define IDLE_MAX_NS     (300 * NS_PER_S)
 #define PARKED_AHEAD_MS INT64_C(30000) /* a parked job comes back so long before it is due */
+#define PARKED_LEAST_MS INT64_C(15000) /* and rests for so long at least */
 
 static void park(struct record_intake *intake, struct part *part, const struct job_spec *job,
                  int64_t due_unix_ms) {
@@ -131,22 +133,39 @@ static void park_straggler(void *userdata, struct job_spec *job) {
         intake->parks_left--;
 }
 
+/* Until the store knows that it is parked nobody else may have its key. */
+static bool is_parked(struct record_intake *intake, const struct job_spec *job) {
+        struct store_record record;
+        struct error *error = store_look_up(intake->options.store, job->partition, job->key, &record);
+        bool parked = !error && record.found == STORE_PARKED;
+        intake_fail(intake, error);
+        return parked;
+}
+
+/* Parked in place first; when that is known it leaves. */
+static void rest(struct record_intake *intake, struct part *part, const struct job_spec *job,
+                 int64_t wait_ns) {
+        struct origin *origin = job->origin;
+        int64_t now_unix_ms = clock_now_unix_ms();
+        bool early = job->not_before_unix_ms > now_unix_ms;
+        if (!early && wait_ns > IDLE_MAX_NS)
+                wait_ns = IDLE_MAX_NS;
+        park(intake, part, job, early ? job->not_before_unix_ms : now_unix_ms + wait_ns / NS_PER_MS);
+        origin->rests = true;
+}
+
 static void put_away(void *userdata, struct job_spec *job, int64_t until_ns) {
         struct record_intake *intake = userdata;
         struct origin *origin = job->origin;
         struct part *part = intake_part_of(intake, job);
-        if (intake->away == AWAY_BURST || origin->handed || job->demand.prefs.zdr ||
-            !intake_is_current(intake, origin) || part->leaving ||
+        if (origin->handed || job->demand.prefs.zdr || !intake_is_current(intake, origin) || part->leaving ||
             origin_bytes(origin) + PARKED_OVERHEAD > intake->options.park_bytes_max)
                 return;
-        int64_t wait_ns = until_ns - clock_now_ns();
-        bool early = job->not_before_unix_ms > clock_now_unix_ms();
-        if (!early && wait_ns > IDLE_MAX_NS)
-                wait_ns = IDLE_MAX_NS;
-        int64_t due_unix_ms = early ? job->not_before_unix_ms : clock_now_unix_ms() + wait_ns / NS_PER_MS;
-        park(intake, part, job, due_unix_ms);
-        origin->away = true;
-        intake->away++;
+        int64_t least_unix_ms = clock_now_unix_ms() + PARKED_AHEAD_MS + PARKED_LEAST_MS;
+        if (origin->rests && origin->parked_due_unix_ms >= least_unix_ms)
+                origin->away = intake->looks++ < LOOKS_MAX && is_parked(intake, job);
+        else if (intake->rests++ < REST_BURST)
+                rest(intake, part, job, until_ns - clock_now_ns());
 }
 
 static bool is_away(void *userdata, const struct job_spec *job) {
@@ -156,9 +175,9 @@ static bool is_away(void *userdata, const struct job_spec *job) {
 }
 
 static void put_idle_away(struct record_intake *intake) {
-        intake->away = 0;
+        intake->rests = intake->looks = 0;
         engine_each_idle(shard_engine(intake->shard), IDLE_NS, put_away, intake);
-        if (intake->away > 0)
+        if (intake->looks > 0)
                 shard_revoke(intake->shard, is_away, intake);
 }
 

@@ -4,12 +4,8 @@
 #include "broker/base/check.h"
 #include "broker/base/time.h"
 #include "broker/loop/audit_topic.h"
-#include "broker/loop/dead_letter.h"
-#include "broker/loop/marks.h"
+#include "broker/loop/sending.h"
 #include "broker/ops/log.h"
-#include "broker/wire/msgpack.h"
-#include "broker/wire/result.h"
-#include "broker/wire/state_record.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -20,8 +16,7 @@
 
 enum {
         TRANSACTION_ITEMS_MAX = 20000, /* bounds a transaction's memory and the time it takes */
-        SCRATCH_MAX = 64 << 20,
-        RECORD_OVERHEAD = 2048, /* what headers and framing may add to key and value */
+        ROOM_MIN = 1024,               /* for items that come while a transaction is open */
 };
 #define AGAIN_MIN_NS (50 * NS_PER_MS)
 #define AGAIN_MAX_NS (2 * NS_PER_S)
@@ -41,14 +36,17 @@ struct publisher {
         pthread_cond_t cond;
         /* under the mutex */
         struct items pending;
-        bool flush, stopping, busy, waiting;
+        bool flush, stopping, busy;
+        bool waiting; /* for work: then a signal is worth its price */
+        bool ahead;   /* the first part of a transaction is sent, the second is waited for */
         struct publisher_stats stats;
         /* the thread's own */
         struct items working;
         size_t in_transaction; /* the first so many of them */
-        bool refused;          /* memory, for something that belongs into this transaction */
-        struct producer *producer;
-        struct audit_topic *audit;   /* NULL: none */
+        /* of those, in the open transaction; stay where they are while it is open */
+        size_t sent;
+        bool unfit;                  /* the open transaction must not commit */
+        struct sending sending;      /* with the producer */
         struct changelog *changelog; /* opened when it is needed */
         struct store_batch *batch;
         struct partition_state *states;
@@ -56,204 +54,10 @@ struct publisher {
         struct producer_offset *sent_offsets;
         struct completion *completions;
         size_t completions_capacity;
-        struct buffer key, value, texts;
-        int64_t started_ns, again_ns;
+        int64_t cut_ns; /* when the last transaction got its last item */
+        int64_t again_ns;
         atomic_bool stop; /* as `stopping`, for what blocks */
 };
-
-/* ---- what is sent ---- */
-
-static struct kafka_header text_header(const char *name, struct bytes value) {
-        return (struct kafka_header){bytes_of(name), value};
-}
-
-/* The producer knows nothing of that, and would commit without it. */
-static enum producer_sent refused(struct publisher *publisher) {
-        publisher->refused = true;
-        return PRODUCER_BROKEN;
-}
-
-static enum producer_sent send_state(struct publisher *publisher, struct publication *item) {
-        struct producer_message message = {.topic = publisher->options.topic_state,
-                                           .partition = (int32_t)item->partition,
-                                           .has_key = true,
-                                           .has_value = true,
-                                           .key = buffer_view(&publisher->key),
-                                           .value = buffer_view(&publisher->value),
-                                           .out_offset = &item->state_offset};
-        if (publisher->key.failed || publisher->value.failed)
-                return refused(publisher);
-        return producer_send(publisher->producer, &message);
-}
-
-static enum producer_sent send_settled(struct publisher *publisher, struct publication *item) {
-        const struct settled *settled = &item->settled;
-        struct state_record record = {.kind = STATE_SETTLED,
-                                      .settled = {.key = item->key,
-                                                  .offset = item->offset,
-                                                  .failure = settled->failure,
-                                                  .status = settled->status,
-                                                  .attempts = settled->attempts,
-                                                  .cost_known = settled->cost_known,
-                                                  .cost_is_estimate = settled->cost_is_estimate,
-                                                  .cost_picousd = settled->cost_picousd,
-                                                  .dead_letter = item->kind == PUBLICATION_DEAD_LETTER,
-                                                  .at_unix_ms = settled->settled_unix_ms}};
-        memcpy(record.settled.fingerprint, settled->fingerprint, sizeof(record.settled.fingerprint));
-        buffer_clear(&publisher->key);
-        buffer_clear(&publisher->value);
-        if (item->kind != PUBLICATION_RESULT)
-                state_key_append_record(&publisher->key, item->offset);
-        else
-                state_key_append(&publisher->key, item->job);
-        state_record_append(&publisher->value, &record);
-        return send_state(publisher, item);
-}
-
-/* The value as it is to be written; JSON when it cannot be said otherwise (content-type tells). */
-static struct bytes encode(struct publisher *publisher, struct bytes json, bool *out_msgpack) {
-        struct problem problem;
-        *out_msgpack = false;
-        if (!publisher->options.msgpack)
-                return json;
-        buffer_clear(&publisher->value);
-        if (msgpack_from_json(json, &publisher->value, &problem) != MSGPACK_DONE)
-                return json;
-        *out_msgpack = true;
-        return buffer_view(&publisher->value);
-}
-
-static enum producer_sent send_value(struct publisher *publisher, const struct publication *item,
-                                     struct bytes json) {
-        const struct job_spec *job = item->job;
-        struct kafka_header headers[3];
-        size_t count = 0;
-        bool msgpack;
-        struct bytes value = encode(publisher, json, &msgpack);
-        headers[count++] = text_header("content-type",
-                                       msgpack ? BYTES("application/msgpack") : BYTES("application/json"));
-        if (job->traceparent.size > 0)
-                headers[count++] = text_header("traceparent", job->traceparent);
-        if (job->tracestate.size > 0)
-                headers[count++] = text_header("tracestate", job->tracestate);
-        if (job->idempotency.size + value.size + RECORD_OVERHEAD > publisher->options.results_bytes_max)
-                return PRODUCER_TOO_LARGE;
-        struct producer_message message = {.topic = publisher->options.topic_results,
-                                           .partition = -1,
-                                           .has_key = true,
-                                           .has_value = true,
-                                           .key = job->idempotency,
-                                           .value = value,
-                                           .headers = headers,
-                                           .headers_count = count};
-        return producer_send(publisher->producer, &message);
-}
-
-/* An answer that no topic takes: the job has failed, with a sentence instead of the answer. */
-static enum producer_sent send_shortened(struct publisher *publisher, struct publication *item) {
-        struct outcome outcome = *item->outcome;
-        struct buffer json;
-        size_t size = item->value.size;
-        outcome.failure = item->settled.failure = FAILURE_PROVIDER_ERROR;
-        outcome.has_answer = false;
-        snprintf(outcome.message, sizeof(outcome.message),
-                 "the result of %zu bytes is larger than the topic takes (max.message.bytes); it is not kept",
-                 size);
-        const struct catalog *made = outcome.decision.catalog; /* under which the decision was made */
-        struct result_source source = {
-                .job = item->job, .outcome = &outcome, .catalog = made ? made : publisher->options.catalog};
-        buffer_init(&json, SCRATCH_MAX);
-        result_append_value(&json, &source);
-        enum producer_sent sent =
-                json.failed ? refused(publisher) : send_value(publisher, item, buffer_view(&json));
-        buffer_deinit(&json);
-        return sent;
-}
-
-static enum producer_sent send_result(struct publisher *publisher, struct publication *item) {
-        enum producer_sent sent = send_value(publisher, item, buffer_view(&item->value));
-        if (sent == PRODUCER_TOO_LARGE)
-                sent = send_shortened(publisher, item);
-        return sent == PRODUCER_SENT ? send_settled(publisher, item) : sent;
-}
-
-static enum producer_sent send_dead_letter(struct publisher *publisher, struct publication *item) {
-        const struct origin *origin = item->job->origin;
-        struct kafka_header headers[DEAD_LETTER_HEADERS_MAX];
-        buffer_clear(&publisher->texts);
-        size_t count = dead_letter_headers(item->job, item->outcome, publisher->options.topic_jobs,
-                                           publisher->options.group_id, &publisher->texts, headers);
-        if (publisher->texts.failed)
-                return refused(publisher);
-        struct producer_message message = {.topic = publisher->options.topic_dead_letters,
-                                           .partition = -1,
-                                           .has_key = origin->record.has_key,
-                                           .has_value = origin->record.has_value,
-                                           .key = origin->record.key,
-                                           .value = origin->record.value,
-                                           .headers = headers,
-                                           .headers_count = count};
-        size_t bytes = origin_bytes(origin) + publisher->texts.size + RECORD_OVERHEAD;
-        if (bytes > publisher->options.dead_letters_bytes_max) { /* our headers say where the value is */
-                message.has_value = false;
-                message.value = (struct bytes){0};
-        }
-        enum producer_sent sent = producer_send(publisher->producer, &message);
-        return sent == PRODUCER_SENT ? send_settled(publisher, item) : sent;
-}
-
-/* And a record under its own name: read once more (the mark was before it), it must not go home twice. */
-static enum producer_sent send_home(struct publisher *publisher, struct publication *item) {
-        const struct job_record *record = &item->origin->record;
-        struct kafka_header headers[RECORD_HEADERS_MAX];
-        for (size_t i = 0; i < record->headers_count; i++)
-                headers[i] = (struct kafka_header){record->headers[i].name, record->headers[i].value};
-        struct producer_message message = {.topic = publisher->options.topic_jobs,
-                                           .partition = (int32_t)item->home,
-                                           .has_key = record->has_key,
-                                           .has_value = record->has_value,
-                                           .key = record->key,
-                                           .value = record->value,
-                                           .headers = headers,
-                                           .headers_count = record->headers_count};
-        enum producer_sent sent = producer_send(publisher->producer, &message);
-        return sent == PRODUCER_SENT ? send_settled(publisher, item) : sent;
-}
-
-static enum producer_sent send_prepared(struct publisher *publisher, struct publication *item) {
-        struct producer_message message = {.topic = publisher->options.topic_state,
-                                           .partition = (int32_t)item->partition,
-                                           .has_key = true,
-                                           .has_value = true,
-                                           .key = buffer_view(&item->state_key),
-                                           .value = buffer_view(&item->value),
-                                           .out_offset = &item->state_offset};
-        return producer_send(publisher->producer, &message);
-}
-
-static enum producer_sent send_item(struct publisher *publisher, struct publication *item) {
-        switch (item->kind) {
-        case PUBLICATION_RESULT:
-                return send_result(publisher, item);
-        case PUBLICATION_DEAD_LETTER:
-                return send_dead_letter(publisher, item);
-        case PUBLICATION_REHOME:
-                return send_home(publisher, item);
-        case PUBLICATION_PARK:
-        case PUBLICATION_OWNER:
-        case PUBLICATION_SPEND:
-                return send_prepared(publisher, item);
-        case PUBLICATION_MARK:
-                publisher->marks[item->partition] =
-                        (struct mark){.offset = item->offset, .epoch = item->epoch};
-                return PRODUCER_SENT;
-        case PUBLICATION_AUDIT: {
-                enum producer_sent sent = audit_topic_send(publisher->audit, publisher->producer, item->note);
-                return sent == PRODUCER_TOO_LARGE ? refused(publisher) : sent;
-        }
-        }
-        CHECK(false);
-}
 
 /* A call that was made stands in the audit, whoever has its partition now. */
 static bool is_stale(struct publisher *publisher, struct publication *item) {
@@ -284,20 +88,43 @@ static size_t fill_transaction(const struct publisher *publisher) {
         return filled;
 }
 
-static enum producer_end transact(struct publisher *publisher) {
+/* Into the transaction, what is not sent yet. What it could not send its end tells, which is not well. */
+static void send_on(struct publisher *publisher) {
         publisher->in_transaction = fill_transaction(publisher);
-        publisher->refused = false;
-        for (size_t i = 0; i < publisher->in_transaction; i++) {
-                enum producer_sent sent = send_item(publisher, &publisher->working.items[i]);
-                if (sent == PRODUCER_TOO_LARGE || publisher->refused) /* the sizes were looked at before */
-                        return producer_abort(publisher->producer);
+        while (publisher->sent < publisher->in_transaction && !publisher->unfit) {
+                struct publication *item = &publisher->working.items[publisher->sent];
+                enum producer_sent sent = sending_send(&publisher->sending, item);
+                /* the sizes were looked at before */
+                publisher->unfit = sent == PRODUCER_TOO_LARGE || publisher->sending.refused;
                 if (sent == PRODUCER_BROKEN)
-                        break; /* the commit tells how it ends, which is not well */
+                        break;
+                publisher->sent++;
         }
+}
+
+/* What was revoked since it was sent goes with nothing: offsets are not always there to tell. */
+static enum producer_end abort_revoked(struct publisher *publisher) {
+        enum producer_end end = producer_abort(publisher->sending.producer);
+        return end == PRODUCER_ABORTED ? PRODUCER_FENCED : end;
+}
+
+static enum producer_end end_transaction(struct publisher *publisher) {
+        if (publisher->unfit)
+                return producer_abort(publisher->sending.producer);
+        if (!still_ours(publisher))
+                return abort_revoked(publisher);
         size_t offsets = marks_collect(publisher->marks, publisher->options.board, publisher->working.items,
                                        publisher->in_transaction, publisher->sent_offsets);
-        return producer_commit(publisher->producer, publisher->options.consumer,
+        return producer_commit(publisher->sending.producer, publisher->options.consumer,
                                publisher->options.topic_jobs, publisher->sent_offsets, offsets);
+}
+
+static enum producer_end transact(struct publisher *publisher) {
+        send_on(publisher);
+        enum producer_end end = end_transaction(publisher);
+        publisher->sent = 0;
+        publisher->unfit = publisher->sending.refused = false;
+        return end;
 }
 
 /* ---- what comes after ---- */
@@ -336,6 +163,16 @@ static void release(struct publisher *publisher, bool (*gone)(struct publisher *
                 publisher->options.complete(publisher->options.complete_userdata, publisher->completions,
                                             told);
         wake_shard(publisher);
+}
+
+/* Before a transaction is begun. false: no memory; what cannot be released would be sent twice. */
+static bool release_stale(struct publisher *publisher) {
+        if (!array_reserve((void **)&publisher->completions, &publisher->completions_capacity,
+                           publisher->working.count, sizeof(*publisher->completions)))
+                return false;
+        if (publisher->sent == 0)
+                release(publisher, is_stale);
+        return true;
 }
 
 static void pause_for(struct publisher *publisher, int64_t ns) {
@@ -377,7 +214,7 @@ static void note_state(struct publisher *publisher, const struct publication *it
 static void stage_rows(struct publisher *publisher) {
         struct store_batch *batch = publisher->batch;
         store_batch_clear(batch);
-        audit_topic_stage(publisher->audit, batch);
+        audit_topic_stage(publisher->sending.audit, batch);
         for (size_t i = 0; i < publisher->in_transaction; i++) {
                 struct publication *item = &publisher->working.items[i];
                 note_state(publisher, item);
@@ -448,7 +285,8 @@ static void count_committed(struct publisher *publisher, int64_t took_ns) {
 }
 
 static void count_failed(struct publisher *publisher, enum producer_end end) {
-        const char *message = publisher->producer ? producer_message(publisher->producer) : "";
+        const char *message =
+                publisher->sending.producer ? producer_message(publisher->sending.producer) : "";
         pthread_mutex_lock(&publisher->mutex);
         struct publisher_stats *stats = &publisher->stats;
         stats->aborted += end == PRODUCER_ABORTED;
@@ -477,7 +315,7 @@ static struct error *open_producer(struct publisher *publisher, int64_t timeout_
                                             .valid_userdata = publisher,
                                             .fault = options->fault,
                                             .fault_userdata = options->fault_userdata};
-        return producer_open(&producer, &publisher->producer);
+        return producer_open(&producer, &publisher->sending.producer);
 }
 
 static struct error *catch_up(struct publisher *publisher, uint32_t partition) {
@@ -546,13 +384,14 @@ static void learn_of_audit(struct publisher *publisher) {
         for (size_t i = 0; i < publisher->in_transaction; i++)
                 if (publisher->working.items[i].kind == PUBLICATION_AUDIT)
                         publisher->working.items[i].there = there;
-        audit_topic_end(publisher->audit, there ? AUDIT_COMMITTED : AUDIT_LOST);
+        audit_topic_end(publisher->sending.audit, there ? AUDIT_COMMITTED : AUDIT_LOST);
 }
 
 static void replace_producer(struct publisher *publisher) {
-        publisher->producer = producer_close(publisher->producer);
+        publisher->sending.producer = producer_close(publisher->sending.producer);
         while (!atomic_load(&publisher->stop)) {
-                struct error *error = publisher->producer ? NULL : open_producer(publisher, REOPEN_NS);
+                struct error *error =
+                        publisher->sending.producer ? NULL : open_producer(publisher, REOPEN_NS);
                 if (!error)
                         error = learn_what_is_there(publisher);
                 if (!error)
@@ -573,20 +412,17 @@ static void replace_producer(struct publisher *publisher) {
 static bool publish(struct publisher *publisher) {
         publisher->again_ns = AGAIN_MIN_NS;
         while (!atomic_load(&publisher->stop)) {
-                /* what cannot be released would be sent twice */
-                if (!array_reserve((void **)&publisher->completions, &publisher->completions_capacity,
-                                   publisher->working.count, sizeof(*publisher->completions))) {
+                if (!release_stale(publisher)) {
                         pause_for(publisher, publisher->again_ns);
                         continue;
                 }
-                release(publisher, is_stale);
                 if (publisher->working.count == 0)
                         return true;
                 int64_t started_ns = clock_now_ns();
                 enum producer_end end = transact(publisher);
                 if (end == PRODUCER_COMMITTED) {
                         count_committed(publisher, clock_now_ns() - started_ns);
-                        audit_topic_end(publisher->audit, AUDIT_COMMITTED);
+                        audit_topic_end(publisher->sending.audit, AUDIT_COMMITTED);
                         if (!write_rows(publisher))
                                 return false;
                         tell_owners(publisher);
@@ -598,7 +434,7 @@ static bool publish(struct publisher *publisher) {
                 if (end == PRODUCER_GONE)
                         replace_producer(publisher);
                 else
-                        audit_topic_end(publisher->audit, AUDIT_ABORTED);
+                        audit_topic_end(publisher->sending.audit, AUDIT_ABORTED);
                 pause_for(publisher, publisher->again_ns);
                 publisher->again_ns =
                         publisher->again_ns * 2 < AGAIN_MAX_NS ? publisher->again_ns * 2 : AGAIN_MAX_NS;
@@ -606,16 +442,62 @@ static bool publish(struct publisher *publisher) {
         return false;
 }
 
+/*
+ * The first part of a transaction is sent at half of the interval, the second at its end, with the commit.
+ * What takes a broker long is to begin: it looks up the transaction for the first records of each partition.
+ * Opened much sooner, it would hold up what others have committed in these partitions.
+ */
+static int64_t due_ns(const struct publisher *publisher, int64_t part_of_two) {
+        return publisher->cut_ns + publisher->options.interval_ns / 2 * part_of_two;
+}
+
+/* Under the mutex: until then, unless somebody is in a hurry. */
+static void wait_until(struct publisher *publisher, int64_t until_ns) {
+        struct timespec at = {.tv_sec = until_ns / NS_PER_S, .tv_nsec = until_ns % NS_PER_S};
+        while (!publisher->stopping && !publisher->flush && clock_now_ns() < until_ns)
+                pthread_cond_timedwait(&publisher->cond, &publisher->mutex, &at);
+}
+
 /* Under the mutex: waits until there is something and its time has come. */
 static void wait_for_items(struct publisher *publisher) {
         publisher->waiting = true;
         while (publisher->pending.count == 0 && !publisher->stopping)
                 pthread_cond_wait(&publisher->cond, &publisher->mutex);
-        int64_t due_ns = publisher->started_ns + publisher->options.interval_ns;
-        struct timespec at = {.tv_sec = due_ns / NS_PER_S, .tv_nsec = due_ns % NS_PER_S};
-        while (!publisher->stopping && !publisher->flush && clock_now_ns() < due_ns)
-                pthread_cond_timedwait(&publisher->cond, &publisher->mutex, &at);
-        publisher->waiting = publisher->flush = false;
+        publisher->waiting = false;
+        wait_until(publisher, due_ns(publisher, 1));
+}
+
+/* Delivery reports know the items by their place, so there must be room for those that come. */
+static bool make_room(struct publisher *publisher) {
+        struct items *working = &publisher->working;
+        return working->count < TRANSACTION_ITEMS_MAX &&
+               array_reserve((void **)&working->items, &working->capacity, 4 * working->count + ROOM_MIN,
+                             sizeof(*working->items));
+}
+
+/* Under the mutex. All or nothing: what belongs together was submitted together. */
+static void take_more(struct publisher *publisher) {
+        struct items *working = &publisher->working, *pending = &publisher->pending;
+        size_t count = working->count + pending->count;
+        if (count > working->capacity || count > TRANSACTION_ITEMS_MAX)
+                return;
+        memcpy(working->items + working->count, pending->items, pending->count * sizeof(*pending->items));
+        working->count = count;
+        pending->count = 0;
+}
+
+/* Called and returns with the mutex held; it is let go meanwhile. */
+static void send_ahead(struct publisher *publisher) {
+        if (publisher->flush || clock_now_ns() >= due_ns(publisher, 2) || !make_room(publisher))
+                return;
+        publisher->ahead = true;
+        pthread_mutex_unlock(&publisher->mutex);
+        if (release_stale(publisher))
+                send_on(publisher);
+        pthread_mutex_lock(&publisher->mutex);
+        wait_until(publisher, due_ns(publisher, 2));
+        publisher->ahead = false;
+        take_more(publisher);
 }
 
 static void *run(void *userdata) {
@@ -631,8 +513,10 @@ static void *run(void *userdata) {
                 publisher->pending = publisher->working;
                 publisher->working = taken;
                 publisher->busy = true;
+                send_ahead(publisher);
+                publisher->flush = false;
                 pthread_mutex_unlock(&publisher->mutex);
-                publisher->started_ns = clock_now_ns();
+                publisher->cut_ns = clock_now_ns();
                 well = publish(publisher);
                 pthread_mutex_lock(&publisher->mutex);
                 publisher->busy = !well; /* what could not be published is not done */
@@ -645,6 +529,7 @@ static struct error *make(struct publisher *publisher) {
         publisher->batch = store_batch_new(publisher->options.store);
         publisher->states = calloc(CONSUMER_PARTITIONS_MAX, sizeof(*publisher->states));
         publisher->marks = calloc(CONSUMER_PARTITIONS_MAX, sizeof(*publisher->marks));
+        publisher->sending.marks = publisher->marks;
         publisher->sent_offsets = calloc(CONSUMER_PARTITIONS_MAX, sizeof(*publisher->sent_offsets));
         if (!publisher->batch || !publisher->states || !publisher->marks || !publisher->sent_offsets)
                 return error_new(ERROR_MEMORY, "no memory for the publisher");
@@ -652,7 +537,7 @@ static struct error *make(struct publisher *publisher) {
                                             .partitions = publisher->options.audit_partitions,
                                             .writer = publisher->options.transactional_id,
                                             .store = publisher->options.store};
-        struct error *error = audit.topic ? audit_topic_new(&audit, &publisher->audit) : NULL;
+        struct error *error = audit.topic ? audit_topic_new(&audit, &publisher->sending.audit) : NULL;
         return error ? error : open_producer(publisher, OPEN_NS);
 }
 
@@ -663,13 +548,11 @@ static void deinit(struct publisher *publisher) {
                         publication_deinit(&lists[i]->items[j]);
                 free(lists[i]->items);
         }
-        producer_close(publisher->producer);
+        producer_close(publisher->sending.producer);
         changelog_close(publisher->changelog);
-        audit_topic_free(publisher->audit);
+        audit_topic_free(publisher->sending.audit);
         store_batch_free(publisher->batch);
-        buffer_deinit(&publisher->key);
-        buffer_deinit(&publisher->value);
-        buffer_deinit(&publisher->texts);
+        sending_deinit(&publisher->sending);
         free(publisher->states);
         free(publisher->marks);
         free(publisher->sent_offsets);
@@ -684,9 +567,7 @@ struct error *publisher_new(const struct publisher_options *options, struct publ
         if (!publisher)
                 return error_new(ERROR_MEMORY, "no memory for the publisher");
         publisher->options = *options;
-        buffer_init(&publisher->key, SCRATCH_MAX);
-        buffer_init(&publisher->value, SIZE_MAX / 4);
-        buffer_init(&publisher->texts, SCRATCH_MAX);
+        sending_init(&publisher->sending, &publisher->options);
         pthread_condattr_t attributes;
         pthread_condattr_init(&attributes);
         pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -743,7 +624,7 @@ bool publisher_submit(struct publisher *publisher, struct publication *items, si
 
 void publisher_flush(struct publisher *publisher) {
         pthread_mutex_lock(&publisher->mutex);
-        publisher->flush = publisher->pending.count > 0;
+        publisher->flush = publisher->pending.count > 0 || publisher->ahead;
         if (publisher->flush)
                 pthread_cond_signal(&publisher->cond);
         pthread_mutex_unlock(&publisher->mutex);

@@ -1,6 +1,5 @@
 #include "broker/loop/record_intake.h"
 
-#include "broker/base/array.h"
 #include "broker/base/check.h"
 #include "broker/base/time.h"
 #include "broker/loop/dead_letter.h"
@@ -83,13 +82,18 @@ void intake_give(struct record_intake *intake, struct part *part, struct job_spe
         shard_take(intake->shard, job);
 }
 
-bool intake_keep_for_again(struct record_intake *intake, struct job_spec *job) {
-        if (!array_reserve((void **)&intake->again, &intake->again_capacity, intake->again_count + 1,
-                           sizeof(struct job_spec *))) {
+/* Takes it again in a while. false: it could not be kept. */
+static bool keep_for_again(struct record_intake *intake, struct job_spec *job, bool holds) {
+        const struct origin *origin = job->origin;
+        struct again_record record = {.partition = origin->partition,
+                                      .epoch = origin->epoch,
+                                      .offset = origin->record.offset,
+                                      .holds = holds,
+                                      .job = job};
+        if (!again_keep(&intake->again, &record)) {
                 intake_fail(intake, error_new(ERROR_MEMORY, "no memory"));
                 return false;
         }
-        intake->again[intake->again_count++] = job;
         intake->again_ns = clock_now_ns() + AGAIN_NS;
         return true;
 }
@@ -208,7 +212,7 @@ static bool next_record(struct record_intake *intake, struct part *part) {
 }
 
 static void take_records(struct record_intake *intake) {
-        bool any = consumer_partitions(intake->consumer) > 0 && intake->again_count < AGAIN_MAX;
+        bool any = consumer_partitions(intake->consumer) > 0 && intake->again.count < AGAIN_MAX;
         while (any && atomic_load(&intake->options.board->rehoming_bytes) < REHOMING_BYTES_MAX &&
                intake->taken < SHARD_TAKE_MAX && shard_has_room(intake->shard)) {
                 any = false;
@@ -216,6 +220,8 @@ static void take_records(struct record_intake *intake) {
                         size_t at = (intake->turn + i) % intake->owned_count;
                         struct part *part = intake->parts[intake->owned[at]];
                         int records = 0;
+                        if (again_holds(&intake->again, part->partition, part->epoch))
+                                continue;
                         while (part->active && !part->leaving && intake->taken < SHARD_TAKE_MAX &&
                                records < PARTITION_BURST && !intake->error && next_record(intake, part))
                                 records++;
@@ -227,10 +233,12 @@ static void take_records(struct record_intake *intake) {
 }
 
 static void take_again(struct record_intake *intake) {
-        if (intake->again_count == 0 || clock_now_ns() < intake->again_ns || !shard_has_room(intake->shard))
+        struct again_record records[SHARD_TAKE_MAX];
+        if (intake->again.count == 0 || clock_now_ns() < intake->again_ns || !shard_has_room(intake->shard))
                 return;
-        while (intake->again_count > 0 && intake->taken < SHARD_TAKE_MAX) {
-                struct job_spec *job = intake->again[--intake->again_count];
+        size_t count = again_take(&intake->again, records, SHARD_TAKE_MAX - intake->taken);
+        for (size_t i = 0; i < count; i++) {
+                struct job_spec *job = records[i].job;
                 if (intake_is_current(intake, job->origin) && !intake_part_of(intake, job)->leaving)
                         intake_give(intake, intake_part_of(intake, job), job);
                 else
@@ -330,14 +338,20 @@ static enum store_found look_again(struct record_intake *intake, const struct jo
         return record.found;
 }
 
-/* The job inside is from before a rebalance. true: the record is kept until that one has ended. */
+/*
+ * The job inside is from before a rebalance. true: the record is kept until that one has ended. One that is
+ * on its way out, with a result that nobody may ever see, leaves its key to whoever comes first then; of one
+ * that is being called the store says whose the key is.
+ */
 static bool meet_stray(struct record_intake *intake, struct part *part, struct job_spec *job,
-                       struct origin *inside) {
+                       struct origin *inside, bool goes) {
         struct origin *origin = job->origin;
-        enum store_found found = inside->handed ? STORE_ANSWERED : look_again(intake, job);
         bool same = inside->record.offset == origin->record.offset;
+        if (inside->handed || goes)
+                return keep_for_again(intake, job, true);
+        enum store_found found = look_again(intake, job);
         if (found == STORE_ANSWERED)
-                return intake_keep_for_again(intake, job);
+                return keep_for_again(intake, job, false);
         if (found != STORE_SETTLED && same)
                 adopt(intake, inside, origin);
         else if (origin->open)
@@ -346,13 +360,13 @@ static bool meet_stray(struct record_intake *intake, struct part *part, struct j
 }
 
 /* true: the job is kept. */
-static bool duplicate(struct record_intake *intake, struct part *part, struct job_spec *job,
-                      struct origin *inside) {
-        struct origin *origin = job->origin;
+static bool duplicate(struct record_intake *intake, struct part *part, const struct command *command) {
+        struct job_spec *job = command->job;
+        struct origin *origin = job->origin, *inside = command->twin ? command->twin->origin : NULL;
         if (inside && !intake_is_current(intake, inside))
-                return meet_stray(intake, part, job, inside);
+                return meet_stray(intake, part, job, inside, command->twin_goes);
         if (inside && origin->parked && !inside->parked)
-                return intake_keep_for_again(intake, job); /* that one may end as a duplicate of this one */
+                return keep_for_again(intake, job, false); /* that one may end as a duplicate of this one */
         if (origin->open)
                 window_settle(&part->window, origin->record.offset);
         return false;
@@ -366,10 +380,8 @@ static void forgotten(void *userdata, struct shard *shard, const struct command 
         intake->shard = shard;
         if (part->inside > 0 && current)
                 part->inside--;
-        if (current && command->revoked && !part->leaving && !origin->away)
-                kept = intake_keep_for_again(intake, command->job);
-        else if (current && command->duplicate)
-                kept = duplicate(intake, part, command->job, command->twin ? command->twin->origin : NULL);
+        if (current && command->duplicate)
+                kept = duplicate(intake, part, command);
         if (!kept)
                 intake_free_job(command->job);
 }
@@ -410,7 +422,7 @@ static int64_t wake_ns(const void *userdata, const struct shard *shard) {
                 return 0;
         if (intake->leaving && intake->leave_by_ns < until_ns)
                 until_ns = intake->leave_by_ns;
-        if (intake->again_count > 0 && intake->again_ns < until_ns)
+        if (intake->again.count > 0 && intake->again_ns < until_ns)
                 until_ns = intake->again_ns;
         return until_ns;
 }
@@ -491,9 +503,9 @@ struct record_intake *record_intake_free(struct record_intake *intake) {
                 buffer_deinit(&part->quotas);
                 free(part);
         }
-        for (size_t i = 0; i < intake->again_count; i++)
-                intake_free_job(intake->again[i]);
-        free(intake->again);
+        for (size_t i = 0; i < intake->again.count; i++)
+                intake_free_job(intake->again.records[i].job);
+        again_deinit(&intake->again);
         error_free(intake->error);
         free(intake);
         return NULL;

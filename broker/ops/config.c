@@ -204,7 +204,7 @@ static void read_section(struct reader *reader, const struct field *field, const
 }
 
 static void read_root(struct reader *reader, const struct yaml_node *root, struct loading *loading) {
-        uint64_t said = 0;
+        field_set said = 0;
         if (root != NULL && reader_is_map(reader, root, "such as providers: and limits:"))
                 reader_fields(reader, &settings_table, root, &loading->settings, read_section, &said);
 }

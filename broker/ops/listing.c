@@ -72,7 +72,7 @@ static void read_models(struct reader *reader, const struct field *field, const 
 
 static void add_provider(struct reader *reader, const struct yaml_node *map, struct listing_draft *draft) {
         uint32_t first = draft->endpoints_count;
-        uint64_t said = 0;
+        field_set said = 0;
         draft->name = "";
         if (!reader_is_map(reader, map, "name and models"))
                 return;
@@ -125,7 +125,7 @@ struct error *listing_load_text(const char *name, struct bytes text, struct aren
         struct listing_draft draft = {.zones = zones};
         struct yaml_tree tree;
         struct reader reader;
-        uint64_t said = 0;
+        field_set said = 0;
         yaml_tree_init(&tree);
         reader_init(&reader, name, arena);
         reader.takes_no_variables = true;

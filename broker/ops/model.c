@@ -58,15 +58,11 @@ static const char *const kind_names[KINDS_COUNT] = {
         [KIND_MODERATIONS] = "moderations",
 };
 
-static const struct price price_unknown = {PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN, PRICE_UNKNOWN,
-                                           PRICE_UNKNOWN, PRICE_UNKNOWN};
-
 const char *model_kind_name(enum kind kind) {
         return kind_names[kind];
 }
 
-static bool said_it(uint64_t said, unsigned field) {
+static bool said_it(field_set said, unsigned field) {
         return (said >> field & 1) != 0;
 }
 
@@ -76,6 +72,7 @@ void model_draft_init(struct model_draft *draft, struct zones *zones) {
                                                    .quality = -1,
                                                    .kinds = (1U << KINDS_COUNT) - 1},
                                       .zones = zones};
+        price_services_init(draft->endpoint.service);
         fields_default(&model_table, draft);
 }
 
@@ -212,8 +209,9 @@ static bool is_short_list(struct reader *reader, const struct yaml_node *node, u
 }
 
 static void read_tier(struct reader *reader, const struct yaml_node *node, struct price_tier *tier) {
-        uint64_t said = 0;
+        field_set said = 0;
         tier->price = price_unknown;
+        price_services_init(tier->service);
         if (!reader_is_map(reader, node, "such as {above_input: 200000, input: 4}"))
                 return;
         reader_fields(reader, &tier_table, node, tier, read_no_other, &said);
@@ -245,7 +243,7 @@ static void read_window(struct reader *reader, const struct yaml_node *node, str
                         struct price_window *window) {
         char problem[WINDOW_PROBLEM_MAX];
         struct window_draft draft;
-        uint64_t said = 0;
+        field_set said = 0;
         fields_default(&window_table, &draft);
         if (!reader_is_map(reader, node, "such as {when: \"Mon-Fri 16:30-00:30 UTC\", multiply: 0.5}"))
                 return;
@@ -281,8 +279,10 @@ static void read_windows(struct reader *reader, const struct yaml_node *node, st
 /* What a tier does not name costs as without it. */
 static void complete_tiers(struct endpoint *endpoint) {
         struct price_tier *tiers = (struct price_tier *)(uintptr_t)endpoint->tiers;
-        for (unsigned i = 0; i < endpoint->tiers_count; i++)
+        for (unsigned i = 0; i < endpoint->tiers_count; i++) {
                 tiers[i].price = price_or(&tiers[i].price, &endpoint->price);
+                price_services_complete(tiers[i].service, endpoint->service);
+        }
 }
 
 /* ---- one model ---- */
@@ -378,7 +378,7 @@ const char *model_endpoint_name(struct reader *reader, const char *provider, con
 
 /* ---- filling in ---- */
 
-static bool said_between(uint64_t said, unsigned first, unsigned last) {
+static bool said_between(field_set said, unsigned first, unsigned last) {
         for (unsigned i = first; i <= last; i++)
                 if (said_it(said, i))
                         return true;
@@ -389,23 +389,26 @@ static bool said_between(uint64_t said, unsigned first, unsigned last) {
 static bool take(struct model_draft *draft, unsigned field, bool known) {
         bool taken = known && !said_it(draft->said, field);
         if (taken)
-                draft->said |= UINT64_C(1) << field;
+                draft->said |= FIELD_BIT(field);
         return taken;
 }
 
 static void fill_prices(struct model_draft *draft, const struct endpoint *known) {
         struct endpoint *endpoint = &draft->endpoint;
-        bool batch = said_between(draft->said, MODEL_FIELD_BATCH_INPUT, MODEL_FIELD_BATCH_REASONING);
-        bool any = memcmp(&known->price, &price_unknown, sizeof price_unknown) != 0;
+        bool batch = said_between(draft->said, MODEL_FIELD_BATCH_INPUT, MODEL_FIELD_FLEX_INPUT - 1);
+        bool service = said_between(draft->said, MODEL_FIELD_FLEX_INPUT, MODEL_FIELD_TIERS - 1);
+        bool any = !price_is_unknown(&known->price);
         if (said_between(draft->said, MODEL_FIELD_PRICE_INPUT, MODEL_FIELD_PRICE_SECOND) ||
             said_it(draft->said, MODEL_FIELD_TIERS) || !any)
                 return;
-        draft->said |= UINT64_C(1) << MODEL_FIELD_PRICE_INPUT;
+        draft->said |= FIELD_BIT(MODEL_FIELD_PRICE_INPUT);
         endpoint->price = known->price;
         endpoint->tiers = known->tiers;
         endpoint->tiers_count = known->tiers_count;
         if (!batch)
                 endpoint->batch = known->batch;
+        if (!service)
+                memcpy(endpoint->service, known->service, sizeof endpoint->service);
         if (said_it(draft->said, MODEL_FIELD_WINDOWS))
                 return;
         endpoint->windows = known->windows;

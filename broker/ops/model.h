@@ -10,7 +10,7 @@
 struct model_draft {
         struct endpoint endpoint;
         struct zones *zones;
-        uint64_t said; /* a bit per field of the table */
+        field_set said; /* a bit per field of the table */
 };
 
 /* A window as it is written; both texts are the reader's. */

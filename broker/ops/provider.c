@@ -7,11 +7,12 @@
 #include "broker/base/nearest.h"
 #include "broker/ops/log.h"
 #include "broker/ops/model.h"
+#include "workers/routing/price.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_BYTES_MAX = 16 << 10 };
+enum { KEY_BYTES_MAX = 16 << 10, PARTS_FIRST = 10 /* of a price, that there were at first */ };
 
 enum provider_field {
 #define PROVIDER_FIELD(id, path, type, member, default_text, min, max, help) PROVIDER_FIELD_##id,
@@ -30,7 +31,7 @@ const struct field_table provider_table = {provider_fields, sizeof provider_fiel
 
 _Static_assert(sizeof provider_fields / sizeof *provider_fields <= FIELDS_MAX, "a bit each");
 
-static bool said_it(uint64_t said, unsigned field) {
+static bool said_it(field_set said, unsigned field) {
         return (said >> field & 1) != 0;
 }
 
@@ -281,7 +282,7 @@ static void check_dialect(struct reader *reader, const struct yaml_node *map,
 }
 
 /* Not said is the worse: what zero retention excludes need not be said. */
-static void check_policy(struct reader *reader, const struct yaml_node *map, uint64_t said,
+static void check_policy(struct reader *reader, const struct yaml_node *map, field_set said,
                          struct provider *provider) {
         bool zdr = said_it(said, PROVIDER_FIELD_ZDR), training = said_it(said, PROVIDER_FIELD_TRAINING);
         provider->data_policy_known = zdr || training || said_it(said, PROVIDER_FIELD_RETENTION);
@@ -313,7 +314,7 @@ static void check_name(struct reader *reader, const struct yaml_node *map, const
                 model_find_in(reader, map, "name", "there is a provider of this name already");
 }
 
-static void check_provider(struct reader *reader, const struct yaml_node *map, uint64_t said,
+static void check_provider(struct reader *reader, const struct yaml_node *map, field_set said,
                            struct building *building) {
         struct provider *provider = &building->draft.provider;
         if (!said_it(said, PROVIDER_FIELD_NAME))
@@ -358,7 +359,7 @@ static void finish_models(struct reader *reader, const struct yaml_node *map, st
 
 static void add_provider(struct reader *reader, const struct yaml_node *map, struct building *building) {
         uint32_t first = building->models_count;
-        uint64_t said = 0;
+        field_set said = 0;
         draft_provider(&building->draft);
         building->takes_all = false;
         if (map->kind != YAML_MAP) {
@@ -486,13 +487,20 @@ static void hash_provider(uint64_t *state, const struct provider *provider) {
         hash_budget(state, &provider->budget);
 }
 
+/* Of parts that came later nothing where they are not known, so that ids of before stay what they were. */
 static void hash_price(uint64_t *state, const struct price *price) {
-        const int64_t prices[] = {price->input,    price->cached_input, price->cache_write,
-                                  price->output,   price->audio_minute, price->character,
-                                  price->image,    price->request,      price->search_unit,
-                                  price->reasoning};
-        for (size_t i = 0; i < sizeof prices / sizeof *prices; i++)
-                hash_number(state, prices[i]);
+        const int64_t parts[] = {
+#define TOKEN_PART(id, member, text, help)      price->member,
+#define UNIT_PART(id, member, text, type, help) price->member,
+#include "schemas/price_parts.def"
+        };
+        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+                if (i >= PARTS_FIRST && parts[i] == PRICE_UNKNOWN)
+                        continue;
+                if (i >= PARTS_FIRST)
+                        hash_number(state, (int64_t)i);
+                hash_number(state, parts[i]);
+        }
 }
 
 /* With what the system says of its zone: other changes are other prices. */
@@ -508,13 +516,24 @@ static void hash_window(uint64_t *state, const struct price_window *window) {
         }
 }
 
+static void hash_services(uint64_t *state, const struct price services[SERVICE_PRICES]) {
+        for (int i = 0; i < SERVICE_PRICES; i++) {
+                if (price_is_unknown(&services[i]))
+                        continue;
+                hash_number(state, i);
+                hash_price(state, &services[i]);
+        }
+}
+
 static void hash_prices(uint64_t *state, const struct endpoint *endpoint) {
         hash_price(state, &endpoint->price);
         hash_price(state, &endpoint->batch);
+        hash_services(state, endpoint->service);
         hash_number(state, endpoint->tiers_count);
         for (unsigned i = 0; i < endpoint->tiers_count; i++) {
                 hash_number(state, endpoint->tiers[i].above_input);
                 hash_price(state, &endpoint->tiers[i].price);
+                hash_services(state, endpoint->tiers[i].service);
         }
         hash_number(state, endpoint->windows_count);
         for (unsigned i = 0; i < endpoint->windows_count; i++)

@@ -365,7 +365,7 @@ struct fields_reading {
         const struct field_table *table;
         void *base;
         reader_other *other;
-        uint64_t *said;
+        field_set *said;
 };
 
 /* Goes down only where the table does, so the table bounds the recursion. */
@@ -381,7 +381,7 @@ static void read_group(struct reader *reader, const struct fields_reading *readi
                 size_t found = dotted ? reading->table->count : find_field(reading->table, bytes_of(path));
                 if (found < reading->table->count) {
                         const struct field *field = &reading->table->fields[found];
-                        *reading->said |= UINT64_C(1) << found;
+                        *reading->said |= FIELD_BIT(found);
                         if (field->type == FIELD_OTHER)
                                 reading->other(reader, field, node, reading->base);
                         else
@@ -397,7 +397,7 @@ static void read_group(struct reader *reader, const struct fields_reading *readi
 }
 
 void reader_fields(struct reader *reader, const struct field_table *table, const struct yaml_node *map,
-                   void *base, reader_other *other, uint64_t *said) {
+                   void *base, reader_other *other, field_set *said) {
         struct fields_reading reading = {table, base, other, said};
         read_group(reader, &reading, BYTES(""), map);
 }

@@ -73,4 +73,4 @@ typedef void reader_other(struct reader *reader, const struct field *field, cons
  * field that the map had, by its place in the table; it is not cleared before.
  */
 void reader_fields(struct reader *reader, const struct field_table *table, const struct yaml_node *map,
-                   void *base, reader_other *other, uint64_t *said);
+                   void *base, reader_other *other, field_set *said);

@@ -153,7 +153,7 @@ static void read_nothing(struct reader *reader, const struct field *field, const
 }
 
 static void read_max_price(struct reader *reader, const struct yaml_node *node, struct routing_prefs *prefs) {
-        uint64_t said = 0;
+        field_set said = 0;
         if (reader_is_map(reader, node, "of prompt, completion, request and image"))
                 reader_fields(reader, &max_price_table, node, prefs, read_nothing, &said);
 }
@@ -279,7 +279,7 @@ static void read_rule(struct reader *reader, const struct field *field, const st
 }
 
 void rules_read(struct reader *reader, const struct yaml_node *map, struct routing_prefs *prefs) {
-        uint64_t said = 0;
+        field_set said = 0;
         if (reader_is_map(reader, map, "such as {sort: price}"))
                 reader_fields(reader, &rule_table, map, prefs, read_rule, &said);
 }

@@ -24,7 +24,7 @@ enum field_type {
         FIELD_OTHER,    /* has a reader of its own */
 };
 
-enum { FIELDS_MAX = 64, FIELD_PROBLEM_MAX = 192, FIELD_TEXT_BYTES_MAX = 4096 };
+enum { FIELDS_MAX = 128, FIELD_PROBLEM_MAX = 192, FIELD_TEXT_BYTES_MAX = 4096 };
 
 struct field {
         const char *path; /* "retry.backoff.base" */
@@ -32,6 +32,10 @@ struct field {
         size_t offset; /* in the struct that the table is for */
         const char *default_text, *min, *max, *help;
 };
+
+/* A bit for each field of a table, by its place. */
+__extension__ typedef unsigned __int128 field_set;
+#define FIELD_BIT(number) ((field_set)1 << (number))
 
 struct field_table {
         const struct field *fields;

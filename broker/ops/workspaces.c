@@ -73,7 +73,7 @@ static void check(struct reader *reader, const struct yaml_node *map, const stru
 }
 
 static bool read_one(struct reader *reader, const struct yaml_node *item, struct workspace_draft *out_draft) {
-        uint64_t said = 0;
+        field_set said = 0;
         draft_workspace(out_draft);
         if (!reader_is_map(reader, item, "such as {name: research}"))
                 return false;

@@ -29,8 +29,8 @@ struct walk {
         struct level levels[JSON_DEPTH_MAX + 1];
         unsigned depth;
         bool schema;
-        int64_t bytes, tokens;
-        uint32_t media;
+        int64_t bytes;
+        struct estimate sum;
 };
 
 static void push(struct walk *walk, yyjson_val *container, bool audio) {
@@ -61,16 +61,22 @@ static uint32_t media_of(struct bytes name) {
         return 0;
 }
 
+static void count_audio(struct walk *walk, struct bytes text) {
+        int64_t tokens = (int64_t)text.size / AUDIO_BASE64_PER_TOKEN + 1;
+        walk->sum.tokens += tokens;
+        walk->sum.audio_tokens += tokens;
+}
+
 static void count_leaf(struct walk *walk, yyjson_val *value, bool audio) {
         if (!unsafe_yyjson_is_str(value)) {
-                walk->tokens += unsafe_yyjson_is_raw(value); /* an item of a token list */
+                walk->sum.tokens += unsafe_yyjson_is_raw(value); /* an item of a token list */
                 return;
         }
         struct bytes text = {value->uni.str, unsafe_yyjson_get_len(value)};
         if (audio)
-                walk->tokens += (int64_t)text.size / AUDIO_BASE64_PER_TOKEN + 1;
+                count_audio(walk, text);
         else if (text.size >= 64 && memcmp(text.data, "data:", 5) == 0)
-                walk->tokens += TOKENS_PER_IMAGE;
+                walk->sum.tokens += TOKENS_PER_IMAGE;
         else
                 walk->bytes += (int64_t)text.size;
 }
@@ -85,15 +91,17 @@ static void visit(struct walk *walk, yyjson_val *value, bool audio) {
 static void visit_member(struct walk *walk, yyjson_val *name, yyjson_val *value, bool audio) {
         struct bytes text = {name->uni.str, unsafe_yyjson_get_len(name)};
         if (!walk->schema)
-                walk->media |= media_of(text);
+                walk->sum.media |= media_of(text);
         if (walk->schema) {
                 walk->bytes += (int64_t)text.size;
-                walk->tokens += TOKENS_PER_SCHEMA_NAME;
+                walk->sum.tokens += TOKENS_PER_SCHEMA_NAME;
         }
-        if (!walk->schema && is_media_name(text))
-                walk->tokens += TOKENS_PER_IMAGE;
-        else
+        if (!walk->schema && is_media_name(text)) {
+                walk->sum.tokens += TOKENS_PER_IMAGE;
+                walk->sum.image_tokens += bytes_equal_string(text, "image_url") ? TOKENS_PER_IMAGE : 0;
+        } else {
                 visit(walk, value, audio || (!walk->schema && bytes_equal_string(text, "input_audio")));
+        }
 }
 
 static void step(struct walk *walk) {
@@ -111,31 +119,33 @@ static void step(struct walk *walk) {
         } else {
                 level->next = unsafe_yyjson_get_next(at);
                 if (unsafe_yyjson_is_obj(at))
-                        walk->tokens += TOKENS_PER_MESSAGE;
+                        walk->sum.tokens += TOKENS_PER_MESSAGE;
                 visit(walk, at, level->audio);
         }
 }
 
-static int64_t run(yyjson_val *value, bool schema, uint32_t *media) {
+static void run(yyjson_val *value, bool schema, struct estimate *sum) {
         struct walk walk;
         if (value == NULL || unsafe_yyjson_is_null(value))
-                return 0;
+                return;
         walk.depth = 0;
         walk.schema = schema;
-        walk.bytes = walk.tokens = 0;
-        walk.media = 0;
+        walk.bytes = 0;
+        walk.sum = *sum;
         visit(&walk, value, false);
         while (walk.depth > 0)
                 step(&walk);
-        *media |= walk.media;
-        return walk.tokens + (walk.bytes + BYTES_PER_TOKEN - 1) / BYTES_PER_TOKEN;
+        *sum = walk.sum;
+        sum->tokens += (walk.bytes + BYTES_PER_TOKEN - 1) / BYTES_PER_TOKEN;
 }
 
-int64_t estimate_tokens(struct yyjson_val *content, uint32_t *media) {
-        return run(content, false, media);
+void estimate_add(struct yyjson_val *content, struct estimate *sum) {
+        run(content, false, sum);
 }
 
 int64_t estimate_schema_tokens(struct yyjson_val *schema) {
-        uint32_t unused = 0;
-        return yyjson_is_ctn(schema) ? run(schema, true, &unused) : 0;
+        struct estimate sum = {0};
+        if (yyjson_is_ctn(schema))
+                run(schema, true, &sum);
+        return sum.tokens;
 }

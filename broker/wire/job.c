@@ -539,6 +539,8 @@ static void write_class(struct buffer *text, const struct job_spec *spec) {
                 append_bytes(text, demand->models[i]);
         for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
                 append_names(text, lists[i]);
+        if (demand->service != SERVICE_STANDARD)
+                buffer_append_char(text, (char)demand->service);
 }
 
 /*

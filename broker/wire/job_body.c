@@ -214,14 +214,19 @@ static void estimate(const struct body *body, struct demand *demand, uint32_t *m
                                                    BODY_INSTRUCTIONS, BODY_SUFFIX, BODY_QUERY,
                                                    BODY_DOCUMENTS};
         static const enum body_field schemas[] = {BODY_TOOLS, BODY_FUNCTIONS, BODY_RESPONSE_FORMAT};
+        struct estimate sum = {0};
         for (size_t i = 0; i < sizeof contents / sizeof *contents; i++)
-                demand->input_tokens += estimate_tokens(body->values[contents[i]], media);
+                estimate_add(body->values[contents[i]], &sum);
         for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++)
-                demand->input_tokens += estimate_schema_tokens(body->values[schemas[i]]);
+                sum.tokens += estimate_schema_tokens(body->values[schemas[i]]);
+        demand->input_tokens = sum.tokens;
+        demand->audio_tokens = sum.audio_tokens;
+        demand->image_tokens = sum.image_tokens;
+        *media = sum.media;
         demand->output_tokens_max = output_tokens(body, demand->kind);
         if (demand->kind == KIND_SPEECH)
                 demand->characters = (int64_t)text_characters(json_text(body->values[BODY_INPUT]));
-        if (demand->kind == KIND_IMAGES || demand->kind == KIND_IMAGE_EDITS)
+        if (kind_paints(demand->kind))
                 demand->images = choices(body, demand->kind);
         if (demand->kind == KIND_RERANK)
                 demand->search_units = (int64_t)(yyjson_arr_size(body->values[BODY_DOCUMENTS]) +
@@ -306,7 +311,7 @@ static struct bytes string_in_body(const struct body *body, enum body_field fiel
 
 static void read_audio(const struct body *body, struct job_spec *spec) {
         enum kind kind = spec->demand.kind;
-        bool to_text = kind == KIND_TRANSCRIPTIONS || kind == KIND_TRANSLATIONS;
+        bool to_text = kind_listens(kind);
         if (to_text) {
                 spec->file_url_member = member_span(body, BODY_FILE_URL);
                 spec->file_url = string_in_body(body, BODY_FILE_URL, spec->body);
@@ -337,6 +342,8 @@ bool job_body_read(struct yyjson_val *object, struct job_spec *spec, struct job_
         uint32_t media = 0;
         estimate(&body, &spec->demand, &media);
         spec->demand.parameters = parameters(&body);
+        if (json_is_string(body.values[BODY_SERVICE_TIER]))
+                spec->demand.service = service_from_text(json_text(body.values[BODY_SERVICE_TIER]));
         read_modalities(&body, media, &spec->demand);
         *out_wishes = wishes;
         return true;

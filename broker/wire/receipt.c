@@ -67,15 +67,15 @@ static int64_t milliseconds_at(yyjson_val *usage, const char *name) {
 
 static void read_usage(yyjson_val *from, struct usage *usage) {
         usage_init(usage);
-        usage->input_tokens = count_at(from, "input_tokens");
-        usage->output_tokens = count_at(from, "output_tokens");
-        usage->cached_input_tokens = count_at(from, "cached_input_tokens");
-        usage->cache_write_tokens = count_at(from, "cache_write_tokens");
-        usage->reasoning_tokens = count_at(from, "reasoning_tokens");
-        usage->characters = count_at(from, "characters");
-        usage->images = count_at(from, "images");
-        usage->search_units = count_at(from, "search_units");
+#define USAGE_FIELD(member, text) usage->member = count_at(from, text);
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
         usage->audio_ms = milliseconds_at(from, "audio_seconds");
+}
+
+static void read_service(struct bytes text, struct usage *usage) {
+        usage->served = text.size > 0;
+        usage->service = usage->served ? service_from_text(text) : SERVICE_STANDARD;
 }
 
 static bool read_exclusion(yyjson_val *value, enum exclusion *out_exclusion) {
@@ -153,6 +153,7 @@ static bool read_root(yyjson_val *root, struct receipt *out) {
         out->replayed = yyjson_is_true(yyjson_obj_get(from, "replayed"));
         out->cost_is_estimate = yyjson_is_true(yyjson_obj_get(from, "cost_is_estimate"));
         read_usage(yyjson_obj_get(from, "usage"), &out->usage);
+        read_service(text_at(from, "service_tier"), &out->usage);
         if (!json_integer(yyjson_obj_get(from, "attempts"), 0, UINT32_MAX, &attempts) ||
             !read_money(yyjson_obj_get(from, "cost_usd"), &out->cost_known, &out->cost_picousd))
                 return false;

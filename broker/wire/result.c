@@ -178,6 +178,17 @@ static void append_provider(struct buffer *out, const struct result_source *sour
         append_text(out, model);
 }
 
+/* Of an answer, where it is not the standard one, or another was asked for. */
+static void append_service(struct buffer *out, const struct result_source *source) {
+        const struct demand *demand = &source->job->demand;
+        enum service_tier service = usage_service(&source->outcome->usage, demand);
+        if (!source->outcome->has_answer || service == SERVICE_OTHER ||
+            (service == SERVICE_STANDARD && demand->service == SERVICE_STANDARD))
+                return;
+        APPEND(out, ",\"service_tier\":");
+        append_text(out, bytes_of(service_text(service)));
+}
+
 /* 1250 ms -> 1.25 */
 static void append_seconds(struct buffer *out, int64_t ms) {
         money_append(out, money_multiply(ms, PICOUSD_PER_USD / 1000));
@@ -189,14 +200,9 @@ static void append_usage(struct buffer *out, const struct usage *usage) {
                 struct bytes name;
                 int64_t count;
         } counts[] = {
-                {BYTES("\"input_tokens\":"), usage->input_tokens},
-                {BYTES("\"output_tokens\":"), usage->output_tokens},
-                {BYTES("\"cached_input_tokens\":"), usage->cached_input_tokens},
-                {BYTES("\"cache_write_tokens\":"), usage->cache_write_tokens},
-                {BYTES("\"reasoning_tokens\":"), usage->reasoning_tokens},
-                {BYTES("\"characters\":"), usage->characters},
-                {BYTES("\"images\":"), usage->images},
-                {BYTES("\"search_units\":"), usage->search_units},
+#define USAGE_FIELD(member, text) {BYTES("\"" text "\":"), usage->member},
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
         };
         bool first = true;
         APPEND(out, ",\"usage\":{");
@@ -346,6 +352,7 @@ static void append_receipt(struct buffer *out, const struct result_source *sourc
         APPEND(out, ",\"cost_is_estimate\":");
         append_bool(out, outcome->cost_is_estimate);
         append_usage(out, &outcome->usage);
+        append_service(out, source);
         APPEND(out, ",\"queued_ms\":");
         buffer_append_i64(out, outcome->queued_ns / NS_PER_MS);
         APPEND(out, ",\"provider_ms\":");

@@ -46,7 +46,8 @@ static const struct provider providers[] = {
                 .input = USD(in), .cached_input = PRICE_UNKNOWN, .cache_write = PRICE_UNKNOWN,               \
                 .output = USD(out), .audio_minute = PRICE_UNKNOWN, .character = PRICE_UNKNOWN,               \
                 .image = PRICE_UNKNOWN, .request = PRICE_UNKNOWN, .search_unit = PRICE_UNKNOWN,              \
-                .reasoning = PRICE_UNKNOWN                                                                   \
+                .reasoning = PRICE_UNKNOWN, .audio_input = PRICE_UNKNOWN, .image_input = PRICE_UNKNOWN,      \
+                .audio_output = PRICE_UNKNOWN, .image_output = PRICE_UNKNOWN                                 \
         }
 
 /* 22:00 to 06:00 UTC, for 60 %. */

@@ -16,7 +16,7 @@ LITELLM = """
 azure_ai/Llama-3.3-70B-Instruct cerebras/llama-3.3-70b cloudflare/@cf/meta/llama-3.3-70b-instruct-fp8-fast deepinfra/meta-llama/Llama-3.3-70B-Instruct
 deepinfra/meta-llama/Llama-3.3-70B-Instruct-Turbo groq/llama-3.3-70b-versatile hyperbolic/meta-llama/Llama-3.3-70B-Instruct nebius/meta-llama/Llama-3.3-70B-Instruct
 together_ai/meta-llama/Llama-3.3-70B-Instruct-Turbo together_ai/meta-llama/Llama-3.3-70B-Instruct-Turbo-Free wandb/meta-llama/Llama-3.3-70B-Instruct
-gpt-4o-mini azure/gpt-4o-mini azure/eu/gpt-4o-mini-2024-07-18 azure/us/gpt-4o-mini-2024-07-18 github_copilot/gpt-4o-mini gpt-4o-mini-audio-preview gpt-5.5 o3-pro azure/o3-pro
+gpt-4o-mini azure/gpt-4o-mini azure/eu/gpt-4o-mini-2024-07-18 azure/us/gpt-4o-mini-2024-07-18 github_copilot/gpt-4o-mini gpt-4o-mini-audio-preview gpt-audio azure_ai/Phi-4-multimodal-instruct gpt-5.5 o3-pro azure/o3-pro
 gemini/gemini-2.5-pro gemini/gemini-2.5-flash gemini-2.5-pro claude-sonnet-4-5 vertex_ai/claude-sonnet-4-5 anthropic.claude-sonnet-4-5-20250929-v1:0
 eu.anthropic.claude-sonnet-4-5-20250929-v1:0 dashscope/qwen3-coder-plus dashscope/qwen-plus-2025-07-28 deepseek/deepseek-v3.2 azure_ai/deepseek-v3.2
 fireworks_ai/accounts/fireworks/models/deepseek-v3p2 vertex_ai/deepseek-ai/deepseek-v3.2-maas gmi/deepseek-ai/DeepSeek-V3.2 medlm-large
@@ -30,7 +30,7 @@ meta-llama/llama-3.3-70b-instruct deepseek/deepseek-v3.2 deepseek/deepseek-v4-fl
 openai/gpt-3.5-turbo-instruct anthropic/claude-sonnet-4.5 anthropic/claude-opus-5 anthropic/claude-3-haiku google/gemini-2.5-pro google/gemini-2.5-flash
 google/gemini-3-pro-image google/gemini-3.6-flash qwen/qwen3.7-flash qwen/qwen3.7-plus qwen/qwen3-coder-plus x-ai/grok-4.5 perplexity/sonar-deep-research
 moonshotai/kimi-k3 z-ai/glm-5.2 minimax/minimax-m3 mistralai/mistral-small-3.2-24b-instruct cohere/north-mini-code:free nvidia/nemotron-3-ultra-550b-a55b
-nvidia/nemotron-3-ultra-550b-a55b:free thinkingmachines/inkling perceptron/perceptron-mk1 openrouter/auto mancer/weaver
+nvidia/nemotron-3-ultra-550b-a55b:free thinkingmachines/inkling openai/gpt-audio mistralai/voxtral-small-24b-2507 google/gemini-2.5-flash-image perceptron/perceptron-mk1 openrouter/auto mancer/weaver
 """.split()
 
 

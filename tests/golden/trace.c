@@ -133,19 +133,11 @@ static void add_endpoint(struct trace *trace, char *const *words, size_t count) 
                 assert_true(++provider < trace->catalog.providers_count);
         char name[128];
         snprintf(name, sizeof(name), "%s/%s", words[1], words[2]);
-        struct price unknown = {.input = PRICE_UNKNOWN,
-                                .cached_input = PRICE_UNKNOWN,
-                                .cache_write = PRICE_UNKNOWN,
-                                .output = PRICE_UNKNOWN,
-                                .audio_minute = PRICE_UNKNOWN,
-                                .character = PRICE_UNKNOWN,
-                                .image = PRICE_UNKNOWN,
-                                .request = PRICE_UNKNOWN,
-                                .search_unit = PRICE_UNKNOWN};
+        struct price unknown = price_unknown;
         unknown.input = price(words, count, "input");
         unknown.output = price(words, count, "output");
         struct price_tier *tier = &trace->tiers[trace->catalog.endpoints_count];
-        *tier = (struct price_tier){number(words, count, "tier", 0), unknown};
+        *tier = (struct price_tier){.above_input = number(words, count, "tier", 0), .price = unknown};
         tier->price.input = price(words, count, "tier_input");
         tier->price.output = price(words, count, "tier_output");
         trace->endpoints[trace->catalog.endpoints_count++] = (struct endpoint){
@@ -327,6 +319,8 @@ static void say(struct trace *trace, const struct command *command) {
                 buffer_append_string(trace->out, " revoked");
         if (command->kind == COMMAND_FORGET && command->twin)
                 buffer_printf(trace->out, " of=%s", name_of(trace, command->twin));
+        if (command->kind == COMMAND_FORGET && command->twin_goes)
+                buffer_append_string(trace->out, " that goes");
         buffer_append_char(trace->out, '\n');
 }
 

@@ -51,19 +51,23 @@ def check_all():
 
 
 def price():
-    """Another provider is the cheaper one from then on; each receipt names the catalog under which it was decided."""
+    """Another provider is the cheaper one from then on; each receipt names the catalog under which it was decided, and costs what that says."""
     with ferry.Sim(*SLOW) as one, ferry.Sim(*SLOW) as two:
-        def providers(second):
-            return [ferry.provider("one", one, [model(2)]), ferry.provider("two", two, [model(second)])]
-        process = start(one, providers=providers(3))
-        ferry.configure("ferry.yaml", providers=providers(1))
+        def providers(first, second):
+            return [ferry.provider("one", one, [model(first)]), ferry.provider("two", two, [model(second)])]
+        process = start(one, providers=providers(2, 3))
+        ferry.configure("ferry.yaml", providers=providers(2000, 1))
         said = reload(process, "follows")
         new, old = said.split("catalog ")[1].split(" follows ")
         old = old.split(",")[0]
         finish(process)
         chosen = {}
         for result in check_all():
-            chosen.setdefault(result["receipt"]["decision"]["catalog"], set()).add(result["receipt"]["provider"])
+            receipt = result["receipt"]
+            chosen.setdefault(receipt["decision"]["catalog"], set()).add(receipt["provider"])
+            tokens = receipt["usage"]["input_tokens"] + receipt["usage"]["output_tokens"]
+            micros = tokens * (2 if receipt["provider"] == "one" else 1)
+            assert round(receipt["cost_usd"] * 1e6, 6) == micros, receipt
         assert chosen == {old: {"one"}, new: {"two"}}, (chosen, said)
         assert one.stats()["requests"] + two.stats()["requests"] == JOBS
 
@@ -207,7 +211,8 @@ def decided_again():
         ferry.configure("ferry.yaml", **settings("abc", ["default", "x", "y"]))
         ferry.write_jobs("jobs.jsonl", [ferry.chat(number, workspace=["default", "x", "y"][number % 3]) for number in range(JOBS)])
         process = ferry.start("jobs.jsonl", "results.jsonl", "-c", "ferry.yaml", "--in-flight", "4")
-        ferry.wait_for(lambda: one.stats()["answered"] >= 8, "the first answers")
+        # what was learned of one of them makes jobs there look cheaper, so it is learned of all
+        ferry.wait_for(lambda: all(sim.stats()["answered"] >= 4 for sim in (one, two, three)), "answers of all three")
         ferry.configure("ferry.yaml", **settings("cdb", ["default", "y", "x"]))
         reload(process, "follows")
         finish(process)

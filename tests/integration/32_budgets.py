@@ -145,5 +145,36 @@ def killed():
         ferry.check_verified()
 
 
+def fits():
+    """`quote` and `run --dry-run` say whether it fits into what is left, in each period, of who would pay; and go where budgets let them."""
+    def quoted(where):
+        text, _ = ferry.ferry("run", "jobs.jsonl", "--dry-run", "-c", "money.yaml", "--state", where)
+        told = ferry.json.loads(ferry.ferry("quote", "jobs.jsonl", "--json", "-c", "money.yaml", "--set", f"state={where}")[0], parse_float=USD, parse_int=USD)
+        return text, {(one.get("workspace", one.get("provider")), one["period"]): one for one in told["budgets"]}, told
+    def jobs(batch):
+        return [{**ferry.chat(n, workspace="abc"[n % 3]), "batch": batch} for n in range(300)]
+    with ferry.Sim(*PRICES) as sim:
+        configure(sim, [{"name": "a", "budget": {"daily": 0.015, "lifetime": 1}}, {"name": "b"}, {"name": "c", "budget": {"monthly": 0.001}}])
+        ferry.write_jobs("jobs.jsonl", jobs("first"))
+        text, told, _ = quoted("nowhere")
+        assert not pathlib.Path("nowhere").exists() and set(told) == {("a", "day"), ("a", "lifetime"), ("c", "month")}, told
+        assert told["a", "day"]["left_usd"] == USD("0.015") and told["a", "day"]["fits"] == "yes" and told["c", "month"]["fits"] == "no", told
+        ferry.has(text, "nothing was spent yet", "workspace", "no\n")
+        ferry.write_jobs("jobs.jsonl", [job for job in jobs("first") if job["workspace"] == "a"])
+        run()
+        left = report()["a"]["day"]["left_usd"]
+        ferry.write_jobs("jobs.jsonl", [job for job in jobs("second") if job["workspace"] == "a"])
+        text, told, whole = quoted("state")
+        assert told["a", "day"]["left_usd"] == left < USD("0.015") and told["a", "day"]["jobs"] == 100, told
+        assert told["a", "day"]["ceiling_usd"] == whole["total"]["ceiling_usd"] > left and told["a", "day"]["fits"] == "no" and told["a", "lifetime"]["fits"] == "yes", told
+        ferry.has(text, "by the state directory")
+        long = ferry.chat(1, workspace="a")
+        ferry.write_jobs("jobs.jsonl", [{**long, "batch": "third", "body": {**long["body"], "max_tokens": 2500}}])
+        assert quoted("state")[1]["a", "day"]["fits"] == "as_expected"  # it can cost more than is left today, less than a day has
+        ferry.write_jobs("jobs.jsonl", [{"custom_id": "x", "url": "/v1/chat/completions", "body": {"model": "m", "messages": [{"role": "user", "content": "?"}]}, "workspace": "a"}])
+        text, told, whole = quoted("state")  # no max_tokens, no output_max: nothing bounds it
+        assert told == {} and whole["excluded_by"] == {"budget_price_unknown": 1}, whole
+
+
 if __name__ == "__main__":
-    ferry.main([exact, fails, unbounded, waits, killed])
+    ferry.main([exact, fails, unbounded, waits, killed, fits])

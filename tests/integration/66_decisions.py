@@ -114,12 +114,13 @@ def raw(litellm, openrouter, provider, upstream):
     return litellm.get(f"{catalog}/{upstream}") or litellm.get(upstream)
 
 
-LITELLM_KEYS = {"input_cost_per_token": 0, "output_cost_per_token": 1, "output_cost_per_reasoning_token": 2, "cache_read_input_token_cost": 3, "cache_creation_input_token_cost": 4}
-OPENROUTER_KEYS = {"prompt": 0, "completion": 1, "internal_reasoning": 2, "input_cache_read": 3, "input_cache_write": 4}
+LITELLM_KEYS = {"input_cost_per_token": 0, "output_cost_per_token": 1, "output_cost_per_reasoning_token": 2, "cache_read_input_token_cost": 3, "cache_creation_input_token_cost": 4,
+                "input_cost_per_audio_token": 5, "input_cost_per_image_token": 6, "output_cost_per_audio_token": 7, "output_cost_per_image_token": 8}
+OPENROUTER_KEYS = {"prompt": 0, "completion": 1, "internal_reasoning": 2, "input_cache_read": 3, "input_cache_write": 4, "audio": 5, "image_token": 6, "audio_output": 7, "image_output": 8}
 
 
 def litellm_prices(entry, tokens):
-    """[input, output, reasoning, cached, written] in each tier up to that input, from the shortest on. 0 is no price there."""
+    """[input, output, reasoning, cached, written, audio in, images in, audio out, images out] in each tier up to that input, from the shortest on. 0 is no price there."""
     base = [entry.get(key) or None for key in LITELLM_KEYS]
     steps = {0: base}
     for name, value in entry.items():
@@ -129,6 +130,19 @@ def litellm_prices(entry, tokens):
     for number, part in enumerate(entry.get("tiered_pricing", [])):
         steps[part["range"][0] if number else 0] = [part.get(key) for key in LITELLM_KEYS]
     return [steps[above] for above in sorted(steps) if above < tokens or above == 0]
+
+
+def served_at(entry, tokens, service):
+    """The same of a tier of service: where a longer input has another price, that of the tier must be said as well, or nothing is known of it."""
+    base = [entry.get(f"{key}_{service}") or None for key in LITELLM_KEYS]
+    steps = {int(above[2]) * 1000: [None] * len(base) for above in (re.fullmatch(r"(\w+)_above_(\d+)k_tokens", name) for name in entry) if above and above[1] in LITELLM_KEYS}
+    for name, value in entry.items():
+        above = re.fullmatch(rf"(\w+)_above_(\d+)k_tokens_{service}", name)
+        if above and above[1] in LITELLM_KEYS:
+            step = steps[int(above[2]) * 1000]
+            step[LITELLM_KEYS[above[1]]] = value
+            step[:] = [other if part is None else part for part, other in zip(step, base)]
+    return [base] + [steps[above] for above in sorted(steps) if above < tokens]
 
 
 def openrouter_prices(entry, tokens):
@@ -143,25 +157,59 @@ def openrouter_prices(entry, tokens):
     return steps
 
 
-def cost(price_in, price_out, tokens_in, tokens_out):
-    """Prices are kept to 1e-18 USD a token; each part is rounded up to a picodollar."""
-    step = Decimal(10) ** -18
-    return sum(math.ceil(price.quantize(step) * tokens * PICO) for price, tokens in ((price_in, tokens_in), (price_out, tokens_out)))
+def kept(price):
+    """To 1e-18 USD a token."""
+    return price.quantize(Decimal(10) ** -18)
 
 
-def dearest(price, tokens_in, tokens_out):
-    """Input may go into a cache or come from one, and all of the output may be reasoning."""
-    return cost(max(part for part in (price[0], *price[3:]) if part is not None), max(price[1], price[2] or 0), tokens_in, tokens_out)
+def cost(*parts):
+    """Of prices and tokens; each part is rounded up to a picodollar."""
+    return sum(math.ceil(kept(price) * tokens * PICO) for price, tokens in parts if tokens)
+
+
+def media(job):
+    """Tokens of audio and of images in its input, as they are estimated, and what it is to answer in."""
+    audio = images = 0
+    parts = [part for message in job["body"].get("messages", []) if isinstance(message["content"], list) for part in message["content"]]
+    for part in parts:
+        audio += sum(len(text) // 100 + 1 for text in part.get("input_audio", {}).values())
+        images += 1100 if "image_url" in part else 0
+    return audio, images, job["body"].get("modalities", ["text"])
+
+
+def expected_cost(price, block):
+    """Audio and images at their prices, where these are said; output that is asked for as audio or images is all that."""
+    audio, images, answer = media(block["job"])
+    images = 0 if price[6] is None else images
+    output = price[7] if "audio" in answer else price[8] if "image" in answer else price[1]
+    return cost((price[0], block["in"] - audio - images), (price[5], audio), (price[6], images), (output, min(GUESS, block["out"])))
+
+
+def dearest(price, block, paints):
+    """Input may go into a cache or come from one, all of it may be audio or images if any is, and all of the output reasoning, or what is asked for."""
+    audio, images, answer = media(block["job"])
+    into = [price[0], price[3], price[4], price[5] if audio else None, price[6] if images else None]
+    out = [price[1], price[2], price[7] if "audio" in answer else None, price[8] if "image" in answer or paints else None]
+    parts = 3 + sum(bool(part) for part in price[5:])  # that a bill may have more of, each rounded up
+    rough = any(part and kept(part) * PICO % 1 for part in price)
+    return cost(*((max(part for part in side if part is not None), tokens) for side, tokens in ((into, block["in"]), (out, block["out"])))) + parts * rough
 
 
 def check(block, name, entry, expected, most):
     prices = openrouter_prices(entry, block["in"]) if "pricing" in entry else litellm_prices(entry, block["in"])
+    service = block["job"]["body"].get("service_tier", "auto")
+    if service != "auto":  # it may be served at the standard tier as well
+        known = service in ("flex", "priority") and "pricing" not in entry
+        prices += served_at(entry, block["in"], service) if known else [[None] * 9]
     now = prices[-1]
-    if now[0] is None or now[1] is None:
+    audio, _, answer = media(block["job"])
+    unknown = [now[0], now[1], now[5] if audio else 0, now[7] if "audio" in answer else 0, now[8] if "image" in answer else 0]
+    if None in unknown:
         assert expected is None and most is None, (block["job"], name)
         return 1
-    assert expected == cost(now[0], now[1], block["in"], min(GUESS, block["out"])), (block["job"], name, expected, now)
-    assert most == max(dearest(price, block["in"], block["out"]) for price in prices), (block["job"], name, most, prices)
+    paints = "image" in entry.get("architecture", {}).get("output_modalities", entry.get("supported_output_modalities", []))
+    assert expected == expected_cost(now, block), (block["job"], name, expected, now)
+    assert most == max(dearest(price, block, paints) for price in prices), (block["job"], name, most, prices)
     return 1
 
 
@@ -169,7 +217,7 @@ def every_amount_is_right():
     """Of all that writes text for a price of tokens, where nothing was learned of the endpoint."""
     configure()
     litellm, openrouter, found = entries()
-    checked = 0
+    checked = of_media = 0
     for block in blocks():
         learned = {given.split()[0] for given in block["given"] if re.search(r" (output|ratio|cached)=", given)}
         if not re.search("chat|completions|responses", block["job"]["url"]) or not block.get("out") or any(" output=" in given for given in block["given"]):
@@ -181,7 +229,8 @@ def every_amount_is_right():
             if name in learned or name == "deepseek/deepseek-v3.2":  # it has windows
                 continue
             checked += check(block, name, entry, expected, most)
-    assert checked > 400, checked
+            of_media += media(block["job"])[:2] != (0, 0) or media(block["job"])[2] != ["text"]
+    assert checked > 400 and of_media > 20, (checked, of_media)
 
 
 if __name__ == "__main__":

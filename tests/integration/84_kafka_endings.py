@@ -4,6 +4,7 @@ import collections
 import json
 import pathlib
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
 import ferry
@@ -161,6 +162,31 @@ def conflicts():
         site.check_state(["one"])
 
 
+def conflict_with_one_that_rests():
+    """The first is not due for long, and leaves memory once it is parked. Another body that comes meanwhile, or then, finds the key taken."""
+    first = ferry.embedding(1, idempotency_key="one", not_before="2100-01-01T00:00:00Z")
+    other, third = ferry.embedding(2, idempotency_key="one"), ferry.embedding(3, idempotency_key="one")
+    with ferry.Sim(*SIM) as sim, Site(broker, sim, partitions=1, commit={"interval": "8s"}) as site:
+        with Worker() as one:
+            one.wait_ready()
+            site.send([first])
+            one.wait_metrics(jobs_total=1)
+            time.sleep(2)  # the worker looks for what rests once a second; it is not published yet
+            site.send([other])
+            one.wait_metrics(jobs_total=2)
+            site.wait_done(1, [one])
+            assert sim.stats()["requests"] == 0, f"the other one was called: {site.read_results()}"
+            one.wait_metrics(partition_parked=1, jobs_inside=0)
+            site.send([third])
+            site.wait_done(2, [one])
+            one.stop()
+        assert sim.stats()["requests"] == 0 and not site.read_results()
+        letters = site.read_dead_letters()
+        assert [json.loads(letter.value)["custom_id"] for letter in letters] == ["job-000002", "job-000003"]
+        assert {worker.header(letter, "batchferry-error-code") for letter in letters} == {b"idempotency_conflict"}
+        assert sum(site.parked().values()) == 1
+
+
 def results_of_failures():
     """What was accepted ends as a result, whatever its end: too late, refused by the provider, never answered well."""
     jobs = [ferry.embedding(0)] + [ferry.chat(1, "late", deadline=LATE), ferry.chat(2, "rejected"), ferry.chat(3, "broken"), ferry.chat(4, "good")]
@@ -184,4 +210,4 @@ def results_of_failures():
 
 if __name__ == "__main__":
     with broker:
-        ferry.main([no_jobs, refused, larger_than_a_topic_takes, conflicts, results_of_failures])
+        ferry.main([no_jobs, refused, larger_than_a_topic_takes, conflicts, conflict_with_one_that_rests, results_of_failures])

@@ -166,6 +166,7 @@ void disk_finish(struct world *world) {
         world->disk.commits = COMMITS_TOGETHER - 1;
         world->disk.recorded_staged = world->disk.lines_synced;
         catch_up(world);
+        world->disk.mark_working = false; /* of this process: the next one may have another input */
         given_keep(world);
         given_stage(&world->disk);
         given_write(world, true);

@@ -133,6 +133,17 @@ void money_billed(struct world *world, const struct call *call) {
         bill(world, workspaces + world->endpoints[call->endpoint].provider, call->day, call->cost_picousd);
 }
 
+void money_settled(struct world *world, const struct command *command) {
+        const struct outcome *outcome = command->outcome;
+        const struct fact *fact = &world->facts[judge_fact(world, command->key)];
+        bool said = outcome->failure == FAILURE_NONE && outcome->has_answer && outcome->cost_known &&
+                    !outcome->cost_is_estimate;
+        bool forgets = command->job->unknown == UNKNOWN_FAIL && fact->crashes_since > 0; /* check_bounds() */
+        if (world->honest && said && !forgets && outcome->cost_picousd != fact->billed_picousd)
+                judge_broken(world, "a result says that it cost %lld picodollars, and it was %lld",
+                             (long long)outcome->cost_picousd, (long long)fact->billed_picousd);
+}
+
 static bool is_kept(const struct world *world, uint32_t subject) {
         return subject < budget_subjects(&world->told) && budget_is_counted(&world->told, subject);
 }

@@ -18,6 +18,7 @@ static void use(struct world *world, const struct call *call, struct answer *ans
         answer->usage.output_tokens =
                 demand->output_tokens_max > 0 ? between(world, 0, demand->output_tokens_max) : 0;
         answer->usage.images = demand->images;
+        prices_use(world, demand, &answer->usage);
 }
 
 static void lie(struct world *world, struct answer *answer) {
@@ -86,6 +87,7 @@ void provider_call(struct world *world, const struct command *command) {
                               .life = world->life,
                               .workspace = scenario_workspace(world, command->job),
                               .start_ns = world->now_ns,
+                              .asked = prices_asked(world, command->endpoint),
                               .day = world->slot_days[command->handle.slot],
                               .open = true};
         decide(world, call);

@@ -1,10 +1,12 @@
 /*
  * In some worlds the configuration changes while jobs run: limits become smaller and are as before again,
- * weights change, endpoints go and come back, and some come only later; so do policies. What the judge holds
- * against the calls are the widest limits, and the endpoints that are there at the moment.
+ * weights change, endpoints go and come back, and some come only later; so do policies and prices. What the
+ * judge holds against the calls are the widest limits, and the endpoints that are there at the moment.
  */
+#include "broker/base/check.h"
 #include "world.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static uint64_t draw(struct world *world, uint64_t below) {
@@ -23,10 +25,14 @@ static struct limits_spec smaller_limits(struct world *world, const struct limit
         return limits;
 }
 
-/* Another catalog than that which is in force, in the other of two places. */
+/* Another catalog than that which is in force. */
 static struct catalog *make_next(struct world *world, uint32_t endpoints, bool whole) {
         struct reloads *reloads = &world->reloads;
-        struct told *next = &reloads->told[++reloads->count % 2];
+        struct told *next = calloc(1, sizeof(*next));
+        CHECK(next);
+        next->before = reloads->last;
+        reloads->last = next;
+        reloads->count++;
         next->catalog = world->told;
         next->catalog.providers = next->providers;
         next->catalog.endpoints = next->endpoints;
@@ -36,6 +42,8 @@ static struct catalog *make_next(struct world *world, uint32_t endpoints, bool w
         memcpy(next->workspaces, world->told_workspaces, sizeof(next->workspaces));
         policies_change(world, whole);
         policies_tell(world, next->providers, next->endpoints);
+        prices_change(world, whole);
+        prices_tell(world, next->endpoints);
         if (world->told.workspaces_count > 0)
                 next->catalog.workspaces = next->workspaces;
         for (uint32_t i = 0; i < PROVIDERS_MAX && !whole; i++)
@@ -57,11 +65,12 @@ const struct catalog *reload_begin(struct world *world) {
         uint32_t count = world->told.endpoints_count;
         reloads->in_force = &world->told;
         policies_change(world, true);
+        prices_change(world, true);
         if (reloads->count == 0) {
                 prng_init(&reloads->prng, world->seed ^ UINT64_C(0x5e10ad));
                 reloads->any = draw(world, 3) == 0 &&
                                (world->plant == PLANT_NONE || world->plant == PLANT_NO_RELOAD ||
-                                world->plant == PLANT_OLD_POLICIES);
+                                world->plant == PLANT_OLD_POLICIES || world->plant == PLANT_OLD_PRICES);
         }
         reloads->whole = !reloads->any || world->now_ns >= world->faults_end_ns;
         if (!reloads->whole && draw(world, 2) == 0)
@@ -85,4 +94,12 @@ void reload_now_and_then(struct world *world) {
         reloads->in_force = next;
         reloads->whole = last;
         reloads->total++;
+}
+
+void reload_deinit(struct world *world) {
+        while (world->reloads.last) {
+                struct told *told = world->reloads.last;
+                world->reloads.last = told->before;
+                free(told);
+        }
 }

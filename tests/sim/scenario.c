@@ -14,19 +14,6 @@
 
 enum { LINE_BYTES_MAX = 1200 };
 
-static const struct price no_price = {
-        .input = PRICE_UNKNOWN,
-        .cached_input = PRICE_UNKNOWN,
-        .cache_write = PRICE_UNKNOWN,
-        .output = PRICE_UNKNOWN,
-        .audio_minute = PRICE_UNKNOWN,
-        .character = PRICE_UNKNOWN,
-        .image = PRICE_UNKNOWN,
-        .request = PRICE_UNKNOWN,
-        .search_unit = PRICE_UNKNOWN,
-        .reasoning = PRICE_UNKNOWN,
-};
-
 /*
  * One draw a statement, here and below: compilers order the parts of an initialiser, and arguments, as they
  * like.
@@ -60,7 +47,7 @@ static void make_catalog(struct world *world) {
         uint32_t endpoints = (uint32_t)between(world, 1, ENDPOINTS_MAX);
         static const char *const models[] = {"m0", "m1", "m2", "*"};
         for (uint32_t i = 0; i < endpoints; i++) {
-                struct price price = no_price;
+                struct price price = price_unknown;
                 if (chance(world, 90)) {
                         price.input = between(world, 1, 5) * 100000000000;
                         price.output = between(world, 1, 5) * 300000000000;
@@ -196,9 +183,10 @@ static void tell_catalog(struct world *world) {
                 if (world->plant == PLANT_NO_WINDOWS)
                         world->told_endpoints[i].windows_count = 0;
                 if (world->plant == PLANT_NO_RESERVATION && price->input != PRICE_UNKNOWN)
-                        price->input = price->output = price->image = 0;
+                        price->input = price->output = price->image = price->audio_output = 0;
         }
         policies_tell(world, world->told_providers, world->told_endpoints);
+        prices_lie(world, world->told_endpoints);
 }
 
 static void append_time(struct buffer *line, const char *name, int64_t unix_ms) {
@@ -250,6 +238,7 @@ static void append_body(struct world *world, struct buffer *line, uint32_t varia
         int max_tokens = (int)between(world, 1, 120), length = (int)PICK(world, 3, 3, 30, 900);
         if (chance(world, 15))
                 buffer_printf(line, ",\"models\":[\"m%u\",\"m%u\"]", (model + 1) % 3, (model + 2) % 3);
+        prices_append(world, line);
         buffer_printf(line, ",\"max_tokens\":%d,\"messages\":[{\"role\":\"user\",\"content\":\"v%u %.*s\"}]}",
                       max_tokens, variant, length,
                       "The quick brown fox jumps over the lazy dog, and the lazy dog does not mind that it "
@@ -350,6 +339,7 @@ void scenario_make(struct world *world) {
                 make_budgets(world);
         world->wall_start_ms = world->wall_offset_ms;
         windows_make(world);
+        prices_make(world);
         tell_catalog(world);
         make_lines(world, 0, (uint32_t)between(world, 30, 200));
 }

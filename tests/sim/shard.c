@@ -132,6 +132,7 @@ static void carry_out(struct world *world, const struct command *command) {
                 note_attempt(world, command);
                 return;
         case COMMAND_SETTLE:
+                money_settled(world, command);
                 add_intent(world, INTENT_SETTLE, command);
                 return;
         case COMMAND_FORGET:
@@ -339,6 +340,7 @@ bool world_run(uint64_t seed, enum plant plant, struct world *out_world) {
 void world_deinit(struct world *world) {
         for (uint32_t i = 0; i < world->lines_count; i++)
                 free(world->lines[i]);
+        reload_deinit(world);
         disk_deinit(&world->disk);
         map_deinit(&world->keys);
         job_decoder_free(world->decoder);

@@ -32,10 +32,14 @@ void windows_make(struct world *world) {
 }
 
 void windows_bill(const struct world *world, struct call *call, int64_t at_ns) {
-        const struct endpoint *endpoint = &world->endpoints[call->endpoint];
+        struct endpoint endpoint = world->endpoints[call->endpoint];
         struct price scratch;
-        const struct price *price = price_at(endpoint, at_ns / NS_PER_MS + world->wall_offset_ms,
-                                             call->used.input_tokens, &scratch);
+        endpoint.price = call->asked.price;
+        for (int i = 0; i < SERVICE_PRICES; i++)
+                endpoint.service[i] = call->asked.service[i];
+        const struct price *price =
+                price_at(&endpoint, usage_service(&call->used, &call->job->demand),
+                         at_ns / NS_PER_MS + world->wall_offset_ms, call->used.input_tokens, &scratch);
         if (!call->executed ||
             !cost_of_usage(price, call->job->demand.kind, &call->used, &call->cost_picousd))
                 call->cost_picousd = 0;

@@ -12,6 +12,7 @@
  *   reload.c    other catalogs while jobs run
  *   given.c     what limits have given, over lives
  *   windows.c   prices that go by the time
+ *   prices.c    prices that reloads change, and those of sound and of tiers of service
  *   policies.c  data policies, places and quantizations, and jobs with rules about them
  *   money.c     budgets: what is durable of them, and what providers really billed
  *   judge.c     the promises
@@ -80,6 +81,8 @@ enum plant {
         PLANT_NO_LISTS,         /* the engine is not told whom a job names or ignores */
         PLANT_NO_WINDOWS,       /* the engine is not told that prices go by the time */
         PLANT_OLD_POLICIES,     /* of another catalog the engine is told all but its policies and places */
+        PLANT_OLD_PRICES,       /* or all but its prices */
+        PLANT_ALL_TEXT,         /* the engine is told that everything costs what text does */
         PLANTS_COUNT,
 };
 
@@ -173,6 +176,11 @@ struct disk {
         uint32_t told_count, told_attempts[EVENTS_MAX];
 };
 
+/* What an endpoint asks. */
+struct asked {
+        struct price price, service[SERVICE_PRICES];
+};
+
 struct call {
         struct handle handle;
         const struct job_spec *job;
@@ -181,22 +189,32 @@ struct call {
         struct answer answer;
         bool open, executed, counts;
         int64_t cost_picousd, tokens;
-        struct usage used; /* in truth */
-        int64_t day;       /* in which it was opened */
+        struct usage used;  /* in truth */
+        struct asked asked; /* when it began */
+        int64_t day;        /* in which it was opened */
 };
 
-/* A catalog that the engine is told of in the place of another; the one before lies in the other place. */
+/* A catalog that the engine is told of in the place of another. All of them stay, as in the program. */
+struct told {
+        struct catalog catalog;
+        struct provider providers[PROVIDERS_MAX];
+        struct endpoint endpoints[ENDPOINTS_MAX];
+        struct workspace workspaces[WORKSPACES_MAX];
+        struct told *before;
+};
+
 struct reloads {
         struct prng prng; /* of its own: other worlds stay as they are */
         bool any, whole;  /* whole: all is there, and stays so */
         uint32_t count, total;
         const struct catalog *in_force;
-        struct told {
-                struct catalog catalog;
-                struct provider providers[PROVIDERS_MAX];
-                struct endpoint endpoints[ENDPOINTS_MAX];
-                struct workspace workspaces[WORKSPACES_MAX];
-        } told[2];
+        struct told *last;
+};
+
+struct prices {
+        struct prng prng;                      /* of its own, as that of reloads */
+        bool any, apart;                       /* apart: there is more than text at the standard tier */
+        struct asked endpoints[ENDPOINTS_MAX]; /* as they are in the beginning, and when all is well */
 };
 
 struct policies {
@@ -218,6 +236,7 @@ struct world {
         struct catalog catalog, told;
         struct reloads reloads;
         struct policies policies;
+        struct prices prices;
         struct price_window windows[ENDPOINTS_MAX];
         bool budgets;  /* there are some */
         bool releases; /* what is at risk may be forgotten */
@@ -324,6 +343,8 @@ void money_recover(struct world *world); /* holds of a dead process become risks
 void money_adopt(struct world *world, struct attempt *attempt, bool cost_known, int64_t cost_picousd);
 void money_describe(const struct world *world, const struct command *command, struct begun_row *row);
 void money_billed(struct world *world, const struct call *call);
+/* What its result says that it cost. */
+void money_settled(struct world *world, const struct command *command);
 void money_check(struct world *world); /* after a turn */
 void money_check_end(struct world *world);
 
@@ -339,10 +360,20 @@ void given_crash(struct disk *disk);
 /* reload.c */
 const struct catalog *reload_begin(struct world *world); /* of a new engine */
 void reload_now_and_then(struct world *world);           /* between two turns */
+void reload_deinit(struct world *world);
 
 /* windows.c */
 void windows_make(struct world *world);
 void windows_bill(const struct world *world, struct call *call, int64_t at_ns); /* what it costs then */
+
+/* prices.c */
+void prices_make(struct world *world);
+void prices_change(struct world *world, bool whole); /* others are asked from now on; whole: the first ones */
+void prices_tell(const struct world *world, struct endpoint *endpoints);
+void prices_lie(const struct world *world, struct endpoint *endpoints); /* where that is planted */
+struct asked prices_asked(const struct world *world, uint32_t endpoint);
+void prices_append(struct world *world, struct buffer *line); /* to the body of a chat */
+void prices_use(struct world *world, const struct demand *demand, struct usage *usage);
 
 /* policies.c */
 void policies_make(struct world *world);

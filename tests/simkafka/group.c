@@ -139,6 +139,7 @@ static void evict(struct world *world, uint32_t slot) {
         }
         member->joined = false;
         member->release_ns = INT64_MAX;
+        world->money_lost = world->money_lost || lost > 0; /* what it was allowed stays so */
         world_note(world, slot, "group: out (partitions)", lost, 0, 0);
         report(world, slot, REPORT_LOST, lost);
         rebalance(world, true);

@@ -66,7 +66,9 @@ static struct workspace make_workspace(const char *name) {
         return (struct workspace){.name = name, .prefs = nothing.prefs};
 }
 
+/* Another workspace, and other prices while calls are under way. */
 static void make_later(struct world *world) {
+        static const int64_t millionths[] = {100000, 4000000};
         uint32_t count = world->catalog.workspaces_count;
         memcpy(world->later_workspaces, world->workspaces, sizeof(world->workspaces));
         world->later_workspaces[count] = make_workspace("later");
@@ -74,6 +76,12 @@ static void make_later(struct world *world) {
         world->later = world->catalog;
         world->later.workspaces = world->later_workspaces;
         world->later.workspaces_count = count + 1;
+        world->later.endpoints = world->later_endpoints;
+        for (uint32_t i = 0; i < world->catalog.endpoints_count; i++) {
+                world->later_endpoints[i] = world->endpoints[i];
+                world->later_endpoints[i].price =
+                        price_scaled(&world->endpoints[i].price, millionths[prng_below(&world->prng, 2)]);
+        }
 }
 
 static void multiply_budgets(struct world *world) {
@@ -332,6 +340,20 @@ static bool may_cost(enum verdict verdict) {
         return verdict == VERDICT_OK || verdict == VERDICT_UNUSABLE || verdict == VERDICT_UNKNOWN;
 }
 
+/* What it costs by its usage, at most all that is allowed; the provider says the one or the other. */
+static void use(struct world *world, const struct job_spec *job, const struct endpoint *endpoint,
+                struct call *call) {
+        bool all = chance(world, 20);
+        struct usage *usage = &call->answer.usage;
+        int64_t input = job->demand.input_tokens, output = job->demand.output_tokens_max;
+        usage->input_tokens = all ? input : between(world, 0, input);
+        usage->output_tokens = all || output <= 0 ? output : between(world, 0, output);
+        usage->images = 1;
+        if (!cost_of_usage(&endpoint->price, job->demand.kind, usage, &call->cost_picousd))
+                judge_broken(world, "usage without a price");
+        call->answer.cost_known = chance(world, 50);
+}
+
 /* It is billed when it begins: whatever becomes of its process, the provider does it. */
 void money_call(struct world *world, struct process *process, const struct command *command,
                 struct call *call) {
@@ -340,14 +362,17 @@ void money_call(struct world *world, struct process *process, const struct comma
         if (world->money == MONEY_NONE)
                 return;
         int64_t day = process->tracks[call->partition][call->offset].opened_day;
-        if (!cost_ceiling(&world->endpoints[command->endpoint], &job->demand, world_time(world).now_unix_ms,
-                          &ceiling)) {
+        const struct endpoint *endpoint =
+                &(process->reloaded ? world->later_endpoints : world->endpoints)[command->endpoint];
+        if (!cost_ceiling(endpoint, &job->demand, world_time(world).now_unix_ms, &ceiling)) {
                 judge_broken(world, "a call of which nobody knows what it may cost");
                 return;
         }
         if (may_cost(call->answer.verdict))
                 call->cost_picousd = chance(world, 20) ? ceiling : between(world, 0, ceiling);
         call->answer.cost_known = call->answer.verdict == VERDICT_OK || chance(world, 50);
+        if (call->answer.verdict == VERDICT_OK && chance(world, 50))
+                use(world, job, endpoint, call);
         if (call->answer.verdict == VERDICT_UNKNOWN)
                 call->answer.cost_known = false;
         call->answer.cost_picousd = call->answer.cost_known ? call->cost_picousd : 0;

@@ -99,29 +99,6 @@ void partition_read_state(struct world *world, struct process *process, uint32_t
         disk_next_group(disk);
 }
 
-/*
- * Look-ups and openings from before it went are still under way: their jobs end when the answer is there, and
- * if a conflict of theirs were admitted before that, it would get the key.
- */
-bool partition_asks(const struct process *process, uint32_t partition) {
-        const struct committer *committer = &process->committer;
-        for (uint32_t i = 0; i < process->look_ups_count; i++)
-                if (process->look_ups[i].job->partition == partition)
-                        return true;
-        for (uint32_t i = 0; i < committer->pending_count; i++)
-                if (committer->pending[i].kind == INTENT_OPEN &&
-                    committer->pending[i].item.partition == partition)
-                        return true;
-        for (uint32_t i = 0; i < committer->working_count; i++)
-                if (committer->working[i].kind == INTENT_OPEN &&
-                    committer->working[i].item.partition == partition)
-                        return true;
-        for (uint32_t i = 0; i < process->told_count; i++)
-                if (process->told[i].kind == EVENT_OPENED)
-                        return true;
-        return false;
-}
-
 static void read_offset(struct world *world, struct process *process, uint32_t partition) {
         struct part *part = &process->parts[partition];
         if (process_sibling_has(world, process, partition, false) && world->plant != PLANT_SHARED_ROWS) {
@@ -153,12 +130,7 @@ static void own(struct world *world, struct process *process, uint32_t partition
         for (uint32_t i = 0; i < world->facts_count; i++) {
                 const struct row *row = &process->disk->live.rows[i];
                 if (row->parked && !row->settled && row->parked_partition == partition)
-                        process_admit_again(world, process,
-                                            (struct again){.partition = partition,
-                                                           .epoch = part->epoch,
-                                                           .offset = row->parked_offset,
-                                                           .line = row->parked_line,
-                                                           .parked = true});
+                        process_admit_again(world, process, partition, row->parked_offset, true, false);
         }
 }
 
@@ -172,7 +144,11 @@ static void restore(struct world *world, struct process *process, uint32_t parti
                         parts_heard(world, process, partition, part->restore_begin);
                         parts_claim(world, process, partition);
                 }
-                if (part->claimed || !world->claims || world->plant == PLANT_UNCLAIMED)
+                /* a conflict of one that is to go would have its key in its place */
+                bool undecided = engine_stats(process->engine)->giving_up > 0;
+                if (undecided && world->plant != PLANT_FIRST_SWAPPED)
+                        part->due_ns = in_ms(world, 0, 2);
+                else if (part->claimed || !world->claims || world->plant == PLANT_UNCLAIMED)
                         own(world, process, partition);
                 return;
         }
@@ -187,9 +163,9 @@ static void restore(struct world *world, struct process *process, uint32_t parti
 
 static void give_back(struct world *world, struct process *process, uint32_t partition) {
         struct part *part = &process->parts[partition];
-        bool busy = (publisher_in_transaction(process) && world->plant != PLANT_UNASSIGN_EARLY) ||
-                    (partition_asks(process, partition) && world->plant != PLANT_FIRST_SWAPPED);
-        bool under_way = provider_calls(world, process, partition) || publisher_has(process, partition);
+        bool busy = publisher_in_transaction(process) && world->plant != PLANT_UNASSIGN_EARLY;
+        bool under_way = provider_calls(world, process, partition) || publisher_has(process, partition) ||
+                         engine_stats(process->engine)->giving_up > 0;
         under_way = under_way ||
                     (!engine_purse_told(process->engine, partition) && world->plant != PLANT_RELEASED_EARLY);
         if (busy || (under_way && !part->lost && part->leave_ns > world->now_ns))

@@ -1,16 +1,15 @@
 /*
  * A worker process: the turn, as loop/shard.c does it, with partitions as the source. A record that is open
  * in the window of its partition has a job in the engine, an item on the way, or is on the list of those to
- * be admitted again; whatever ends otherwise than by a settlement under the partition's present epoch goes
- * back to that list. That one rule covers jobs given up while their record came again, answers that were
- * dropped under an old epoch, and parked rows whose admission met another record of the same key.
+ * be admitted again: when it meets its own job from before, whose result is on its way out, or which is given
+ * up, and when the admission of a parked row met another record of the same key.
  */
 #include "world.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORDS_A_TURN = 4, PARK_LOOK_MS = 200, PARK_LOOK_LATER_MS = 60000 };
+enum { RECORDS_A_TURN = 4, AGAIN_A_TURN = 8, AGAIN_MS = 50, PARK_LOOK_MS = 200, PARK_LOOK_LATER_MS = 60000 };
 #define FROM_STATE 1 /* job_spec.line of a job that was admitted from its parked row */
 
 bool world_dies(struct world *world, struct process *process) {
@@ -56,7 +55,7 @@ void process_start(struct world *world, struct process *process) {
                 process->parts[p].lost = false;
                 memset(process->tracks[p], 0, LOG_MAX * sizeof(*process->tracks[p]));
         }
-        process->reports_count = process->look_ups_count = process->told_count = process->again_count = 0;
+        process->reports_count = process->look_ups_count = process->told_count = 0;
         process->calls = 0;
         process->sweep = process->leaves = process->left = process->dies = false;
         process->park_ns = world->now_ns;
@@ -76,8 +75,15 @@ void process_end(struct world *world, struct process *process) {
         process->crash_at = 0;
         provider_crash(world, process);
         engine_each_job(process->engine, free_job, NULL);
+        process_drop_again(process);
         process->engine = engine_free(process->engine);
         group_silent(world, process->slot, true);
+}
+
+void process_drop_again(struct process *process) {
+        for (size_t i = 0; i < process->again.count; i++)
+                job_spec_free(process->again.records[i].job);
+        again_deinit(&process->again);
 }
 
 bool process_sibling_has(const struct world *world, const struct process *process, uint32_t partition,
@@ -99,6 +105,14 @@ void process_end_told(struct world *world, struct process *process, struct handl
         else
                 process->told[process->told_count++] =
                         (struct event){.kind = EVENT_SETTLED, .handle = handle};
+}
+
+static uint32_t line_at(const struct world *world, const struct job_spec *job) {
+        return world->cluster.jobs[job->partition].entries[job->sequence].line;
+}
+
+static int64_t least(int64_t a, int64_t b) {
+        return a < b ? a : b;
 }
 
 /* --- gathering --- */
@@ -148,57 +162,63 @@ static uint32_t room(const struct world *world, const struct process *process) {
         return inside > jobs ? inside - jobs : 0;
 }
 
-static void admit(struct world *world, struct process *process, uint32_t line, uint32_t partition,
-                  uint64_t offset, bool parked) {
-        struct track *track = &process->tracks[partition][offset];
+static void admit(struct world *world, struct process *process, struct job_spec *job) {
+        uint32_t partition = job->partition;
+        struct track *track = &process->tracks[partition][job->sequence];
         track->epoch = process->parts[partition].epoch;
         track->own = track->own && track->inside; /* it may be inside already */
         track->inside = true;
-        struct event event = {.kind = EVENT_JOB,
-                              .job = process_decode(world, line, partition, offset, parked)};
         world_note(world, process->slot,
-                   parked ? "admitted, parked (partition, offset, line)"
-                          : "admitted (partition, offset, line)",
-                   partition, offset, line);
-        give(world, &event);
+                   job->line == FROM_STATE ? "admitted, parked (partition, offset, line)"
+                                           : "admitted (partition, offset, line)",
+                   partition, job->sequence, line_at(world, job));
+        give(world, &(struct event){.kind = EVENT_JOB, .job = job});
 }
 
-void process_admit_again(struct world *world, struct process *process, struct again again) {
-        for (uint32_t i = 0; i < process->again_count; i++)
-                if (process->again[i].partition == again.partition &&
-                    process->again[i].offset == again.offset)
+void process_admit_again(struct world *world, struct process *process, uint32_t partition, uint64_t offset,
+                         bool parked, bool holds) {
+        struct again *again = &process->again;
+        uint32_t epoch = process->parts[partition].epoch;
+        for (size_t i = 0; i < again->count; i++)
+                if (again->records[i].partition == partition && again->records[i].offset == offset &&
+                    again->records[i].epoch == epoch)
                         return;
-        if (process->again_count == LOG_MAX) {
-                judge_broken(world, "more to admit than any run needs");
-                return;
-        }
+        uint32_t line = world->cluster.jobs[partition].entries[offset].line;
+        struct again_record record = {.partition = partition,
+                                      .epoch = epoch,
+                                      .offset = offset,
+                                      .holds = holds && world->plant != PLANT_AGAIN_PASSED,
+                                      .job = process_decode(world, line, partition, offset, parked)};
+        if (!again_keep(again, &record))
+                judge_broken(world, "no memory");
         world->counts.again++;
-        process->again[process->again_count++] = again;
+        process->again_ns = in_ms(world, 0, AGAIN_MS);
 }
 
-static bool again_wanted(const struct world *world, const struct process *process,
-                         const struct again *again) {
-        const struct part *part = &process->parts[again->partition];
-        if (part->state != PART_OWNED || part->epoch != again->epoch)
+static bool again_wanted(struct world *world, const struct process *process,
+                         const struct again_record *record) {
+        const struct part *part = &process->parts[record->partition];
+        if (part->state != PART_OWNED || part->epoch != record->epoch)
                 return false;
-        if (!again->parked)
-                return window_is_open(&part->window, again->offset);
-        const struct row *row = &process->disk->live.rows[world->lines[again->line].fact];
-        return row->parked && !row->settled && row->parked_offset == again->offset;
+        if (record->job->line != FROM_STATE)
+                return window_is_open(&part->window, record->offset);
+        const struct row *row = &process->disk->live.rows[judge_fact(world, record->job->key)];
+        return row->parked && !row->settled && row->parked_offset == record->offset;
 }
 
 static void gather_again(struct world *world, struct process *process) {
-        uint32_t kept = 0;
-        for (uint32_t i = 0; i < process->again_count; i++) {
-                struct again again = process->again[i];
-                if (!again_wanted(world, process, &again))
-                        continue;
-                if (room(world, process) > 0)
-                        admit(world, process, again.line, again.partition, again.offset, again.parked);
+        struct again_record records[AGAIN_A_TURN];
+        if (process->again.count == 0 || process->again_ns > world->now_ns)
+                return;
+        uint32_t most = room(world, process);
+        size_t count = again_take(&process->again, records, most < AGAIN_A_TURN ? most : AGAIN_A_TURN);
+        for (size_t i = 0; i < count; i++) {
+                size_t at = world->plant == PLANT_AGAIN_BACKWARDS ? count - 1 - i : i;
+                if (again_wanted(world, process, &records[at]))
+                        admit(world, process, records[at].job);
                 else
-                        process->again[kept++] = again;
+                        job_spec_free(records[at].job);
         }
-        process->again_count = kept;
 }
 
 static void rehome(struct world *world, struct process *process, uint32_t partition, uint64_t offset,
@@ -222,6 +242,7 @@ static bool record_waits(struct world *world, const struct process *process, uin
         const struct part *part = &process->parts[partition];
         return part->state == PART_OWNED &&
                part->position < cluster_stable(world, &world->cluster.jobs[partition]) &&
+               !again_holds(&process->again, partition, part->epoch) &&
                window_has_room(&part->window, part->position);
 }
 
@@ -240,7 +261,7 @@ static void take(struct world *world, struct process *process, uint32_t partitio
                 track->epoch = part->epoch;
                 rehome(world, process, partition, offset, entry->line);
         } else {
-                admit(world, process, entry->line, partition, offset, false);
+                admit(world, process, process_decode(world, entry->line, partition, offset, false));
         }
 }
 
@@ -248,7 +269,7 @@ static void gather_records(struct world *world, struct process *process) {
         for (uint32_t p = 0; p < world->cluster.partitions; p++) {
                 struct part *part = &process->parts[p];
                 for (int i = 0; i < RECORDS_A_TURN && record_waits(world, process, p) &&
-                                room(world, process) > process->again_count;
+                                room(world, process) > process->again.count;
                      i++)
                         take(world, process, p);
                 if (part->state != PART_OWNED)
@@ -311,18 +332,18 @@ static void open_attempt(struct world *world, struct process *process, const str
                                 .attempt = command->attempt,
                                 .exposure_picousd = command->exposure_picousd};
         intent.item.partition = command->job->partition;
+        intent.item.offset = command->job->sequence;
         intent.item.fact = judge_fact(world, command->key);
         memcpy(&intent.item.print, command->job->fingerprint, sizeof(intent.item.print));
         process->tracks[command->job->partition][command->job->sequence].opened_day =
                 budget_day(world_time(world).now_unix_ms);
         bool stale = !process_current(process, command->job->partition, command->job->sequence) &&
                      world->plant != PLANT_SHARED_ROWS && world->plant != PLANT_ORPHANS_GO_ON;
-        if ((stale || world->plant == PLANT_OPEN_UNWRITTEN) && process->told_count < EVENTS_MAX)
+        if (world->plant == PLANT_OPEN_UNWRITTEN && process->told_count < EVENTS_MAX)
                 process->told[process->told_count++] =
                         (struct event){.kind = EVENT_OPENED, .handle = command->handle};
         process->sweep = process->sweep || stale; /* it is given up as soon as it is opened */
-        if (!stale)
-                committer_add(world, process, &intent);
+        committer_add(world, process, &intent);
 }
 
 static void end_attempt(struct world *world, struct process *process, const struct command *command) {
@@ -339,10 +360,6 @@ static void settle_duplicate(struct world *world, struct process *process, const
         partition_hand_mark(world, process, job->partition);
 }
 
-static uint32_t line_at(const struct world *world, const struct job_spec *job) {
-        return world->cluster.jobs[job->partition].entries[job->sequence].line;
-}
-
 /*
  * While the partition was away another one may have settled what is being called here: the engine, which
  * finds the job inside, does not look it up.
@@ -353,6 +370,22 @@ static bool is_settled(struct world *world, const struct process *process, const
         uint64_t print;
         memcpy(&print, job->fingerprint, sizeof(print));
         return (row->settled && row->settled_print == print) || (!job->failure && alias->settled);
+}
+
+/*
+ * The job inside that it is ends without a result that counts, and the record is taken again then. In the
+ * meantime its key is free, unless the store has an answer.
+ */
+static bool waits_for_twin(struct world *world, struct process *process, const struct command *command) {
+        const struct job_spec *job = command->job;
+        bool holds = process->tracks[job->partition][job->sequence].handed || command->twin_goes;
+        bool answered = process->disk->live.rows[judge_fact(world, job->key)].answer > 0;
+        if (!holds && !answered)
+                return false;
+        if (world->plant != PLANT_FORGOTTEN)
+                process_admit_again(world, process, job->partition, job->sequence, job->line == FROM_STATE,
+                                    holds);
+        return true;
 }
 
 static void forget_duplicate(struct world *world, struct process *process, const struct command *command) {
@@ -366,11 +399,13 @@ static void forget_duplicate(struct world *world, struct process *process, const
                 process->sweep = true;
                 return;
         }
+        if (itself && waits_for_twin(world, process, command)) {
+                process->tracks[job->partition][job->sequence].epoch = 0; /* that one is of the old one */
+                process->sweep = true;
+                return;
+        }
         if (itself) {
                 world->counts.adopted++;
-                process->tracks[job->partition][job->sequence].answered =
-                        process->disk->live.rows[judge_fact(world, job->key)].answer > 0;
-                process->sweep = true;
                 if (world->plant == PLANT_DUPLICATE_SETTLES)
                         settle_duplicate(world, process, job);
                 return;
@@ -389,29 +424,16 @@ static void forget(struct world *world, struct process *process, const struct co
         if (command->duplicate) {
                 forget_duplicate(world, process, command);
         } else {
-                track->inside = track->own = track->handed = track->answered = false;
+                track->inside = track->own = track->handed = false;
                 world_note(world, process->slot, "forgotten (partition, offset, revoked)", job->partition,
                            job->sequence, command->revoked);
         }
-        bool current = part->state == PART_OWNED && track->epoch == part->epoch;
-        bool open = current && window_is_open(&part->window, job->sequence);
-        if (open && !command->duplicate && world->plant != PLANT_FORGOTTEN)
-                process_admit_again(world, process,
-                                    (struct again){.partition = job->partition,
-                                                   .epoch = part->epoch,
-                                                   .offset = job->sequence,
-                                                   .line = line_at(world, job)});
         if (job->failure != FAILURE_NONE || part->state != PART_OWNED || itself)
                 return;
         uint32_t fact = judge_fact(world, job->key);
         const struct row *row = &process->disk->live.rows[fact];
         if (row->parked && !row->settled)
-                process_admit_again(world, process,
-                                    (struct again){.partition = job->partition,
-                                                   .epoch = part->epoch,
-                                                   .offset = row->parked_offset,
-                                                   .line = row->parked_line,
-                                                   .parked = true});
+                process_admit_again(world, process, job->partition, row->parked_offset, true, false);
 }
 
 static void carry_out(struct world *world, struct process *process, const struct command *command) {
@@ -463,7 +485,6 @@ struct sweep {
 static bool has_gone(void *userdata, const struct job_spec *job) {
         const struct process *process = ((const struct sweep *)userdata)->process;
         return process->parts[job->partition].state != PART_OWNED ||
-               process->tracks[job->partition][job->sequence].answered ||
                !process_current(process, job->partition, job->sequence);
 }
 
@@ -493,8 +514,8 @@ static void park(struct world *world, struct process *process) {
                 struct track *track = &process->tracks[p][offset];
                 uint32_t line = world->cluster.jobs[p].entries[offset].line;
                 bool own = track->own || world->plant == PLANT_PARK_ANYTHING;
-                bool handed = track->handed && world->plant != PLANT_PARKED_SETTLED;
-                if (!track->inside || !own || track->parking || handed || world->lines[line].bad ||
+                bool comes = !process_current(process, p, offset) && world->plant != PLANT_PARKED_WAITING;
+                if (comes || !track->inside || !own || track->parking || world->lines[line].bad ||
                     world->now_ns - track->taken_ns < world->park_ns)
                         continue;
                 if (world->lines[line].private && world->plant != PLANT_PARK_PRIVATE) {
@@ -546,10 +567,6 @@ void process_turn(struct world *world, struct process *process) {
         process->dies = dies;
 }
 
-static int64_t least(int64_t a, int64_t b) {
-        return a < b ? a : b;
-}
-
 int64_t process_wake_ns(struct world *world, struct process *process) {
         const struct member *member = &world->cluster.members[process->slot];
         if (process->told_count > 0 || (process->reports_count > 0 && !process->leaves) || process->sweep)
@@ -566,11 +583,11 @@ int64_t process_wake_ns(struct world *world, struct process *process) {
         if (!engine_empty(process->engine))
                 wake_ns = least(wake_ns, process->park_ns);
         bool has_room = engine_room(process->engine) > 0;
-        if (process->again_count > 0 && has_room)
-                return world->now_ns;
+        if (process->again.count > 0 && has_room)
+                wake_ns = least(wake_ns, process->again_ns);
         for (uint32_t p = 0; p < world->cluster.partitions; p++)
                 if (has_room && record_waits(world, process, p) &&
-                    engine_room(process->engine) > process->again_count)
+                    engine_room(process->engine) > process->again.count)
                         return world->now_ns;
         return wake_ns;
 }

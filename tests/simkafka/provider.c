@@ -91,8 +91,7 @@ void provider_gather(struct world *world, struct process *process) {
                 call->open = false;
                 process->calls--;
                 judge_answered(world, process, call);
-                bool again = process_current(process, call->partition, call->offset) &&
-                             !process->tracks[call->partition][call->offset].answered;
+                bool again = process_current(process, call->partition, call->offset);
                 if (!again && world->plant != PLANT_ORPHANS_GO_ON)
                         process->sweep = true;
                 world_note(world, process->slot, "answer (partition, offset, verdict)", call->partition,

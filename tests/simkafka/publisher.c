@@ -36,6 +36,10 @@ static bool is_private(const struct world *world, const struct intent *intent) {
                world->plant != PLANT_KEEP_PRIVATE;
 }
 
+static bool costs_nothing(const struct world *world, const struct intent *intent) {
+        return intent->item.answer > 0 && world->answers[intent->item.answer - 1].attempts == 0;
+}
+
 /* Of a job with zdr no answer is written down, only that there was one and what that cost. */
 static enum write_kind answer_kind(struct world *world, const struct intent *intent, struct write *write) {
         const struct answer_made *answer = &world->answers[intent->item.answer - 1];
@@ -47,6 +51,15 @@ static enum write_kind answer_kind(struct world *world, const struct intent *int
         return WRITE_UNKEPT;
 }
 
+/*
+ * Its partition has gone, and the job goes as soon as it is opened; the rows may be another shard's by now.
+ */
+static bool is_stray(const struct world *world, const struct process *process, const struct intent *intent) {
+        return intent->kind == INTENT_OPEN && world->plant != PLANT_SHARED_ROWS &&
+               world->plant != PLANT_ORPHANS_GO_ON &&
+               !process_current(process, intent->item.partition, intent->item.offset);
+}
+
 static void write_intent(struct world *world, struct process *process, const struct intent *intent) {
         struct write write = {.fact = intent->item.fact,
                               .print = intent->item.print,
@@ -54,8 +67,8 @@ static void write_intent(struct world *world, struct process *process, const str
                               .answer = intent->item.answer,
                               .shard = process->slot,
                               .exposure_picousd = intent->exposure_picousd};
-        if (is_private(world, intent) && world->answers[write.answer - 1].attempts == 0)
-                return; /* it comes out the same again */
+        if (is_stray(world, process, intent) || costs_nothing(world, intent))
+                return; /* what costs nothing comes out the same again */
         if (intent->kind == INTENT_OPEN)
                 write.kind = WRITE_OPEN;
         else if (intent->kind == INTENT_END)

@@ -11,16 +11,10 @@
                 __VA_ARGS__})[prng_below(&(world)->prng, sizeof((const int64_t[]){__VA_ARGS__}) / 8)])
 
 static void make_catalog(struct world *world) {
-        static const struct price price = {.input = 100000000000,
-                                           .cached_input = PRICE_UNKNOWN,
-                                           .cache_write = PRICE_UNKNOWN,
-                                           .output = 300000000000,
-                                           .audio_minute = PRICE_UNKNOWN,
-                                           .character = PRICE_UNKNOWN,
-                                           .image = 10000000000 * INT64_C(1000000),
-                                           .request = PRICE_UNKNOWN,
-                                           .search_unit = PRICE_UNKNOWN,
-                                           .reasoning = PRICE_UNKNOWN};
+        struct price price = price_unknown;
+        price.input = 100000000000;
+        price.output = 300000000000;
+        price.image = 10000000000 * INT64_C(1000000);
         world->providers[0] = (struct provider){.name = "p0",
                                                 .dialect = "openai",
                                                 .base_url = "http://localhost",
@@ -52,7 +46,23 @@ static void make_catalog(struct world *world) {
                                           .id = "0123456789abcdef"};
 }
 
-static char *make_text(struct world *world, uint32_t number, uint32_t body) {
+static void append_times(struct world *world, struct buffer *line) {
+        int64_t early_ms = 0;
+        if (chance(world, 8)) {
+                early_ms = between(world, 1, 40000);
+                buffer_append_string(line, ",\"not_before\":\"");
+                rfc3339_append(line, world_time(world).now_unix_ms + early_ms);
+                buffer_append_char(line, '"');
+        }
+        if (chance(world, 5)) {
+                buffer_append_string(line, ",\"deadline\":\"");
+                rfc3339_append(line, world_time(world).now_unix_ms + early_ms + between(world, 500, 60000));
+                buffer_append_char(line, '"');
+        }
+}
+
+/* `late`: its deadline has passed before it comes, so that it is refused without a call. */
+static char *make_text(struct world *world, uint32_t number, uint32_t body, bool late) {
         struct buffer line;
         buffer_init(&line, 2048);
         buffer_printf(&line, "{\"custom_id\":\"c%u\",\"method\":\"POST\",", number);
@@ -68,18 +78,10 @@ static char *make_text(struct world *world, uint32_t number, uint32_t body) {
                               "\"messages\":[{\"role\":\"user\",\"content\":\"v%u\"}]}",
                               most, body);
         money_say(world, number, &line);
-        int64_t early_ms = 0;
-        if (chance(world, 8)) {
-                early_ms = between(world, 1, 40000);
-                buffer_append_string(&line, ",\"not_before\":\"");
-                rfc3339_append(&line, world_time(world).now_unix_ms + early_ms);
-                buffer_append_char(&line, '"');
-        }
-        if (chance(world, 5)) {
-                buffer_append_string(&line, ",\"deadline\":\"");
-                rfc3339_append(&line, world_time(world).now_unix_ms + early_ms + between(world, 500, 60000));
-                buffer_append_char(&line, '"');
-        }
+        if (late)
+                buffer_append_string(&line, ",\"deadline\":\"2001-01-01T00:00:00Z\"");
+        else
+                append_times(world, &line);
         rules_append(world, &line);
         buffer_append_string(&line, "}");
         buffer_append(&line, "", 1);
@@ -100,6 +102,33 @@ static void learn_line(struct world *world, struct line *line) {
         job_spec_free(job);
 }
 
+/* Few keys, several bodies under each, and many of them refused without a call. */
+static char *contested_text(struct world *world) {
+        struct prng *prng = &world->contest_prng;
+        uint32_t number = (uint32_t)prng_below(prng, 6);
+        uint32_t body = number * 10 + (uint32_t)prng_below(prng, 3);
+        bool late = prng_below(prng, 100) < 60;
+        return make_text(world, number, body, late);
+}
+
+/*
+ * In some worlds most records are in conflict with others, and processes are thrown out of the group every
+ * now and then: partitions come back to those that had them, while jobs from before are on their way out.
+ */
+static void make_contested(struct world *world) {
+        struct prng *prng = &world->contest_prng;
+        prng_init(prng, world->seed ^ UINT64_C(0xc0117e57));
+        world->contested = prng_below(prng, 100) < 15;
+        if (!world->contested)
+                return;
+        world->calm = false;
+        world->faults_left = 10 + (uint32_t)prng_below(prng, 20);
+        world->faults_percent = prng_below(prng, 2) == 0 ? 60 : 0;
+        world->transaction_faults_percent = 25;
+        world->slow_disk_percent = prng_below(prng, 2) == 0 ? 60 : world->slow_disk_percent;
+        world->interval_ns = (int64_t)(50 + prng_below(prng, 500)) * NS_PER_MS;
+}
+
 static void make_lines(struct world *world) {
         uint32_t made = 0;
         world->lines_count = (uint32_t)between(world, 15, chance(world, 20) ? LINES_MAX : 60);
@@ -110,12 +139,14 @@ static void make_lines(struct world *world) {
                 if (chance(world, 5)) {
                         line->bad = true;
                         line->text = strdup("{\"custom_id\": \"bad");
+                } else if (world->contested) {
+                        line->text = contested_text(world);
                 } else if (again && chance(world, 15)) {
                         line->text = strdup(world->lines[i - back].text);
                 } else if (made > 0 && chance(world, 10)) {
-                        line->text = make_text(world, made - 1, 1000 + i % 3);
+                        line->text = make_text(world, made - 1, 1000 + i % 3, false);
                 } else {
-                        line->text = make_text(world, made, made);
+                        line->text = make_text(world, made, made, false);
                         made++;
                 }
                 learn_line(world, line);
@@ -167,6 +198,7 @@ void scenario_make(struct world *world) {
         world->park_ns = between(world, 300, 6000) * NS_PER_MS;
         world->span_max = (uint32_t)PICK(world, 64, 64, 128);
         world->produce_ns = world->now_ns;
+        make_contested(world);
         make_lines(world);
 }
 

@@ -71,8 +71,12 @@ static void fault(struct world *world) {
         if (world->faults_left == 0 || world->next_fault_ns > world->now_ns || !faulty(world))
                 return;
         world->faults_left--;
-        world->next_fault_ns = in_ms(world, 0, 4000);
+        world->next_fault_ns = in_ms(world, 0, world->contested ? 1000 : 4000);
         struct process *process = some_process(world);
+        if (world->contested && process->alive && prng_below(&world->contest_prng, 4) > 0) {
+                group_leave(world, process->slot);
+                return;
+        }
         if (!process->alive || chance(world, 20)) {
                 world_note(world, process->slot, "fault: shuffled", 0, 0, 0);
                 group_shuffle(world);
@@ -216,9 +220,8 @@ static bool make_process(struct world *world, uint32_t slot) {
         process->committer.working = calloc(ITEMS_MAX, sizeof(*process->committer.working));
         process->publisher.queue = calloc(ITEMS_MAX, sizeof(*process->publisher.queue));
         process->told = calloc(EVENTS_MAX, sizeof(*process->told));
-        process->again = calloc(LOG_MAX, sizeof(*process->again));
         return good && process->disk->unsynced && process->committer.pending && process->committer.working &&
-               process->publisher.queue && process->told && process->again;
+               process->publisher.queue && process->told;
 }
 
 static bool make(struct world *world) {
@@ -288,7 +291,7 @@ void world_deinit(struct world *world) {
                 free(process->committer.working);
                 free(process->publisher.queue);
                 free(process->told);
-                free(process->again);
+                process_drop_again(process);
         }
         for (uint32_t i = 0; i < PROCESSES_MAX; i++)
                 free(world->disks[i].unsynced);

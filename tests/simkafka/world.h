@@ -28,6 +28,7 @@
 #include "broker/base/map.h"
 #include "broker/base/prng.h"
 #include "broker/base/time.h"
+#include "broker/core/again.h"
 #include "broker/core/engine.h"
 #include "broker/core/window.h"
 #include "broker/wire/job.h"
@@ -76,7 +77,7 @@ enum {
         X(SHARED_ROWS, "two shards of one process write to the rows of one partition at a time")             \
         X(PARKED_GONE_EARLY, "the parked row goes when the job is called again")                             \
         X(PARK_ANYTHING, "a job is parked before it is known whose its key is")                              \
-        X(PARKED_SETTLED, "a job is parked behind its own settlement")                                       \
+        X(PARKED_WAITING, "a record is parked while it waits for its job from before")                       \
         X(ANSWERS_DROPPED, "answers leave the journal before the commit")                                    \
         X(NO_JOURNAL, "answers are published without having been journaled")                                 \
         X(OPEN_UNWRITTEN, "attempts are not durable when they are called")                                   \
@@ -84,6 +85,8 @@ enum {
         X(UNASSIGN_EARLY, "a partition is given back while a transaction with its items is open")            \
         X(UNFENCED, "a transaction whose marks have not moved sends no offsets")                             \
         X(FORGOTTEN, "a job given up whose record came again meanwhile is not taken up again")               \
+        X(AGAIN_BACKWARDS, "records that are taken once more come in the opposite order")                    \
+        X(AGAIN_PASSED, "records are taken past one that waits for its job from before")                     \
         X(ORPHANS_GO_ON, "a job of a partition that has gone is called again")                               \
         X(NO_RECORD_NAMES, "dead letters are not remembered by the record")                                  \
         X(WHOLE_BUDGETS, "each partition has all of every budget")                                           \
@@ -324,10 +327,8 @@ struct part {
 
 struct track {
         uint32_t epoch;
-        bool inside; /* a job of this record is in the engine */
-        bool own;    /* looked up under its own key, and the key is its */
-        /* taken over again while being called, but the store has an answer: no more calls after this one */
-        bool answered;
+        bool inside;  /* a job of this record is in the engine */
+        bool own;     /* looked up under its own key, and the key is its */
         bool handed;  /* its job is being settled, under whatever epoch */
         bool parking; /* on the way to the state topic */
         bool parked;
@@ -339,12 +340,6 @@ struct look_up {
         struct handle handle;
         struct key128 key;
         const struct job_spec *job;
-};
-
-struct again {
-        uint32_t partition, epoch, line;
-        uint64_t offset;
-        bool parked;
 };
 
 /* A shard; its slot names its member of the group and its producer. */
@@ -374,8 +369,8 @@ struct process {
         int64_t look_up_ns;
         struct event *told;
         uint32_t told_count;
-        struct again *again; /* to be admitted: given up too early, or parked */
-        uint32_t again_count;
+        struct again again; /* records to be admitted later, or parked */
+        int64_t again_ns;
         uint32_t calls; /* under way */
         bool sweep;
         int64_t park_ns;
@@ -451,12 +446,12 @@ struct world {
         enum plant plant;
         struct engine_config config;
         struct provider providers[2];
-        struct endpoint endpoints[4];
+        struct endpoint endpoints[4], later_endpoints[4];
         char names[8][16];
         struct catalog catalog;
         enum money money;
         struct workspace workspaces[WORKSPACES_COUNT], later_workspaces[WORKSPACES_COUNT + 1];
-        struct catalog later;                    /* follows: one workspace more, which nobody names */
+        struct catalog later; /* follows: other prices, and one workspace more, which nobody names */
         struct budget_spec limits[SUBJECTS_MAX]; /* as they are meant */
         int64_t wall_base_ms, first_day;
         struct word *words;
@@ -466,6 +461,8 @@ struct world {
         uint32_t covers[SUBJECTS_MAX][PARTITIONS_MAX]; /* index + 1 of the last word committed */
         struct prng rules_prng;                        /* of their own: other worlds stay as they are */
         bool rules;
+        struct prng contest_prng;          /* of their own as well */
+        bool contested;                    /* most records are in conflict with another one */
         struct provider told_providers[2]; /* what the engine is told, where that is something else */
         struct endpoint told_endpoints[4];
         struct catalog told;
@@ -602,6 +599,7 @@ struct known_job disk_look_up(struct world *world, struct process *process, cons
 void process_start(struct world *world, struct process *process);
 /* Of the memory; the disk is another matter. */
 void process_end(struct world *world, struct process *process);
+void process_drop_again(struct process *process);
 /* Another shard of the process has the partition: at all, or so that it takes records. */
 bool process_sibling_has(const struct world *world, const struct process *process, uint32_t partition,
                          bool takes);
@@ -611,13 +609,13 @@ void process_end_told(struct world *world, struct process *process, struct handl
 struct job_spec *process_decode(struct world *world, uint32_t line, uint32_t partition, uint64_t offset,
                                 bool parked);
 bool process_current(const struct process *process, uint32_t partition, uint64_t offset);
-void process_admit_again(struct world *world, struct process *process, struct again again);
+/* A record, or what of it is parked; `holds`: nothing behind it is admitted before it. */
+void process_admit_again(struct world *world, struct process *process, uint32_t partition, uint64_t offset,
+                         bool parked, bool holds);
 
 /* partition.c */
 void partition_report(struct world *world, struct process *process);
 void partition_leave(struct world *world, struct process *process);
-/* Look-ups or openings of the partition are under way. */
-bool partition_asks(const struct process *process, uint32_t partition);
 bool partition_step(struct world *world, struct process *process);
 int64_t partition_wake_ns(const struct world *world, const struct process *process);
 /* Applies committed state records from where the store stands; false: died. */

@@ -48,17 +48,20 @@ static yyjson_val *input_details(yyjson_val *usage) {
         return details == NULL ? yyjson_obj_get(usage, "input_token_details") : details;
 }
 
-/* Part of the output, never more than it: chat's name for the details, and that of responses. */
-static int64_t reasoning_of(yyjson_val *usage, int64_t output) {
+/* Chat's name for the details, and that of responses and images. */
+static yyjson_val *output_details(yyjson_val *usage) {
         yyjson_val *details = yyjson_obj_get(usage, "completion_tokens_details");
-        if (details == NULL)
-                details = yyjson_obj_get(usage, "output_tokens_details");
-        int64_t reasoning = first_of(details, "reasoning_tokens", NULL, 1);
-        return output >= 0 && reasoning > output ? output : reasoning;
+        return details == NULL ? yyjson_obj_get(usage, "output_tokens_details") : details;
+}
+
+/* A part of so many tokens, where that is known: never more than all of them. */
+static int64_t part_of(yyjson_val *details, const char *name, int64_t all) {
+        int64_t part = first_of(details, name, NULL, 1);
+        return all >= 0 && part > all ? all : part;
 }
 
 static void read_tokens(yyjson_val *usage, struct usage *out_usage) {
-        yyjson_val *details = input_details(usage);
+        yyjson_val *details = input_details(usage), *said = output_details(usage);
         int64_t input = first_of(usage, "prompt_tokens", "input_tokens", 1);
         int64_t output = first_of(usage, "completion_tokens", "output_tokens", 1);
         int64_t total = first_of(usage, "total_tokens", NULL, 1);
@@ -69,6 +72,8 @@ static void read_tokens(yyjson_val *usage, struct usage *out_usage) {
                 cached = first_of(usage, "prompt_cache_hit_tokens", NULL, 1);
         if (input < 0 && total >= 0)
                 input = output > 0 ? (total > output ? total - output : 0) : total;
+        put(&out_usage->audio_input_tokens, part_of(details, "audio_tokens", input));
+        put(&out_usage->image_input_tokens, part_of(details, "image_tokens", input));
         if (input >= 0) {
                 cached = cached > input ? input : cached;
                 input -= cached > 0 ? cached : 0;
@@ -79,7 +84,9 @@ static void read_tokens(yyjson_val *usage, struct usage *out_usage) {
         put(&out_usage->cached_input_tokens, cached);
         put(&out_usage->cache_write_tokens, written);
         put(&out_usage->output_tokens, output);
-        put(&out_usage->reasoning_tokens, reasoning_of(usage, output));
+        put(&out_usage->reasoning_tokens, part_of(said, "reasoning_tokens", output));
+        put(&out_usage->audio_output_tokens, part_of(said, "audio_tokens", output));
+        put(&out_usage->image_output_tokens, part_of(said, "image_tokens", output));
 }
 
 /*
@@ -106,8 +113,21 @@ static void read_billed_units(yyjson_val *root, struct usage *out_usage) {
         put(&out_usage->images, first_of(units, "images", NULL, 1));
 }
 
+/* At which tier of service, where it is one with a price. */
+static void read_service(yyjson_val *root, struct usage *out_usage) {
+        yyjson_val *value = yyjson_obj_get(root, "service_tier");
+        enum service_tier service = SERVICE_OTHER;
+        if (yyjson_is_str(value))
+                service = service_from_text((struct bytes){yyjson_get_str(value), yyjson_get_len(value)});
+        if (service == SERVICE_OTHER || yyjson_equals_str(value, "auto"))
+                return;
+        out_usage->served = true;
+        out_usage->service = service;
+}
+
 void usage_read(struct yyjson_val *root, struct usage *out_usage) {
         yyjson_val *usage = yyjson_obj_get(root, "usage");
+        read_service(root, out_usage);
 
         if (yyjson_is_obj(usage)) {
                 read_tokens(usage, out_usage);

@@ -7,6 +7,7 @@
 #include "workers/routing/demand.h"
 
 enum {
+        SERVICE_PRICES = SERVICE_PRIORITY, /* of tiers of service that may have one */
         CATALOG_PROVIDERS_MAX = 256,
         CATALOG_ENDPOINTS_MAX = 4096,
         CATALOG_WORKSPACES_MAX = 1024,
@@ -18,13 +19,15 @@ enum {
 
 /* Picodollars per million units; PRICE_UNKNOWN where nobody said. An unknown price is never a number. */
 struct price {
-        int64_t input, output, cached_input, cache_write; /* tokens */
-        int64_t reasoning; /* output tokens spent on reasoning; unknown: those cost as other output */
-        int64_t request;
-        int64_t audio_minute; /* per million minutes */
+        int64_t input, cached_input, cache_write, output; /* tokens */
+        int64_t audio_minute;                             /* per million minutes */
         int64_t character;
         int64_t image; /* per million images */
+        int64_t request;
         int64_t search_unit;
+        int64_t reasoning; /* output tokens spent on reasoning; unknown: those cost as other output */
+        /* tokens of sound and pictures beside text */
+        int64_t audio_input, image_input, audio_output, image_output;
 };
 
 /*
@@ -34,6 +37,7 @@ struct price {
 struct price_tier {
         int64_t above_input;
         struct price price;
+        struct price service[SERVICE_PRICES]; /* as the endpoint's */
 };
 
 /* From then on, clocks of a zone are so far ahead of UTC. */
@@ -100,15 +104,17 @@ struct endpoint {
         /* in the order of the configuration: the last that holds counts */
         const struct price_window *windows;
         int64_t quality;  /* 0 to 100; -1 when not said */
+        uint32_t kinds;   /* bit set of enum kind that it serves */
         const char *name; /* "openai/gpt-4o-mini" */
         uint32_t provider;
-        uint32_t kinds;           /* bit set of enum kind that it serves */
         const char *model;        /* the name that jobs use; "*" serves every model */
         const char *upstream;     /* the provider's own name; for "*" the job's name is sent */
         int64_t dimensions;       /* 0 when not said */
         const char *quantization; /* "unknown" when not said */
         struct limits_spec limits;
         struct price batch; /* of the provider's own batch API */
+        /* Of calls that ask for flex or priority: of SERVICE_FLEX first. Nothing of it comes from `price`. */
+        struct price service[SERVICE_PRICES];
         const char *region; /* NULL or "": the provider's */
         bool parameters_known;
         uint64_t parameters;                          /* bit set of enum parameter that it supports */

@@ -6,17 +6,22 @@
 
 /*
  * What was used, as providers report it, normalised (reference: providers.md 13.2): input tokens without
- * the cached ones. -1: not said.
+ * the cached ones; reasoning is a part of output. -1: not said.
  */
 struct usage {
-        int64_t input_tokens, cached_input_tokens, cache_write_tokens, output_tokens;
-        int64_t audio_ms, characters, images, search_units;
-        int64_t reasoning_tokens; /* part of output_tokens */
+#define USAGE_FIELD(member, text) int64_t member;
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
+        int64_t audio_ms;
+        bool served; /* said at which tier of service */
+        enum service_tier service;
 };
 
 void usage_init(struct usage *usage); /* all -1 */
 /* All of the input, cached or not; -1 when none of it is said. */
 int64_t usage_input_tokens(const struct usage *usage);
+/* The tier of service by whose price it is billed: that at which it was served, else that asked for. */
+enum service_tier usage_service(const struct usage *usage, const struct demand *demand);
 /* Sums what is known; -1 plus n is n. */
 void usage_add(struct usage *total, const struct usage *usage);
 
@@ -38,8 +43,9 @@ bool cost_of_usage(const struct price *price, enum kind kind, const struct usage
 /*
  * The most that one call of this job can cost there (maximum output, all of it reasoning where that is
  * dearer, input read from a cache or written to one only where that is dearer, the dearest price that so much
- * input or less can have). When the demand does not say how much output it allows: the endpoint's output_max,
- * else its context less the input, else unknown: false.
+ * input or less can have, at the tier of service that it asks for or at the standard one). When the demand
+ * does not say how much output it allows: the endpoint's output_max, else its context less the input, else
+ * unknown: false.
  */
 bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
                   int64_t *out_picousd);
@@ -67,10 +73,10 @@ bool cost_expected_cached_at(const struct endpoint *endpoint, const struct deman
 
 /*
  * Nearly all endpoints: the price is the same at any time and of any input, has no part for the request, and
- * each token costs a known number of whole picodollars. Then what writes costs a sum of products.
+ * each token costs a known number of whole picodollars. Then text for text costs a sum of products.
  */
-bool cost_is_plain(const struct endpoint *endpoint);
-/* The two above at once, with the same answers, of a demand that writes, at a plain endpoint. */
+bool cost_is_plain(const struct endpoint *endpoint, const struct demand *demand);
+/* The two above at once, with the same answers, where it is plain. */
 struct cost_tokens {
         int64_t input, cached, output; /* expected; the cached ones are among the input */
         int64_t input_most;

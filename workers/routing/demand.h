@@ -62,14 +62,16 @@ struct demand {
         enum kind kind;
         struct bytes models[DEMAND_MODELS_MAX]; /* in order of preference, without :floor and :nitro */
         uint8_t models_count;
-        int64_t input_tokens;      /* an upper estimate before calibration */
+        int64_t input_tokens;               /* an upper estimate before calibration */
+        int64_t audio_tokens, image_tokens; /* which of them are sound and pictures */
         int64_t output_tokens_max; /* what the request allows, all choices together; -1: it does not say */
         int64_t audio_ms;          /* -1: not known before it is fetched */
         int64_t characters;        /* for speech */
         int64_t images;
         int64_t search_units; /* for rerank: one for each query and 100 documents; 0: not said, taken as 1 */
-        int64_t max_cost_picousd;  /* over all attempts; PICOUSD_MAX: none */
-        uint64_t parameters;       /* bit set of enum parameter that it sends */
+        int64_t max_cost_picousd; /* over all attempts; PICOUSD_MAX: none */
+        uint64_t parameters;      /* bit set of enum parameter that it sends */
+        enum service_tier service;
         uint32_t input_modalities; /* bit sets of enum modality that it needs */
         uint32_t output_modalities;
         uint32_t workspace; /* index in catalog.workspaces */

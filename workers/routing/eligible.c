@@ -97,6 +97,19 @@ static bool above(int64_t price, int64_t max, bool needed) {
         return price == PRICE_UNKNOWN ? needed : price > max;
 }
 
+/* Tokens of sound and of pictures are tokens. */
+static bool above_for_media(const struct price *price, const struct demand *demand) {
+        const struct routing_prefs *prefs = &demand->prefs;
+        uint32_t in = demand->input_modalities, out = demand->output_modalities;
+        return ((in & MODALITY_BIT(AUDIO)) &&
+                above(price->audio_input, prefs->max_price_input, !kind_listens(demand->kind))) ||
+               ((in & MODALITY_BIT(IMAGE)) && above(price->image_input, prefs->max_price_input, false)) ||
+               ((out & MODALITY_BIT(AUDIO)) &&
+                above(price->audio_output, prefs->max_price_output, demand->kind != KIND_SPEECH)) ||
+               ((out & MODALITY_BIT(IMAGE)) &&
+                above(price->image_output, prefs->max_price_output, !kind_paints(demand->kind)));
+}
+
 static bool has_max_price(const struct routing_prefs *prefs) {
         return prefs->max_price_input != PICOUSD_MAX || prefs->max_price_output != PICOUSD_MAX ||
                prefs->max_price_request != PICOUSD_MAX || prefs->max_price_image != PICOUSD_MAX;
@@ -108,18 +121,21 @@ bool eligible_price_stays(const struct endpoint *endpoint, const struct demand *
 
 bool eligible_above_max_price(const struct endpoint *endpoint, const struct demand *demand,
                               int64_t now_unix_ms) {
-        const struct routing_prefs *prefs = &demand->prefs;
         struct price scratch;
-        if (!has_max_price(prefs))
+        if (!has_max_price(&demand->prefs))
                 return false;
-        const struct price *price = price_at(endpoint, now_unix_ms, demand->input_tokens, &scratch);
-        bool writes = kind_writes(demand->kind);
+        const struct price *price =
+                price_at(endpoint, demand->service, now_unix_ms, demand->input_tokens, &scratch);
+        const struct routing_prefs *prefs = &demand->prefs;
+        bool writes = demand->kind == KIND_CHAT || demand->kind == KIND_RESPONSES ||
+                      demand->kind == KIND_COMPLETIONS;
         bool reads = demand->kind == KIND_EMBEDDINGS || demand->kind == KIND_MODERATIONS ||
                      (demand->kind == KIND_RERANK && price->search_unit == PRICE_UNKNOWN);
-        bool paints = demand->kind == KIND_IMAGES || demand->kind == KIND_IMAGE_EDITS;
+        bool paints = kind_paints(demand->kind);
         bool by_request = price->request != PRICE_UNKNOWN;
         bool by_tokens = price->input != PRICE_UNKNOWN && price->output != PRICE_UNKNOWN;
-        return above(price->input, prefs->max_price_input, writes || (reads && !by_request)) ||
+        return above_for_media(price, demand) ||
+               above(price->input, prefs->max_price_input, writes || (reads && !by_request)) ||
                above(price->output, prefs->max_price_output, writes) ||
                above(price->request, prefs->max_price_request, false) ||
                above(price->image, prefs->max_price_image, paints && !by_tokens);

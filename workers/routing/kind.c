@@ -27,6 +27,33 @@ static const struct {
 #undef EXCLUSION
 };
 
+const char *service_text(enum service_tier service) {
+        static const char *const texts[] = {
+                [SERVICE_STANDARD] = "default",
+                [SERVICE_FLEX] = "flex",
+                [SERVICE_PRIORITY] = "priority",
+                [SERVICE_OTHER] = "",
+        };
+        return texts[service];
+}
+
+/* OpenAI's words, then those of others for the same. */
+enum service_tier service_from_text(struct bytes text) {
+        static const struct {
+                const char *word;
+                enum service_tier service;
+        } words[] = {
+                {"auto", SERVICE_STANDARD},      {"default", SERVICE_STANDARD},
+                {"standard", SERVICE_STANDARD},  {"standard_only", SERVICE_STANDARD},
+                {"on_demand", SERVICE_STANDARD}, {"flex", SERVICE_FLEX},
+                {"priority", SERVICE_PRIORITY},
+        };
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+                if (bytes_equal_string(text, words[i].word))
+                        return words[i].service;
+        return SERVICE_OTHER;
+}
+
 bool kind_from_url(struct bytes url, enum kind *out_kind) {
         for (unsigned i = 0; i < KINDS_COUNT; i++)
                 if (bytes_equal_string(url, kind_facts[i].url)) {

@@ -27,6 +27,21 @@ static inline bool kind_writes(enum kind kind) {
         return kind == KIND_CHAT || kind == KIND_RESPONSES || kind == KIND_COMPLETIONS;
 }
 bool kind_from_url(struct bytes url, enum kind *out_kind);
+/* All that goes in is sound, all that comes out is pictures. */
+static inline bool kind_listens(enum kind kind) {
+        return kind == KIND_TRANSCRIPTIONS || kind == KIND_TRANSLATIONS;
+}
+static inline bool kind_paints(enum kind kind) {
+        return kind == KIND_IMAGES || kind == KIND_IMAGE_EDITS;
+}
+
+/*
+ * What a request may ask for as `service_tier`. OTHER is a word that is not known here, or one of another
+ * sort of contract.
+ */
+enum service_tier { SERVICE_STANDARD, SERVICE_FLEX, SERVICE_PRIORITY, SERVICE_OTHER };
+const char *service_text(enum service_tier service); /* "default", "flex", "priority"; "" for OTHER */
+enum service_tier service_from_text(struct bytes text);
 
 enum failure {
         FAILURE_NONE,

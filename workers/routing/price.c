@@ -4,11 +4,26 @@
 #include "broker/base/check.h"
 #include "broker/base/money.h"
 
+#include <string.h>
+
 enum {
         SECONDS_PER_DAY = 86400,
         DAY_OF_1970 = 3,        /* 1970-01-01 was a Thursday */
         CHANGES_LOOKED_AT = 16, /* in a stretch of time; behind them the dearest window counts */
 };
+
+const struct price price_unknown = {
+#define TOKEN_PART(id, member, text, help)      .member = PRICE_UNKNOWN,
+#define UNIT_PART(id, member, text, type, help) .member = PRICE_UNKNOWN,
+#include "schemas/price_parts.def"
+};
+
+_Static_assert(sizeof(struct price) == sizeof(int64_t) * (0
+#define TOKEN_PART(id, member, text, help)      +1
+#define UNIT_PART(id, member, text, type, help) +1
+#include "schemas/price_parts.def"
+                                                          ),
+               "a line in the table for each member");
 
 struct local_time {
         unsigned day; /* Monday is 0 */
@@ -112,16 +127,9 @@ static int64_t scaled(int64_t price, int64_t millionths) {
 
 struct price price_scaled(const struct price *price, int64_t millionths) {
         return (struct price){
-                .input = scaled(price->input, millionths),
-                .cached_input = scaled(price->cached_input, millionths),
-                .cache_write = scaled(price->cache_write, millionths),
-                .output = scaled(price->output, millionths),
-                .audio_minute = scaled(price->audio_minute, millionths),
-                .character = scaled(price->character, millionths),
-                .image = scaled(price->image, millionths),
-                .request = scaled(price->request, millionths),
-                .search_unit = scaled(price->search_unit, millionths),
-                .reasoning = scaled(price->reasoning, millionths),
+#define TOKEN_PART(id, member, text, help)      .member = scaled(price->member, millionths),
+#define UNIT_PART(id, member, text, type, help) .member = scaled(price->member, millionths),
+#include "schemas/price_parts.def"
         };
 }
 
@@ -131,31 +139,51 @@ static int64_t known_or(int64_t price, int64_t other) {
 
 struct price price_or(const struct price *price, const struct price *other) {
         return (struct price){
-                .input = known_or(price->input, other->input),
-                .cached_input = known_or(price->cached_input, other->cached_input),
-                .cache_write = known_or(price->cache_write, other->cache_write),
-                .output = known_or(price->output, other->output),
-                .audio_minute = known_or(price->audio_minute, other->audio_minute),
-                .character = known_or(price->character, other->character),
-                .image = known_or(price->image, other->image),
-                .request = known_or(price->request, other->request),
-                .search_unit = known_or(price->search_unit, other->search_unit),
-                .reasoning = known_or(price->reasoning, other->reasoning),
+#define TOKEN_PART(id, member, text, help)      .member = known_or(price->member, other->member),
+#define UNIT_PART(id, member, text, type, help) .member = known_or(price->member, other->member),
+#include "schemas/price_parts.def"
         };
 }
 
-const struct price *price_of_tier(const struct endpoint *endpoint, unsigned tier, int64_t millionths,
-                                  struct price *scratch) {
+bool price_is_unknown(const struct price *price) {
+        return memcmp(price, &price_unknown, sizeof price_unknown) == 0;
+}
+
+unsigned price_tiers_reached(const struct endpoint *endpoint, int64_t input_tokens) {
+        unsigned reached = 0;
+        while (reached < endpoint->tiers_count && input_tokens > endpoint->tiers[reached].above_input)
+                reached++;
+        return reached;
+}
+
+void price_services_init(struct price services[SERVICE_PRICES]) {
+        for (int i = 0; i < SERVICE_PRICES; i++)
+                services[i] = price_unknown;
+}
+
+void price_services_complete(struct price services[SERVICE_PRICES], const struct price own[SERVICE_PRICES]) {
+        for (int i = 0; i < SERVICE_PRICES; i++)
+                if (!price_is_unknown(&services[i]))
+                        services[i] = price_or(&services[i], &own[i]);
+}
+
+const struct price *price_of_tier(const struct endpoint *endpoint, enum service_tier service, unsigned tier,
+                                  int64_t millionths, struct price *scratch) {
         CHECK(tier <= endpoint->tiers_count);
         const struct price *price = tier == 0 ? &endpoint->price : &endpoint->tiers[tier - 1].price;
+        if (service == SERVICE_OTHER)
+                return &price_unknown;
+        if (service != SERVICE_STANDARD)
+                price = tier == 0 ? &endpoint->service[service - 1]
+                                  : &endpoint->tiers[tier - 1].service[service - 1];
         if (millionths == PRICE_MULTIPLY_ONE)
                 return price;
         *scratch = price_scaled(price, millionths);
         return scratch;
 }
 
-const struct price *price_of_moment(const struct endpoint *endpoint, int64_t now_unix_ms,
-                                    int64_t input_tokens, struct price *scratch) {
-        return price_of_tier(endpoint, price_tiers_reached(endpoint, input_tokens),
+const struct price *price_at(const struct endpoint *endpoint, enum service_tier service, int64_t now_unix_ms,
+                             int64_t input_tokens, struct price *scratch) {
+        return price_of_tier(endpoint, service, price_tiers_reached(endpoint, input_tokens),
                              price_multiply_at(endpoint, now_unix_ms), scratch);
 }

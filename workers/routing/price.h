@@ -13,31 +13,28 @@ static inline bool price_is_fixed(const struct endpoint *endpoint) {
         return endpoint->tiers_count == 0 && endpoint->windows_count == 0;
 }
 
-/* price_at() of any endpoint. */
-const struct price *price_of_moment(const struct endpoint *endpoint, int64_t now_unix_ms,
-                                    int64_t input_tokens, struct price *scratch);
-
 /*
- * What that endpoint asks at this time of a request with so many input tokens: its own price, or one that is
- * made in `scratch`.
+ * What that endpoint asks at this time of a request with so many input tokens, at that tier of service: a
+ * price of its own, or one that is made in `scratch`. Of SERVICE_OTHER nothing is known.
  */
-static inline const struct price *price_at(const struct endpoint *endpoint, int64_t now_unix_ms,
-                                           int64_t input_tokens, struct price *scratch) {
-        return price_is_fixed(endpoint) ? &endpoint->price
-                                        : price_of_moment(endpoint, now_unix_ms, input_tokens, scratch);
-}
+const struct price *price_at(const struct endpoint *endpoint, enum service_tier service, int64_t now_unix_ms,
+                             int64_t input_tokens, struct price *scratch);
+
+extern const struct price price_unknown; /* of all parts */
+bool price_is_unknown(const struct price *price);
+/* Nothing is known of any tier of service. */
+void price_services_init(struct price services[SERVICE_PRICES]);
+/*
+ * A tier of service of which anything is known for long inputs has the rest of its own price; else that is
+ * not known, though there be one of short inputs.
+ */
+void price_services_complete(struct price services[SERVICE_PRICES], const struct price own[SERVICE_PRICES]);
 
 /* How many of its tiers begin below so many input tokens; 0: its own price. */
-static inline unsigned price_tiers_reached(const struct endpoint *endpoint, int64_t input_tokens) {
-        unsigned reached = 0;
-        while (reached < endpoint->tiers_count && input_tokens > endpoint->tiers[reached].above_input)
-                reached++;
-        return reached;
-}
-
+unsigned price_tiers_reached(const struct endpoint *endpoint, int64_t input_tokens);
 /* The price of its n-th tier, from 1 on (0: its own), times so many millionths. */
-const struct price *price_of_tier(const struct endpoint *endpoint, unsigned tier, int64_t millionths,
-                                  struct price *scratch);
+const struct price *price_of_tier(const struct endpoint *endpoint, enum service_tier service, unsigned tier,
+                                  int64_t millionths, struct price *scratch);
 /* By how much prices are multiplied, in millionths. */
 int64_t price_multiply_at(const struct endpoint *endpoint, int64_t now_unix_ms);
 /*

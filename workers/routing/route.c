@@ -132,7 +132,7 @@ void route_set_rules(const struct catalog *catalog, const struct demand *demand,
                      uint32_t place) {
         const struct endpoint *endpoint = &catalog->endpoints[set->endpoints[place]];
         unsigned facts = 0;
-        if (kind_writes(demand->kind) && cost_is_plain(endpoint))
+        if (cost_is_plain(endpoint, demand))
                 facts |= PLACE_PLAIN;
         if (!eligible_price_stays(endpoint, demand))
                 facts |= PLACE_PERHAPS_DEAR;
@@ -220,6 +220,7 @@ struct ranking {
         const struct route_state *states;
         const struct route_moment *moment;
         bool writes;
+        bool of_text; /* none of the input is said to be sound or pictures */
         const struct endpoint *endpoints[ROUTE_CANDIDATES_MAX]; /* NULL: gone */
         int64_t outputs[ROUTE_CANDIDATES_MAX]; /* tokens of an answer, by what was seen at the place; or 0 */
         int64_t output_guess; /* for endpoints that have not answered: one for all, so that they compare */
@@ -300,7 +301,7 @@ static void candidate_cost(const struct ranking *ranking, const struct endpoint 
                 tokens.input = scaled(estimate, (double)state->input_permille / 1000);
         if (state->cached_permille > 0)
                 tokens.cached = scaled(tokens.input, (double)state->cached_permille / 1000);
-        if (ranking->set->facts[candidate->place] & PLACE_PLAIN) {
+        if (ranking->of_text && (ranking->set->facts[candidate->place] & PLACE_PLAIN)) {
                 struct cost_bounds cost = cost_plain(endpoint, ranking->demand, &tokens);
                 candidate->cost_known = true;
                 candidate->cost_expected_picousd = cost.expected_picousd;
@@ -686,6 +687,7 @@ void route_rank(const struct catalog *catalog, const struct demand *demand, cons
         ranking.states = states;
         ranking.moment = moment;
         ranking.writes = kind_writes(demand->kind);
+        ranking.of_text = demand->audio_tokens <= 0 && demand->image_tokens <= 0;
         look_at_endpoints(&ranking);
         look_at_outputs(&ranking);
         look_at_wishes(&ranking);

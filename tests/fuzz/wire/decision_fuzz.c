@@ -16,16 +16,16 @@ static const struct workspace workspace = {.name = "default", .budget = {.monthl
 /* Prices of all sorts, so that every way to reckon is gone. */
 static struct catalog make_catalog(void) {
         for (uint32_t i = 0; i < CATALOG_ENDPOINTS_MAX; i++)
-                endpoints[i] =
-                        (struct endpoint){.name = "p/m",
-                                          .model = i % 5 == 0 ? "*" : "m",
-                                          .upstream = "m",
-                                          .price = {i % 3 - 1, i % 7 - 1, i % 5 - 1, -1, -1, -1, i, i, i, i},
-                                          .context = i % 4 * 1000,
-                                          .output_max = i % 6 * 100,
-                                          .quantization = "fp8",
-                                          .quality = i % 101 - 1,
-                                          .kinds = UINT32_MAX};
+                endpoints[i] = (struct endpoint){.name = "p/m",
+                                                 .model = i % 5 == 0 ? "*" : "m",
+                                                 .upstream = "m",
+                                                 .price = {i % 3 - 1, i % 5 - 1, -1, i % 7 - 1, i, i, i, -1,
+                                                           i, -1, i % 2, -1, i % 2, -1},
+                                                 .context = i % 4 * 1000,
+                                                 .output_max = i % 6 * 100,
+                                                 .quantization = "fp8",
+                                                 .quality = i % 101 - 1,
+                                                 .kinds = UINT32_MAX};
         return (struct catalog){&provider, 1, endpoints, CATALOG_ENDPOINTS_MAX, "c", &workspace, 1};
 }
 

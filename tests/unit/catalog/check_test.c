@@ -35,6 +35,13 @@ static void one_model(void **state) {
                 const char *model, *found; /* JSON of all findings, without the endpoint */
         } cases[] = {
                 {WELL ", price: {input: 1, output: 2}", ""},
+                {WELL ", price: {input: 1, output: 2}, input_modalities: [audio], output_modalities: [text, "
+                      "audio, "
+                      "image]",
+                 "no_media_price audio_input;no_media_price audio_output;no_media_price image_output;"},
+                {WELL ", price: {input: 1, output: 2, audio_input: 3, audio_output: 4, image_output: 5}, "
+                      "input_modalities: [audio, image], output_modalities: [text, audio, image]",
+                 ""},
                 {WELL ", price: {input: 1}", "no_price chat;"},
                 {WELL, "no_price chat;"},
                 {"model: m, kinds: [chat, rerank], context: 1, parameters: [], limits: {concurrency: 1}, "

@@ -16,10 +16,11 @@
 
 #include <cmocka.h>
 
-#define DATA TEST_SOURCE_DIR "/tests/unit/catalog/data/"
-#define U    PRICE_UNKNOWN
-#define USD  PICOUSD_PER_USD
-#define EACH (PICOUSD_PER_USD * 1000000)
+#define DATA  TEST_SOURCE_DIR "/tests/unit/catalog/data/"
+#define U     PRICE_UNKNOWN
+#define MEDIA U, U, U, U
+#define USD   PICOUSD_PER_USD
+#define EACH  (PICOUSD_PER_USD * 1000000)
 
 enum { TEXT_MAX = 1 << 20 };
 
@@ -71,6 +72,12 @@ static void check_excerpt(import_format *format, const char *input, const char *
                                     sizeof(struct price));
                 assert_memory_equal(&again.endpoints[i].batch, &catalog.endpoints[i].batch,
                                     sizeof(struct price));
+                assert_memory_equal(again.endpoints[i].service, catalog.endpoints[i].service,
+                                    sizeof again.endpoints[i].service);
+                assert_int_equal(again.endpoints[i].tiers_count, catalog.endpoints[i].tiers_count);
+                for (unsigned k = 0; k < again.endpoints[i].tiers_count; k++)
+                        assert_memory_equal(&again.endpoints[i].tiers[k], &catalog.endpoints[i].tiers[k],
+                                            sizeof(struct price_tier));
         }
         buffer_init(&said, TEXT_MAX);
         import_report(import, true, &said);
@@ -129,50 +136,51 @@ static const struct price_row {
         struct price price;
 } price_rows[] = {
         {"\"mode\":\"chat\",\"input_cost_per_token\":1e-06,\"output_cost_per_token\":2.5e-06",
-         {USD, USD * 5 / 2, U, U, U, U, U, U, U, U}},
+         {USD, U, U, USD * 5 / 2, U, U, U, U, U, U, MEDIA}},
         /* 0 is not taken, -1 neither, nor what is no number */
         {"\"mode\":\"chat\",\"input_cost_per_token\":0.0,\"output_cost_per_token\":2e-06",
-         {U, USD * 2, U, U, U, U, U, U, U, U}},
+         {U, U, U, USD * 2, U, U, U, U, U, U, MEDIA}},
         {"\"mode\":\"chat\",\"input_cost_per_token\":-1,\"output_cost_per_token\":\"cheap\"",
-         {U, U, U, U, U, U, U, U, U, U}},
+         {U, U, U, U, U, U, U, U, U, U, MEDIA}},
         {"\"mode\":\"chat\",\"input_cost_per_token\":null,\"output_cost_per_token\":[1]",
-         {U, U, U, U, U, U, U, U, U, U}},
+         {U, U, U, U, U, U, U, U, U, U, MEDIA}},
         {"\"mode\":\"chat\",\"cache_read_input_token_cost\":1e-07,\"input_cost_per_token_cache_hit\":2e-07,"
          "\"cache_creation_input_token_cost\":3e-07,\"output_cost_per_reasoning_token\":4e-06,"
          "\"input_cost_per_request\":0.005",
-         {U, U, USD / 10, USD * 3 / 10, USD * 4, EACH / 200, U, U, U, U}},
-        {"\"mode\":\"chat\",\"input_cost_per_token_cache_hit\":2e-07", {U, U, USD / 5, U, U, U, U, U, U, U}},
+         {U, USD / 10, USD * 3 / 10, U, U, U, U, EACH / 200, U, USD * 4, MEDIA}},
+        {"\"mode\":\"chat\",\"input_cost_per_token_cache_hit\":2e-07",
+         {U, USD / 5, U, U, U, U, U, U, U, U, MEDIA}},
         /* reasoning at the output price is not said */
         {"\"mode\":\"chat\",\"output_cost_per_token\":2e-06,\"output_cost_per_reasoning_token\":2e-06",
-         {U, USD * 2, U, U, U, U, U, U, U, U}},
+         {U, U, U, USD * 2, U, U, U, U, U, U, MEDIA}},
         /* the same price said twice is one price; 0 for one side is none */
         {"\"mode\":\"audio_transcription\",\"input_cost_per_second\":0.0001,\"output_cost_per_second\":0."
          "0001",
-         {U, U, U, U, U, U, EACH / 1000 * 6, U, U, U}},
+         {U, U, U, U, EACH / 1000 * 6, U, U, U, U, U, MEDIA}},
         {"\"mode\":\"audio_transcription\",\"input_cost_per_second\":0.0,\"output_cost_per_second\":0.0002",
-         {U, U, U, U, U, U, EACH / 1000 * 12, U, U, U}},
+         {U, U, U, U, EACH / 1000 * 12, U, U, U, U, U, MEDIA}},
         {"\"mode\":\"audio_transcription\",\"input_cost_per_token\":1e-06,\"input_cost_per_audio_token\":6e-"
          "06",
-         {USD * 6, U, U, U, U, U, U, U, U, U}},
+         {USD, U, U, U, U, U, U, U, U, U, USD * 6, U, U, U}},
         {"\"mode\":\"chat\",\"input_cost_per_token\":1e-06,\"input_cost_per_audio_token\":6e-06",
-         {USD, U, U, U, U, U, U, U, U, U}},
-        {"\"mode\":\"chat\",\"input_cost_per_second\":0.01", {U, U, U, U, U, U, U, U, U, U}},
+         {USD, U, U, U, U, U, U, U, U, U, USD * 6, U, U, U}},
+        {"\"mode\":\"chat\",\"input_cost_per_second\":0.01", {U, U, U, U, U, U, U, U, U, U, MEDIA}},
         {"\"mode\":\"audio_speech\",\"input_cost_per_character\":1.5e-05",
-         {U, U, U, U, U, U, U, USD * 15, U, U}},
+         {U, U, U, U, U, USD * 15, U, U, U, U, MEDIA}},
         {"\"mode\":\"image_generation\",\"output_cost_per_image\":0.04",
-         {U, U, U, U, U, U, U, U, EACH / 25, U}},
+         {U, U, U, U, U, U, EACH / 25, U, U, U, MEDIA}},
         {"\"mode\":\"image_generation\",\"input_cost_per_image\":0.02",
-         {U, U, U, U, U, U, U, U, EACH / 50, U}},
+         {U, U, U, U, U, U, EACH / 50, U, U, U, MEDIA}},
         {"\"mode\":\"image_generation\",\"input_cost_per_image\":0.02,\"input_cost_per_token\":1e-06",
-         {USD, U, U, U, U, U, U, U, U, U}},
+         {USD, U, U, U, U, U, U, U, U, U, MEDIA}},
         {"\"mode\":\"image_generation\",\"output_cost_per_token\":1e-06,\"output_cost_per_image_token\":4e-"
          "05",
-         {U, USD * 40, U, U, U, U, U, U, U, U}},
+         {U, U, U, USD, U, U, U, U, U, U, U, U, U, USD * 40}},
         {"\"mode\":\"rerank\",\"input_cost_per_query\":0.002,\"input_cost_per_token\":0.0",
-         {U, U, U, U, U, U, U, U, U, EACH / 500}},
-        {"\"mode\":\"chat\",\"input_cost_per_token\":1e400", {U, U, U, U, U, U, U, U, U, U}},
+         {U, U, U, U, U, U, U, U, EACH / 500, U, MEDIA}},
+        {"\"mode\":\"chat\",\"input_cost_per_token\":1e400", {U, U, U, U, U, U, U, U, U, U, MEDIA}},
         {"\"mode\":\"chat\",\"tiered_pricing\":[{\"range\":[0,1000.0],\"input_cost_per_token\":1e-06}]",
-         {USD, U, U, U, U, U, U, U, U, U}},
+         {USD, U, U, U, U, U, U, U, U, U, MEDIA}},
 };
 
 static void litellm_prices(void **state) {
@@ -199,7 +207,10 @@ static void litellm_tiers(void **state) {
                 "\"output_cost_per_token\":2e-06,\"input_cost_per_token_above_512k_tokens\":4e-06,"
                 "\"input_cost_per_token_above_200k_tokens\":3e-06,\"output_cost_per_token_above_200k_"
                 "tokens\":5e-06,"
-                "\"input_cost_per_token_above_200k_tokens_priority\":9,\"input_cost_per_token_above_1hr\":9,"
+                "\"input_cost_per_token_above_200k_tokens_priority\":9e-06,\"input_cost_per_token_priority\":"
+                "5e-06,"
+                "\"output_cost_per_token_priority\":8e-06,\"input_cost_per_audio_token_flex\":7e-06,\"output_"
+                "cost_per_token_flex\":0,\"input_cost_per_token_above_1hr\":9,"
                 "\"output_cost_per_token_above_128k_tokens\":0,\"input_cost_per_character_above_1k_tokens\":"
                 "1}}");
         const struct endpoint *endpoint = &imported.catalog.endpoints[0];
@@ -208,8 +219,15 @@ static void litellm_tiers(void **state) {
         assert_true(endpoint->tiers[0].price.input == 3 * USD && endpoint->tiers[0].price.output == 5 * USD);
         assert_int_equal(endpoint->tiers[1].above_input, 512000);
         assert_true(endpoint->tiers[1].price.input == 4 * USD && endpoint->tiers[1].price.output == 2 * USD);
-        assert_true(has_note(imported.import, false, "tier of service",
-                             "input_cost_per_token_above_200k_tokens_priority"));
+        const struct price *flex = &endpoint->service[SERVICE_FLEX - 1];
+        const struct price *priority = &endpoint->service[SERVICE_PRIORITY - 1];
+        assert_true(flex->audio_input == 7 * USD && flex->output == U && flex->input == U);
+        assert_true(priority->input == 5 * USD && priority->output == 8 * USD && priority->cached_input == U);
+        priority = &endpoint->tiers[0].service[SERVICE_PRIORITY - 1];
+        assert_true(priority->input == 9 * USD && priority->output == 8 * USD);
+        /* where nothing is said of long inputs, nothing is known */
+        assert_true(endpoint->tiers[1].service[SERVICE_PRIORITY - 1].input == U);
+        assert_true(endpoint->tiers[0].service[SERVICE_FLEX - 1].audio_input == U);
         assert_true(has_note(imported.import, false, "lasts an hour", "input_cost_per_token_above_1hr"));
         assert_true(has_note(imported.import, false, "no place", "input_cost_per_character_above_1k_tokens"));
         imported_deinit(&imported);
@@ -303,14 +321,13 @@ static void prices_that_are_not_used(void **state) {
         static const struct {
                 const char *key, *reason;
         } cases[] = {
-                {"input_cost_per_token_priority", "another tier of service"},
-                {"input_cost_per_audio_token_priority", "another tier of service"},
-                {"output_cost_per_token_flex", "another tier of service"},
+                {"input_cost_per_query_priority", "another tier of service"},
+                {"input_cost_per_token_cache_hit_flex", "another tier of service"},
                 {"cache_creation_input_token_cost_above_1hr", "lasts an hour"},
                 {"search_context_cost_per_query", "own tools"},
                 {"code_interpreter_cost_per_session", "own tools"},
-                {"input_cost_per_audio_token", "audio beside text"},
-                {"input_cost_per_audio_per_second", "audio beside text"},
+                {"cache_read_input_audio_token_cost", "audio from a cache"},
+                {"input_cost_per_audio_per_second", "by its length beside text"},
                 {"input_cost_per_image", "images beside text"},
                 {"output_cost_per_pixel", "images beside text"},
                 {"input_cost_per_video_per_second", "video beside text"},

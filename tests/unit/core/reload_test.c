@@ -31,6 +31,7 @@ struct fixture {
         uint32_t endpoints[CALLS_MAX], calls, settled;
         enum failure failure;
         const struct catalog *decided;
+        int64_t cost_picousd;
 };
 
 static void set_up(struct fixture *fixture) {
@@ -100,6 +101,7 @@ static size_t carry_out(struct fixture *fixture, const struct command *command, 
                 fixture->settled++;
                 fixture->failure = command->outcome->failure;
                 fixture->decided = command->outcome->decision.catalog;
+                fixture->cost_picousd = command->outcome->cost_picousd;
                 event->kind = EVENT_SETTLED;
                 return 1;
         case COMMAND_NOTE:
@@ -323,6 +325,57 @@ static void a_budget_is_raised(void **state) {
         engine_free(fixture.engine);
 }
 
+/* Settled is what was reserved for it, whatever its endpoint costs by then. */
+static void a_call_costs_what_it_was_opened_at(void **state) {
+        static const int64_t factors[] = {100, 0};
+        (void)state;
+        for (int i = 0; i < 2; i++) {
+                struct fixture fixture;
+                struct budget_view view;
+                set_up(&fixture);
+                fixture.tables[0].catalog.endpoints_count = 1;
+                fixture.tables[0].workspaces[0].budget.daily = 30;
+                start(&fixture);
+                add(&fixture, 0, 1);
+                struct tables *next = following(&fixture, 1);
+                next->endpoints[0].price.input *= factors[i];
+                next->endpoints[0].price.output *= factors[i];
+                next->endpoints[0].kinds *= i == 0;
+                reload(&fixture, next);
+                answer(&fixture, 0, VERDICT_OK);
+                assert_ptr_equal(fixture.decided, &fixture.tables[0].catalog);
+                assert_int_equal(fixture.cost_picousd, 10);
+                ledger_view(engine_ledger(fixture.engine, time_of(&fixture), 0, 0), BUDGET_DAILY, &view);
+                assert_true(view.settled_picousd == 10 && view.reserved_picousd == 0);
+                engine_free(fixture.engine);
+        }
+}
+
+/* Opened ahead, and not yet sent when the price changes, up or down: it is decided anew. */
+static void what_is_not_sent_yet_has_the_new_price(void **state) {
+        static const int64_t prices[] = {3, 0};
+        (void)state;
+        for (int i = 0; i < 2; i++) {
+                struct fixture fixture;
+                set_up(&fixture);
+                fixture.tables[0].catalog.endpoints_count = 1;
+                fixture.tables[0].endpoints[0].limits.concurrency = 1;
+                start(&fixture);
+                add(&fixture, 0, 2);
+                assert_int_equal(fixture.calls, 1);
+                struct tables *next = following(&fixture, 1);
+                next->endpoints[0].price.input *= prices[i];
+                next->endpoints[0].price.output *= prices[i];
+                reload(&fixture, next);
+                answer(&fixture, 0, VERDICT_OK);
+                assert_int_equal(fixture.cost_picousd, 10);
+                answer(&fixture, 1, VERDICT_OK);
+                assert_ptr_equal(fixture.decided, &next->catalog);
+                assert_int_equal(fixture.cost_picousd, 10 * prices[i]);
+                engine_free(fixture.engine);
+        }
+}
+
 /* A pause ends, and what an older call says does not begin it anew. */
 static void pauses_end(void **state) {
         struct fixture fixture;
@@ -347,10 +400,16 @@ static void pauses_end(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(used_limits_stay_used), cmocka_unit_test(parts_stay_parts),
-                cmocka_unit_test(an_endpoint_goes),      cmocka_unit_test(an_endpoint_comes),
-                cmocka_unit_test(refusals_stay),         cmocka_unit_test(another_price_is_another_choice),
-                cmocka_unit_test(a_budget_is_raised),    cmocka_unit_test(pauses_end),
+                cmocka_unit_test(used_limits_stay_used),
+                cmocka_unit_test(parts_stay_parts),
+                cmocka_unit_test(an_endpoint_goes),
+                cmocka_unit_test(an_endpoint_comes),
+                cmocka_unit_test(refusals_stay),
+                cmocka_unit_test(another_price_is_another_choice),
+                cmocka_unit_test(a_budget_is_raised),
+                cmocka_unit_test(a_call_costs_what_it_was_opened_at),
+                cmocka_unit_test(what_is_not_sent_yet_has_the_new_price),
+                cmocka_unit_test(pauses_end),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

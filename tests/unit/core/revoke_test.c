@@ -179,7 +179,7 @@ static void revoke_some(struct fixture *fixture) {
 /* The counters are those of the jobs that hold something. */
 static void check_gates(const struct fixture *fixture) {
         const struct engine *engine = fixture->engine;
-        uint32_t opened[2] = {0}, in_flight[2] = {0};
+        uint32_t opened[2] = {0}, in_flight[2] = {0}, giving_up = 0;
         int64_t tokens[2] = {0};
         for (uint32_t i = 0; i < JOBS_MAX; i++) {
                 const struct job *job = &engine->jobs[i];
@@ -188,6 +188,7 @@ static void check_gates(const struct fixture *fixture) {
                         tokens[job->endpoint] += job->amounts.of[UNIT_TOKENS];
                 }
                 in_flight[job->endpoint] += job->state == JOB_CALLING;
+                giving_up += job->state != JOB_FREE && job->revoked;
         }
         for (int i = 0; i < 2; i++) {
                 assert_int_equal(engine->endpoints[i].gate.opened, opened[i]);
@@ -203,6 +204,7 @@ static void check_gates(const struct fixture *fixture) {
         }
         assert_int_equal(engine->opened, opened[0] + opened[1]);
         assert_int_equal(engine->in_flight, in_flight[0] + in_flight[1]);
+        assert_int_equal(engine_stats(engine)->giving_up, giving_up);
 }
 
 static void gives_back_what_it_held(void **state) {
@@ -221,6 +223,7 @@ static void gives_back_what_it_held(void **state) {
                 for (int i = 0; i < 5000 && !engine_empty(fixture->engine); i++)
                         step(fixture, true);
                 assert_true(engine_empty(fixture->engine) && engine_quiet(fixture->engine));
+                assert_int_equal(engine_stats(fixture->engine)->giving_up, 0);
                 check_gates(fixture);
                 for (uint32_t i = 0; i < SPECS; i++)
                         assert_false(fixture->inside[i]);

@@ -34,6 +34,7 @@ struct fixture {
         enum failure failure;
         int64_t cost_picousd;
         struct command_hold hold; /* of the last attempt */
+        enum service_tier served;
         struct budget_spend spend;
         uint32_t told; /* how often the first workspace's spend was given */
 };
@@ -141,6 +142,8 @@ static void answer(struct fixture *fixture, uint32_t spec, enum verdict verdict)
         if (verdict == VERDICT_OK) {
                 said.usage.input_tokens = 4;
                 said.usage.output_tokens = 3; /* 10 picodollars at the first */
+                said.usage.served = true;
+                said.usage.service = fixture->served;
         }
         assert_int_not_equal(fixture->called[spec].slot, UINT32_MAX);
         events[0] = (struct event){.kind = EVENT_ANSWER, .handle = fixture->called[spec], .answer = &said};
@@ -186,6 +189,36 @@ static void reserved_then_settled(void **state) {
         assert_int_equal(fixture.spend.lifetime_picousd, 40);
         assert_int_equal(fixture.settled, 4);
         engine_free(fixture.engine);
+}
+
+/* Priority is reserved at its price, and settled at that of the tier at which it was served. */
+static void a_tier_of_service_is_settled_as_served(void **state) {
+        static const struct {
+                enum service_tier asked, served;
+                int64_t reserved, cost;
+        } cases[] = {{SERVICE_STANDARD, SERVICE_STANDARD, CEILING, 10},
+                     {SERVICE_PRIORITY, SERVICE_PRIORITY, 2 * CEILING, 20},
+                     {SERVICE_PRIORITY, SERVICE_STANDARD, 2 * CEILING, 10},
+                     {SERVICE_FLEX, SERVICE_FLEX, CEILING, 5},
+                     {SERVICE_FLEX, SERVICE_STANDARD, CEILING, 10}};
+        (void)state;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct fixture fixture;
+                set_up(&fixture, true);
+                fixture.workspaces[0].budget.daily = 2 * CEILING;
+                struct price *services = fixture.endpoints[0].service;
+                services[SERVICE_FLEX - 1] = price_scaled(&fixture.endpoints[0].price, 500000);
+                services[SERVICE_PRIORITY - 1] = price_scaled(&fixture.endpoints[0].price, 2000000);
+                fixture.specs[0].demand.service = cases[i].asked;
+                fixture.served = cases[i].served;
+                start(&fixture);
+                add(&fixture, 0, 1);
+                assert_int_equal(fixture.hold.picousd, cases[i].reserved);
+                answer(&fixture, 0, VERDICT_OK);
+                assert_int_equal(fixture.cost_picousd, cases[i].cost);
+                assert_int_equal(view(&fixture, 0).settled_picousd, cases[i].cost);
+                engine_free(fixture.engine);
+        }
 }
 
 /* What ends at one endpoint makes room in the workspace's budget for who waits for another. */
@@ -474,6 +507,7 @@ static void a_ceiling_looks_ahead(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(reserved_then_settled),
+                cmocka_unit_test(a_tier_of_service_is_settled_as_served),
                 cmocka_unit_test(room_is_found_at_once),
                 cmocka_unit_test(waits_for_the_next_day_alone),
                 cmocka_unit_test(fails_as_the_policy_says),

@@ -233,6 +233,55 @@ static void drops_what_has_gone(void **state) {
         close_fixture(fixture);
 }
 
+/* The first part of a transaction is sent at half of the interval; what comes then goes with it. */
+static void takes_more_into_what_is_open(void **state) {
+        (void)state;
+        struct fixture *fixture = open_fixture(NS_PER_S);
+        struct publisher_stats stats;
+        submit_results(fixture, 0, 10); /* at once: nothing was published just before */
+        wait_told(fixture, 10);
+        hold_at(fixture, "begin");
+        submit_results(fixture, 10, 20);
+        wait_for(fixture, &fixture->holding, 0);
+        submit_results(fixture, 20, 30);
+        hold_at(fixture, NULL);
+        wait_told(fixture, 30);
+        publisher_get_stats(fixture->publisher, &stats);
+        assert_int_equal(stats.committed, 2);
+        expect_well(fixture, 30);
+        expect_results(fixture, 30);
+        close_fixture(fixture);
+}
+
+/*
+ * What is revoked behind its sending takes the transaction with it, also where no offset tells; the rest is
+ * sent once more.
+ */
+static void drops_what_goes_while_it_is_open(void **state) {
+        (void)state;
+        struct fixture *fixture = open_fixture(NS_PER_S);
+        struct publisher_stats stats;
+        struct seen seen;
+        struct publication first[] = {result(fixture, 0)};
+        submit(fixture, first, 1);
+        wait_told(fixture, 1);
+        hold_at(fixture, "begin");
+        struct publication items[] = {result(fixture, 1), result(fixture, 2), result(fixture, 3)};
+        submit(fixture, items, 3);
+        wait_for(fixture, &fixture->holding, 0);
+        atomic_store(&fixture->board.epoch[1], 2);
+        hold_at(fixture, NULL);
+        wait_for(fixture, NULL, 4);
+        MEMBER_UNTIL(publisher_idle(fixture->publisher), &cluster.member);
+        publisher_get_stats(fixture->publisher, &stats);
+        assert_int_equal(stats.fenced, 1);
+        for (uint32_t i = 0; i < 4; i++)
+                assert_int_equal(is_settled(fixture, i), i % 2 == 0);
+        if (cluster.real)
+                assert_int_equal(read_topic(fixture->results, 0, &seen), 2);
+        close_fixture(fixture);
+}
+
 static uint32_t dead_headers;
 
 static void see_dead_letter(const rd_kafka_message_t *message, void *userdata) {
@@ -367,6 +416,8 @@ int main(void) {
                         cmocka_unit_test(parks),
                         cmocka_unit_test(tells_what_became_of_words),
                         cmocka_unit_test(drops_what_has_gone),
+                        cmocka_unit_test(takes_more_into_what_is_open),
+                        cmocka_unit_test(drops_what_goes_while_it_is_open),
                         cmocka_unit_test(writes_dead_letters),
                         cmocka_unit_test(shortens_what_is_too_large),
                         cmocka_unit_test(sends_home),

@@ -358,47 +358,48 @@ static void catalog_id(void **state) {
 /* ---- printing ---- */
 
 static void round_trip(void **state) {
-        struct config *config =
-                loaded(&no_options,
-                       "state: 'with \"quotes\", a # and $${NAME}: yes'\n"
-                       "retry: {budget: 33.3333%, backoff: {base: 1s500ms}}\n"
-                       "limits: {job_bytes: 1025, memory: 1536MiB}\n"
-                       "fetch: {allow: []}\nlog: {format: json}\n"
-                       "http: {ca_file: \"/tmp/caf\xc3\xa9/\\u2028\\U0001F600\"}\n"
-                       "kafka:\n  ssl.ca.pem: |\n    line one\n    line two\n  client.id: 'null'\n  "
-                       "group.id: ''\n  a.b: '~'\n"
-                       "  c: ' padded '\n  d: '- x'\n  e: '@x'\n  f: 'a: b'\n  g: '...'\n  h: '---'\n  i: "
-                       "\"tab\\there\"\n"
-                       "  j: 'true'\n  k: ${BATCHFERRY_TEST_YAML}\n"
-                       "providers:\n"
-                       "  - {name: a, kind: openai, base_url: 'http://[::1]:8000', region: us, data_policy: "
-                       "{zdr: true},\n"
-                       "     limits: {tokens_per_minute: 1000000000000},\n"
-                       "     models: [{model: '*', kinds: [chat, /v1/rerank], price: {image: 0.04, request: "
-                       "0.000001}},\n"
-                       "              {model: 'maker/m:free', upstream: u, quantization: fp8, output_max: 5, "
-                       "context: 9,\n"
-                       "               price: {character: 15, search_unit: 0, audio_minute: 0.000001, batch: "
-                       "{output: 1}},\n"
-                       "               quality: 0}]}\n"
-                       "  - {name: b, kind: azure, base_url: 'https://h', models: [{model: 'null'}]}\n"
-                       "  - name: c\n    kind: openai\n    base_url: 'https://h'\n    catalog: other\n"
-                       "    budget: {daily: 0.5, lifetime: 9000000}\n"
-                       "    limits: {requests_per_day: 1, tokens_per_day: 2, audio_seconds_per_hour: 3,\n"
-                       "             audio_seconds_per_day: 4, images_per_minute: 5}\n"
-                       "    models:\n"
-                       "      - model: m\n        region: eu\n        quality: 71\n        parameters: "
-                       "[seed, tools]\n"
-                       "        input_modalities: [text, video]\n        output_modalities: [audio]\n"
-                       "        limits: {requests_per_day: 6, tokens_per_day: 7, audio_seconds_per_hour: 8,\n"
-                       "                 audio_seconds_per_day: 9, images_per_minute: 10}\n"
-                       "        price: {input: 1, output: 3, reasoning: 4, audio_second: 0.0001, batch: "
-                       "{reasoning: 2}}\n"
-                       "        price_tiers: [{above_input: 5, input: 2}, {above_input: 6, output: 9, "
-                       "reasoning: 1}]\n"
-                       "        price_windows: [{when: 'Sat,Sun +08:00', multiply: 0.123456},\n"
-                       "                        {when: '22:00-06:00 Europe/Berlin', multiply: 2}]\n"
-                       "      - {model: n, parameters: []}\n");
+        struct config *config = loaded(
+                &no_options,
+                "state: 'with \"quotes\", a # and $${NAME}: yes'\n"
+                "retry: {budget: 33.3333%, backoff: {base: 1s500ms}}\n"
+                "limits: {job_bytes: 1025, memory: 1536MiB}\n"
+                "fetch: {allow: []}\nlog: {format: json}\n"
+                "http: {ca_file: \"/tmp/caf\xc3\xa9/\\u2028\\U0001F600\"}\n"
+                "kafka:\n  ssl.ca.pem: |\n    line one\n    line two\n  client.id: 'null'\n  "
+                "group.id: ''\n  a.b: '~'\n"
+                "  c: ' padded '\n  d: '- x'\n  e: '@x'\n  f: 'a: b'\n  g: '...'\n  h: '---'\n  i: "
+                "\"tab\\there\"\n"
+                "  j: 'true'\n  k: ${BATCHFERRY_TEST_YAML}\n"
+                "providers:\n"
+                "  - {name: a, kind: openai, base_url: 'http://[::1]:8000', region: us, data_policy: "
+                "{zdr: true},\n"
+                "     limits: {tokens_per_minute: 1000000000000},\n"
+                "     models: [{model: '*', kinds: [chat, /v1/rerank], price: {image: 0.04, request: "
+                "0.000001}},\n"
+                "              {model: 'maker/m:free', upstream: u, quantization: fp8, output_max: 5, "
+                "context: 9,\n"
+                "               price: {character: 15, search_unit: 0, audio_minute: 0.000001, batch: "
+                "{output: 1}},\n"
+                "               quality: 0}]}\n"
+                "  - {name: b, kind: azure, base_url: 'https://h', models: [{model: 'null'}]}\n"
+                "  - name: c\n    kind: openai\n    base_url: 'https://h'\n    catalog: other\n"
+                "    budget: {daily: 0.5, lifetime: 9000000}\n"
+                "    limits: {requests_per_day: 1, tokens_per_day: 2, audio_seconds_per_hour: 3,\n"
+                "             audio_seconds_per_day: 4, images_per_minute: 5}\n"
+                "    models:\n"
+                "      - model: m\n        region: eu\n        quality: 71\n        parameters: "
+                "[seed, tools]\n"
+                "        input_modalities: [text, video]\n        output_modalities: [audio]\n"
+                "        limits: {requests_per_day: 6, tokens_per_day: 7, audio_seconds_per_hour: 8,\n"
+                "                 audio_seconds_per_day: 9, images_per_minute: 10}\n"
+                "        price: {input: 1, output: 3, reasoning: 4, audio_second: 0.0001, batch: "
+                "{reasoning: 2},\n"
+                "                flex: {input: 0.5, output: 1.5}, priority: {output: 6, audio_input: 7}}\n"
+                "        price_tiers: [{above_input: 5, input: 2}, {above_input: 6, output: 9, "
+                "reasoning: 1, priority: {input: 8}}]\n"
+                "        price_windows: [{when: 'Sat,Sun +08:00', multiply: 0.123456},\n"
+                "                        {when: '22:00-06:00 Europe/Berlin', multiply: 2}]\n"
+                "      - {model: n, parameters: []}\n");
         char *print = printed(config);
         (void)state;
         assert_round_trip(config, print);
@@ -423,6 +424,12 @@ static void round_trip(void **state) {
         assert_true(m->tiers[0].price.input == 2 * PICOUSD_PER_USD);
         assert_true(m->tiers[1].price.input == PICOUSD_PER_USD); /* of the model, not of the tier before */
         assert_true(m->tiers[1].price.audio_minute == m->price.audio_minute);
+        assert_true(m->service[SERVICE_FLEX - 1].output == PICOUSD_PER_USD * 3 / 2);
+        assert_true(m->service[SERVICE_PRIORITY - 1].audio_input == 7 * PICOUSD_PER_USD);
+        assert_true(m->service[SERVICE_PRIORITY - 1].input == PRICE_UNKNOWN);
+        assert_true(m->tiers[1].service[SERVICE_PRIORITY - 1].input == 8 * PICOUSD_PER_USD);
+        assert_true(m->tiers[1].service[SERVICE_PRIORITY - 1].output == 6 * PICOUSD_PER_USD);
+        assert_true(m->tiers[0].service[SERVICE_PRIORITY - 1].output == PRICE_UNKNOWN);
         assert_int_equal(m->windows_count, 2);
         assert_true(n->parameters_known && n->parameters == 0);
         assert_false(config->catalog.endpoints[2].parameters_known);
@@ -437,6 +444,8 @@ static void round_trip(void **state) {
         assert_memory_equal(&again->catalog.endpoints[1].price, &config->catalog.endpoints[1].price,
                             sizeof(struct price));
         assert_true(again->catalog.endpoints[1].batch.output == PICOUSD_PER_USD);
+        assert_memory_equal(again->catalog.endpoints[3].service, m->service, sizeof m->service);
+        assert_memory_equal(&again->catalog.endpoints[3].tiers[1], &m->tiers[1], sizeof m->tiers[1]);
         assert_true(again->settings.retry_budget == config->settings.retry_budget);
         config_free(again);
         free(print);

@@ -1,6 +1,8 @@
 /* What providers say was used, told in many ways, some of them lies. */
 #include "tests/unit/providers/jobs.h"
 
+#include <stdio.h>
+
 enum { NONE = -1 };
 
 static const struct {
@@ -98,6 +100,60 @@ static void usage_is_normalised(void **state) {
         }
 }
 
+static void the_tier_of_service_is_read(void **state) {
+        static const struct {
+                const char *tail;
+                bool served;
+                enum service_tier service;
+        } cases[] = {
+                {"\"service_tier\":\"default\"", true, SERVICE_STANDARD},
+                {"\"service_tier\":\"flex\"", true, SERVICE_FLEX},
+                {"\"service_tier\":\"priority\",\"usage\":{\"prompt_tokens\":1}", true, SERVICE_PRIORITY},
+                {"\"service_tier\":\"scale\"", false, SERVICE_STANDARD},
+                {"\"service_tier\":\"auto\"", false, SERVICE_STANDARD},
+                {"\"service_tier\":null", false, SERVICE_STANDARD},
+                {"\"service_tier\":[\"flex\"]", false, SERVICE_STANDARD},
+                {"\"x\":1", false, SERVICE_STANDARD},
+        };
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                struct answer answer = read_chat(cases[i].tail);
+                check(cases[i].tail, "served", answer.usage.served, cases[i].served);
+                check(cases[i].tail, "service", answer.usage.service, cases[i].service);
+        }
+}
+
+/* Parts of input and output that may have prices of their own. */
+static void sound_and_pictures_are_read(void **state) {
+        static const struct {
+                const char *usage;
+                int64_t input, audio_in, images_in, audio_out, images_out;
+        } cases[] = {
+                {"\"prompt_tokens\":9,\"completion_tokens\":7,\"prompt_tokens_details\":{\"cached_tokens\":4,"
+                 "\"audio_tokens\":6,\"image_tokens\":2},\"completion_tokens_details\":{\"audio_tokens\":5,"
+                 "\"image_tokens\":1}",
+                 5, 6, 2, 5, 1},
+                {"\"input_tokens\":9,\"output_tokens\":7,\"input_tokens_details\":{\"image_tokens\":8},"
+                 "\"output_tokens_details\":{\"image_tokens\":7}",
+                 9, NONE, 8, NONE, 7},
+                {"\"prompt_tokens\":9,\"completion_tokens\":7,\"prompt_tokens_details\":{\"audio_tokens\":99}"
+                 ","
+                 "\"completion_tokens_details\":{\"audio_tokens\":-1,\"image_tokens\":99}",
+                 9, 9, NONE, NONE, 7},
+        };
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                char tail[512];
+                snprintf(tail, sizeof(tail), "\"usage\":{%s}", cases[i].usage);
+                struct answer answer = read_chat(tail);
+                check(tail, "input", answer.usage.input_tokens, cases[i].input);
+                check(tail, "audio in", answer.usage.audio_input_tokens, cases[i].audio_in);
+                check(tail, "images in", answer.usage.image_input_tokens, cases[i].images_in);
+                check(tail, "audio out", answer.usage.audio_output_tokens, cases[i].audio_out);
+                check(tail, "images out", answer.usage.image_output_tokens, cases[i].images_out);
+        }
+}
+
 /* Part of the output, by the names of chat and of responses. */
 static void reasoning_is_read(void **state) {
         static const struct {
@@ -177,6 +233,8 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(usage_is_normalised),
                 cmocka_unit_test(reasoning_is_read),
+                cmocka_unit_test(sound_and_pictures_are_read),
+                cmocka_unit_test(the_tier_of_service_is_read),
                 cmocka_unit_test(cost_is_exact),
                 cmocka_unit_test(the_job_says_what_the_provider_does_not),
         };

@@ -14,13 +14,19 @@
 #include <cmocka.h>
 
 #define U       PRICE_UNKNOWN
+#define MEDIA   U, U, U, U
 #define MILLION INT64_C(1000000)
 
 /* One thousand picodollars a unit, and so on: costs below are then easy to read. */
 #define PER_UNIT(picousd) ((picousd)*MILLION)
 
-static const struct price nothing = {U, U, U, U, U, U, U, U, U, U};
-static const struct usage silent = {-1, -1, -1, -1, -1, -1, -1, -1, -1};
+static const struct price nothing = {U, U, U, U, U, U, U, U, U, U, MEDIA};
+static const struct usage silent = {
+#define USAGE_FIELD(member, text) .member = -1,
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
+        .audio_ms = -1,
+};
 
 struct row {
         const char *what;
@@ -42,28 +48,20 @@ static int64_t units_in_table(int64_t value) {
 }
 
 static struct price table_price(struct price p) {
-        return (struct price){.input = price_in_table(p.input),
-                              .output = price_in_table(p.output),
-                              .cached_input = price_in_table(p.cached_input),
-                              .cache_write = price_in_table(p.cache_write),
-                              .reasoning = price_in_table(p.reasoning),
-                              .request = price_in_table(p.request),
-                              .audio_minute = price_in_table(p.audio_minute),
-                              .character = price_in_table(p.character),
-                              .image = price_in_table(p.image),
-                              .search_unit = price_in_table(p.search_unit)};
+        return (struct price){
+#define TOKEN_PART(id, member, text, help)      .member = price_in_table(p.member),
+#define UNIT_PART(id, member, text, type, help) .member = price_in_table(p.member),
+#include "schemas/price_parts.def"
+        };
 }
 
 static struct usage table_usage(struct usage u) {
-        return (struct usage){units_in_table(u.input_tokens),
-                              units_in_table(u.cached_input_tokens),
-                              units_in_table(u.cache_write_tokens),
-                              units_in_table(u.output_tokens),
-                              units_in_table(u.audio_ms),
-                              units_in_table(u.characters),
-                              units_in_table(u.images),
-                              units_in_table(u.search_units),
-                              units_in_table(u.reasoning_tokens)};
+        return (struct usage){
+#define USAGE_FIELD(member, text) .member = units_in_table(u.member),
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
+                .audio_ms = units_in_table(u.audio_ms),
+        };
 }
 
 static const struct row rows[] = {
@@ -159,6 +157,76 @@ static const struct row rows[] = {
          {.input = 3, .output = 10},
          {.images = 2, .input_tokens = 7, .output_tokens = 2},
          41},
+        {"chat with audio",
+         KIND_CHAT,
+         {.input = 3, .output = 10, .audio_input = 30, .audio_output = 50},
+         {.input_tokens = 7, .output_tokens = 9, .audio_input_tokens = 5, .audio_output_tokens = 8},
+         2 * 3 + 5 * 30 + 10 + 8 * 50},
+        {"more audio than there is",
+         KIND_CHAT,
+         {.input = 3, .output = 10, .audio_input = 30, .audio_output = 50},
+         {.input_tokens = 7, .output_tokens = 9, .audio_input_tokens = 50, .audio_output_tokens = 80},
+         7 * 30 + 9 * 50},
+        {"chat with audio, no price of it in",
+         KIND_CHAT,
+         {.input = 3, .output = 10, .audio_output = 50},
+         {.input_tokens = 7, .output_tokens = 9, .audio_input_tokens = 5},
+         -1},
+        {"chat with audio, no price of it out",
+         KIND_CHAT,
+         {.input = 3, .output = 10, .audio_input = 30},
+         {.input_tokens = 7, .output_tokens = 9, .audio_output_tokens = 1},
+         -1},
+        {"chat, no audio at all",
+         KIND_CHAT,
+         {.input = 3, .output = 10},
+         {.input_tokens = 7, .output_tokens = 2, .audio_input_tokens = NONE, .audio_output_tokens = NONE},
+         41},
+        {"audio that is cached counts as audio",
+         KIND_CHAT,
+         {.input = 3, .output = 10, .cached_input = 1, .audio_input = 30},
+         {.input_tokens = 2, .cached_input_tokens = 8, .output_tokens = NONE, .audio_input_tokens = 5},
+         5 * 30 + 5 * 1},
+        {"pictures in chat, as text where they have no price",
+         KIND_CHAT,
+         {.input = 3, .output = 10},
+         {.input_tokens = 7, .output_tokens = 2, .image_input_tokens = 5},
+         41},
+        {"pictures in chat, at theirs",
+         KIND_CHAT,
+         {.input = 3, .output = 10, .image_input = 4, .image_output = 100},
+         {.input_tokens = 7, .output_tokens = 2, .image_input_tokens = 5, .image_output_tokens = 1},
+         2 * 3 + 5 * 4 + 10 + 100},
+        {"reasoning beside pictures",
+         KIND_CHAT,
+         {.input = 3, .output = 10, .reasoning = 20, .image_output = 100},
+         {.input_tokens = NONE, .output_tokens = 9, .image_output_tokens = 4, .reasoning_tokens = 3},
+         4 * 100 + 3 * 20 + 2 * 10},
+        {"pictures in chat, no price of them out",
+         KIND_CHAT,
+         {.input = 3, .output = 10},
+         {.input_tokens = 7, .output_tokens = 2, .image_output_tokens = 1},
+         -1},
+        {"images by token, all of it pictures",
+         KIND_IMAGES,
+         {.input = 3, .output = 10, .image_output = 40},
+         {.images = 1, .input_tokens = 7, .output_tokens = 2},
+         21 + 80},
+        {"images by token, text as well",
+         KIND_IMAGES,
+         {.input = 3, .output = 10, .image_output = 40},
+         {.images = 1, .input_tokens = 7, .output_tokens = 2, .image_output_tokens = 1},
+         21 + 50},
+        {"minutes by token, all of it sound",
+         KIND_TRANSCRIPTIONS,
+         {.input = 3, .output = 10, .audio_input = 30},
+         {.input_tokens = 7, .output_tokens = 2},
+         210 + 20},
+        {"speech by token, all of it sound",
+         KIND_SPEECH,
+         {.input = 3, .audio_output = 50},
+         {.input_tokens = 7, .output_tokens = 2},
+         121},
         {"images, not said", KIND_IMAGES, {.image = 40000}, {0}, -1},
         {"images, no price", KIND_IMAGES, {.output = 3}, {.images = 2}, -1},
 };
@@ -188,10 +256,17 @@ static void every_part_is_rounded_up(void **state) {
 
 static void amounts_saturate(void **state) {
         (void)state;
-        struct price price = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX,
-                              INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
-        struct usage usage = {INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX,
-                              INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX};
+        const struct price price = {
+#define TOKEN_PART(id, member, text, help)      .member = INT64_MAX,
+#define UNIT_PART(id, member, text, type, help) .member = INT64_MAX,
+#include "schemas/price_parts.def"
+        };
+        const struct usage usage = {
+#define USAGE_FIELD(member, text) .member = INT64_MAX,
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
+                .audio_ms = INT64_MAX,
+        };
         for (unsigned kind = 0; kind < KINDS_COUNT; kind++) {
                 int64_t picousd = -1;
                 assert_true(cost_of_usage(&price, (enum kind)kind, &usage, &picousd));
@@ -289,6 +364,173 @@ static void expected_counts_on_cached_input(void **state) {
                 assert_true(cost_ceiling(&endpoint, &demand, 0, &ceiling));
                 assert_int_equal(ceiling, 10000);
         }
+}
+
+/* What the job is sure to have is priced, or nobody knows what it costs. */
+static void a_medium_without_a_price_is_unknown(void **state) {
+        (void)state;
+        static const struct {
+                uint32_t input, output;
+                struct price price;
+                int64_t expected, ceiling; /* -1: unknown */
+        } cases[] = {
+                {MODALITY_BIT(TEXT), MODALITY_BIT(TEXT), {.input = 3, .output = 10}, 400, 400},
+                {MODALITY_BIT(AUDIO), MODALITY_BIT(TEXT), {.input = 3, .output = 10}, -1, -1},
+                {MODALITY_BIT(AUDIO),
+                 MODALITY_BIT(TEXT),
+                 {.input = 3, .output = 10, .audio_input = 5},
+                 480,
+                 600},
+                {MODALITY_BIT(AUDIO),
+                 MODALITY_BIT(TEXT),
+                 {.input = 3, .output = 10, .audio_input = 1},
+                 320,
+                 400},
+                {MODALITY_BIT(IMAGE), MODALITY_BIT(TEXT), {.input = 3, .output = 10}, 400, 400},
+                {MODALITY_BIT(IMAGE),
+                 MODALITY_BIT(TEXT),
+                 {.input = 3, .output = 10, .image_input = 5},
+                 440,
+                 600},
+                {MODALITY_BIT(VIDEO),
+                 MODALITY_BIT(TEXT),
+                 {.input = 3, .output = 10, .audio_input = 5},
+                 400,
+                 600},
+                {MODALITY_BIT(TEXT), MODALITY_BIT(AUDIO), {.input = 3, .output = 10}, -1, -1},
+                {MODALITY_BIT(TEXT),
+                 MODALITY_BIT(AUDIO),
+                 {.input = 3, .output = 10, .audio_output = 20},
+                 500,
+                 500},
+                {MODALITY_BIT(TEXT), MODALITY_BIT(IMAGE), {.input = 3, .output = 10}, -1, -1},
+                {MODALITY_BIT(TEXT),
+                 MODALITY_BIT(IMAGE),
+                 {.input = 3, .output = 10, .image_output = 30},
+                 600,
+                 600},
+        };
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct endpoint endpoint = endpoint_with(cases[i].price);
+                struct demand demand;
+                int64_t expected = -1, ceiling = -1;
+                demand_init(&demand, KIND_CHAT);
+                demand.input_tokens = 100;
+                demand.output_tokens_max = 10;
+                demand.input_modalities = cases[i].input;
+                demand.output_modalities = cases[i].output;
+                demand.audio_tokens = cases[i].input == MODALITY_BIT(AUDIO) ? 40 : 0;
+                demand.image_tokens = cases[i].input == MODALITY_BIT(IMAGE) ? 20 : 0;
+                bool known = cost_expected(&endpoint, &demand, 0, 100, &expected);
+                assert_int_equal(known, cost_ceiling(&endpoint, &demand, 0, &ceiling));
+                if (expected != cases[i].expected || ceiling != cases[i].ceiling)
+                        fail_msg("row %zu: %lld, at most %lld", i, (long long)expected, (long long)ceiling);
+        }
+        struct endpoint painter = endpoint_with((struct price){.input = 3, .output = 10, .image_output = 30});
+        struct demand demand;
+        int64_t ceiling;
+        demand_init(&demand, KIND_CHAT);
+        demand.output_tokens_max = 10;
+        painter.output_modalities = MODALITY_BIT(TEXT) | MODALITY_BIT(IMAGE);
+        assert_true(cost_ceiling(&painter, &demand, 0, &ceiling));
+        assert_int_equal(ceiling, 300); /* unasked */
+}
+
+/* Flex is expected at its price, and at most at the standard one, which may be what it is served at. */
+static void a_tier_of_service_has_its_own_price(void **state) {
+        (void)state;
+        static const struct {
+                enum service_tier service;
+                int64_t tokens, expected, ceiling; /* -1: unknown */
+        } cases[] = {
+                {SERVICE_STANDARD, 100, 400, 400},
+                {SERVICE_FLEX, 100, 200, 400},
+                {SERVICE_PRIORITY, 100, 800, 800},
+                {SERVICE_OTHER, 100, -1, -1},
+                /* the input may be shorter */
+                {SERVICE_STANDARD, 300, 900, 1200},
+                {SERVICE_FLEX, 300, 450, 1200},
+                {SERVICE_PRIORITY, 300, -1, -1}, /* of long inputs nobody knows it */
+        };
+        struct endpoint endpoint = endpoint_with((struct price){.input = 4});
+        struct price_tier tier = {.above_input = 200};
+        endpoint.price.output = 0;
+        price_services_init(endpoint.service);
+        price_services_init(tier.service);
+        endpoint.service[SERVICE_FLEX - 1].input = PER_UNIT(2);
+        endpoint.service[SERVICE_PRIORITY - 1].input = PER_UNIT(8);
+        endpoint.service[SERVICE_FLEX - 1].output = endpoint.service[SERVICE_PRIORITY - 1].output = 0;
+        tier.price = price_or(&(struct price){.input = PER_UNIT(3), .output = 0}, &endpoint.price);
+        tier.service[SERVICE_FLEX - 1].input = PER_UNIT(3) / 2;
+        price_services_complete(tier.service, endpoint.service);
+        endpoint.tiers = &tier;
+        endpoint.tiers_count = 1;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct demand demand;
+                int64_t expected = -1, ceiling = -1;
+                demand_init(&demand, KIND_CHAT);
+                demand.service = cases[i].service;
+                demand.input_tokens = cases[i].tokens;
+                demand.output_tokens_max = 10;
+                bool known = cost_expected(&endpoint, &demand, 0, 10, &expected);
+                assert_int_equal(known, cost_ceiling(&endpoint, &demand, 0, &ceiling));
+                if (expected != cases[i].expected || ceiling != cases[i].ceiling)
+                        fail_msg("row %zu: %lld, at most %lld", i, (long long)expected, (long long)ceiling);
+        }
+}
+
+static int64_t some_price(struct prng *prng) {
+        return prng_below(prng, 4) == 0 ? U : (int64_t)prng_below(prng, 1U << 30);
+}
+
+/* However the tokens are told apart, where all that the job may have has a price. */
+static void no_bill_is_above_the_ceiling(void **state) {
+        struct prng prng;
+        uint32_t known = 0;
+        (void)state;
+        prng_init(&prng, 11);
+        for (int i = 0; i < 200000; i++) {
+                static const enum kind kinds[] = {KIND_CHAT, KIND_RESPONSES, KIND_IMAGES, KIND_IMAGE_EDITS,
+                                                  KIND_SPEECH};
+                struct endpoint endpoint = endpoint_with((struct price){0});
+                struct demand demand;
+                struct usage usage;
+                int64_t ceiling, bill = 0;
+                demand_init(&demand, kinds[prng_below(&prng, 5)]);
+#define TOKEN_PART(id, member, text, help) endpoint.price.member = some_price(&prng);
+#include "schemas/price_parts.def"
+                demand.input_modalities = (uint32_t)prng_below(&prng, 1U << MODALITIES_COUNT);
+                demand.output_modalities = demand.kind == KIND_SPEECH ? MODALITY_BIT(AUDIO)
+                                           : kind_paints(demand.kind)
+                                                   ? MODALITY_BIT(IMAGE)
+                                                   : (uint32_t)prng_below(&prng, 1U << MODALITIES_COUNT);
+                demand.input_tokens = (int64_t)prng_below(&prng, 1000);
+                demand.output_tokens_max = (int64_t)prng_below(&prng, 1000);
+                usage_init(&usage);
+                usage.input_tokens = demand.input_tokens;
+                usage.cached_input_tokens = (int64_t)prng_below(&prng, (uint64_t)usage.input_tokens + 1);
+                usage.input_tokens -= usage.cached_input_tokens;
+                usage.cache_write_tokens = (int64_t)prng_below(&prng, (uint64_t)usage.input_tokens + 1);
+                usage.input_tokens -= usage.cache_write_tokens;
+                usage.output_tokens = (int64_t)prng_below(&prng, (uint64_t)demand.output_tokens_max + 1);
+                usage.reasoning_tokens = (int64_t)prng_below(&prng, 1000) - 1;
+                if (demand.input_modalities & MODALITY_BIT(AUDIO))
+                        usage.audio_input_tokens = (int64_t)prng_below(&prng, 1000) - 1;
+                if (demand.input_modalities & MODALITY_BIT(IMAGE))
+                        usage.image_input_tokens = (int64_t)prng_below(&prng, 1000) - 1;
+                if (demand.output_modalities & MODALITY_BIT(AUDIO))
+                        usage.audio_output_tokens = (int64_t)prng_below(&prng, 1000) - 1;
+                if (demand.output_modalities & MODALITY_BIT(IMAGE))
+                        usage.image_output_tokens = (int64_t)prng_below(&prng, 1000) - 1;
+                if (!cost_ceiling(&endpoint, &demand, 0, &ceiling))
+                        continue;
+                known++;
+                if (!cost_of_usage(&endpoint.price, demand.kind, &usage, &bill)) /* the ceiling counts */
+                        assert_int_equal(endpoint.price.output, U);
+                if (bill > ceiling)
+                        fail_msg("%d: %lld of %lld", i, (long long)bill, (long long)ceiling);
+        }
+        assert_true(known > 20000);
 }
 
 static void other_kinds_have_bounds_too(void **state) {
@@ -442,9 +684,9 @@ static void plain_costs_are_those_of_any_price(void **state) {
                 endpoint.price.reasoning = some_plain_price(&prng, false);
                 endpoint.output_max = (int64_t)prng_below(&prng, 3) * 1000;
                 endpoint.context = (int64_t)prng_below(&prng, 3) * 50000;
-                assert_true(cost_is_plain(&endpoint));
                 struct demand demand;
                 demand_init(&demand, prng_below(&prng, 2) == 0 ? KIND_CHAT : KIND_RESPONSES);
+                assert_true(cost_is_plain(&endpoint, &demand));
                 demand.output_tokens_max = prng_below(&prng, 3) == 0 ? -1 : some_tokens(&prng);
                 struct cost_tokens tokens = {.input = some_tokens(&prng),
                                              .cached = some_tokens(&prng) - 10,
@@ -470,28 +712,46 @@ static void a_price_that_moves_or_is_rounded_is_not_plain(void **state) {
         static const struct price_tier tier = {.above_input = 1};
         struct endpoint plain = {.name = "p/m", .model = "m", .price = nothing, .kinds = ~0U};
         plain.price.input = plain.price.output = PER_UNIT(3);
-        assert_true(cost_is_plain(&plain));
-        int64_t *const parts[] = {&plain.price.input, &plain.price.output, &plain.price.cached_input,
-                                  &plain.price.cache_write, &plain.price.reasoning};
+        struct demand demand;
+        demand_init(&demand, KIND_CHAT);
+        assert_true(cost_is_plain(&plain, &demand));
+        int64_t *const parts[] = {
+                &plain.price.input,       &plain.price.output,       &plain.price.cached_input,
+                &plain.price.cache_write, &plain.price.reasoning,    &plain.price.audio_input,
+                &plain.price.image_input, &plain.price.audio_output, &plain.price.image_output};
         for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
                 int64_t before = *parts[i];
                 *parts[i] = PER_UNIT(3) + 1;
-                assert_false(cost_is_plain(&plain));
+                assert_false(cost_is_plain(&plain, &demand));
                 *parts[i] = U;
-                assert_int_equal(cost_is_plain(&plain), i >= 2); /* input and output must be known */
+                assert_int_equal(cost_is_plain(&plain, &demand), i >= 2); /* input and output must be known */
                 *parts[i] = before;
         }
         plain.price.request = PER_UNIT(1);
-        assert_false(cost_is_plain(&plain));
+        assert_false(cost_is_plain(&plain, &demand));
         plain.price.request = 0;
-        assert_true(cost_is_plain(&plain));
+        assert_true(cost_is_plain(&plain, &demand));
         plain.windows = &window;
         plain.windows_count = 1;
-        assert_false(cost_is_plain(&plain));
+        assert_false(cost_is_plain(&plain, &demand));
         plain.windows_count = 0;
         plain.tiers = &tier;
         plain.tiers_count = 1;
-        assert_false(cost_is_plain(&plain));
+        assert_false(cost_is_plain(&plain, &demand));
+        plain.tiers_count = 0;
+        plain.output_modalities = MODALITY_BIT(IMAGE);
+        assert_false(cost_is_plain(&plain, &demand));
+        plain.output_modalities = 0;
+        demand.input_modalities = MODALITY_BIT(TEXT) | MODALITY_BIT(AUDIO);
+        assert_false(cost_is_plain(&plain, &demand));
+        demand.input_modalities = MODALITY_BIT(TEXT);
+        demand.output_modalities = MODALITY_BIT(AUDIO);
+        assert_false(cost_is_plain(&plain, &demand));
+        demand.output_modalities = 0;
+        demand.service = SERVICE_FLEX;
+        assert_false(cost_is_plain(&plain, &demand));
+        demand.service = SERVICE_STANDARD;
+        assert_true(cost_is_plain(&plain, &demand));
 }
 
 int main(void) {
@@ -505,6 +765,9 @@ int main(void) {
                 cmocka_unit_test(ceiling_takes_the_most_output),
                 cmocka_unit_test(expected_takes_the_guess_within_the_limit),
                 cmocka_unit_test(expected_counts_on_cached_input),
+                cmocka_unit_test(a_medium_without_a_price_is_unknown),
+                cmocka_unit_test(a_tier_of_service_has_its_own_price),
+                cmocka_unit_test(no_bill_is_above_the_ceiling),
                 cmocka_unit_test(other_kinds_have_bounds_too),
                 cmocka_unit_test(no_bill_is_above_its_ceiling),
                 cmocka_unit_test(the_ceiling_counts_input_where_it_is_dearest),

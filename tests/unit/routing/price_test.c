@@ -14,7 +14,8 @@
 
 #include <cmocka.h>
 
-#define U PRICE_UNKNOWN
+#define U     PRICE_UNKNOWN
+#define MEDIA U, U, U, U
 
 enum { ALL_DAYS = 0x7f, WORK_DAYS = 0x1f, SUNDAY = 1 << 6, MONDAY = 1 << 0 };
 
@@ -38,7 +39,7 @@ static int64_t at(const char *text) {
 static struct endpoint endpoint_with(const struct price_window *windows, unsigned count) {
         return (struct endpoint){.name = "p/m",
                                  .model = "m",
-                                 .price = {3, 10, U, U, U, 7, U, U, U, U},
+                                 .price = {3, U, U, 10, U, U, U, 7, U, U, MEDIA},
                                  .windows = windows,
                                  .windows_count = (uint8_t)count,
                                  .kinds = ~0U};
@@ -211,7 +212,7 @@ static void the_last_window_counts(void **state) {
 
 static void scaled_prices_are_rounded_up(void **state) {
         (void)state;
-        static const struct price price = {3, 1, 0, U, 5, 7, 1000001, INT64_MAX, 2, U};
+        static const struct price price = {3, 0, U, 1, 1000001, INT64_MAX, 2, 7, U, 5, MEDIA};
         struct price half = price_scaled(&price, 500000);
         assert_int_equal(half.input, 2);
         assert_int_equal(half.cached_input, 0);
@@ -231,8 +232,9 @@ static void scaled_prices_are_rounded_up(void **state) {
 
 static void what_a_price_lacks_comes_from_the_other(void **state) {
         (void)state;
-        static const struct price a = {1, U, 0, U, 5, U, U, U, U, 9}, b = {2, 3, 4, U, 6, 7, U, 8, U, 1};
-        static const struct price both = {1, 3, 0, U, 5, 7, U, 8, U, 9};
+        static const struct price a = {1, U, 0, U, 5, U, U, U, U, 9, MEDIA},
+                                  b = {2, 3, 4, U, 6, 7, U, 8, U, 1, MEDIA};
+        static const struct price both = {1, 3, 0, U, 5, 7, U, 8, U, 9, MEDIA};
         struct price price = price_or(&a, &b);
         assert_memory_equal(&price, &both, sizeof both);
 }
@@ -242,20 +244,22 @@ static void price_without_windows_is_the_endpoints_own(void **state) {
         static const struct price_window night = {&utc, 500000, 0, 360, ALL_DAYS};
         struct endpoint endpoint = endpoint_with(&night, 1);
         struct price scratch;
-        assert_ptr_equal(price_at(&endpoint, at("2026-12-06T06:00:00Z"), 1, &scratch), &endpoint.price);
-        assert_ptr_equal(price_at(&endpoint, at("2026-12-06T05:00:00Z"), 1, &scratch), &scratch);
+        assert_ptr_equal(price_at(&endpoint, SERVICE_STANDARD, at("2026-12-06T06:00:00Z"), 1, &scratch),
+                         &endpoint.price);
+        assert_ptr_equal(price_at(&endpoint, SERVICE_STANDARD, at("2026-12-06T05:00:00Z"), 1, &scratch),
+                         &scratch);
         assert_int_equal(scratch.input, 2);
         assert_int_equal(scratch.output, 5);
 }
 
 static const struct price_tier tiers[] = {
-        {100, {5000000, 10000000, U, U, U, U, U, U, U, U}},
-        {1000, {1000000, 30000000, U, U, U, U, U, U, U, U}},
+        {.above_input = 100, .price = {.input = 5000000, U, U, .output = 10000000, U, U, U, U, U, U, MEDIA}},
+        {.above_input = 1000, .price = {.input = 1000000, U, U, .output = 30000000, U, U, U, U, U, U, MEDIA}},
 };
 
 static struct endpoint endpoint_with_tiers(void) {
         struct endpoint endpoint = endpoint_with(NULL, 0);
-        endpoint.price = (struct price){3000000, 10000000, U, U, U, U, U, U, U, U};
+        endpoint.price = (struct price){.input = 3000000, U, U, .output = 10000000, U, U, U, U, U, U, MEDIA};
         endpoint.tiers = tiers;
         endpoint.tiers_count = 2;
         return endpoint;
@@ -270,7 +274,8 @@ static void input_finds_its_tier(void **state) {
         } cases[] = {{-1, 3000000},  {0, 3000000},    {100, 3000000},  {101, 5000000},
                      {999, 5000000}, {1000, 5000000}, {1001, 1000000}, {INT64_MAX, 1000000}};
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-                assert_int_equal(price_at(&endpoint, 0, cases[i].input, &scratch)->input, cases[i].price);
+                assert_int_equal(price_at(&endpoint, SERVICE_STANDARD, 0, cases[i].input, &scratch)->input,
+                                 cases[i].price);
 }
 
 /* The input is a bound: where a shorter one is dearer, that is the ceiling; expected is what it is. */
@@ -343,7 +348,7 @@ static void reasoning_has_its_own_price(void **state) {
                 {40000000, 5, 7, 220}, {4000000, 5, -1, -1},
         };
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-                struct price price = {0, 10000000, U, U, cases[i].price, U, U, U, U, U};
+                struct price price = {0, U, U, 10000000, U, U, U, U, U, cases[i].price, MEDIA};
                 struct usage usage;
                 int64_t picousd = -1;
                 usage_init(&usage);
@@ -363,7 +368,7 @@ static void ceiling_knows_reasoning(void **state) {
         int64_t picousd = -1;
         demand_init(&demand, KIND_CHAT);
         demand.output_tokens_max = 10;
-        endpoint.price = (struct price){0, 10000000, U, U, 30000000, U, U, U, U, U};
+        endpoint.price = (struct price){0, U, U, 10000000, U, U, U, U, U, 30000000, MEDIA};
         assert_true(cost_ceiling(&endpoint, &demand, 0, &picousd));
         assert_int_equal(picousd, 300);
         assert_true(cost_expected(&endpoint, &demand, 0, 10, &picousd));

@@ -21,7 +21,8 @@ enum { ENDPOINTS = 24, DAY_MS = 86400000 };
 static const struct zone_change changes[] = {{INT64_MIN, 0}};
 static const struct zone utc = {"UTC", changes, 1};
 static const struct price_window windows[] = {{&utc, 500000, 0, 360, 0x7f}, {&utc, 3000000, 600, 720, 0x7f}};
-static const struct price_tier tiers[] = {{1000, {2 * USD, 2 * USD, U, U, U, U, U, U, U, U}}};
+static const struct price_tier tiers[] = {
+        {1000, {2 * USD, U, U, 2 * USD, U, U, U, U, U, U, U, U, U, U}, {{0}}}};
 static const struct provider provider = {.name = "p", .region = "", .retention_days = -1};
 
 struct world {
@@ -44,7 +45,13 @@ static int64_t some_price(struct prng *prng) {
 
 static void some_endpoint(struct prng *prng, struct endpoint *endpoint) {
         *endpoint = (struct endpoint){.name = "p/m", .model = "m", .quantization = "unknown", .kinds = ~0U};
-        endpoint->price = (struct price){some_price(prng), some_price(prng), U, U, U, U, U, U, U, U};
+        endpoint->price = price_unknown;
+        endpoint->price.input = some_price(prng);
+        endpoint->price.output = some_price(prng);
+        endpoint->price.image_input = some_price(prng);
+        endpoint->price.audio_output = some_price(prng);
+        for (int i = 0; i < SERVICE_PRICES; i++)
+                endpoint->service[i] = endpoint->price;
         endpoint->price.image = some_price(prng);
         if (prng_below(prng, 2) == 0)
                 endpoint->price.cached_input = some_price(prng);
@@ -76,6 +83,7 @@ static void some_moment(struct prng *prng, struct world *world) {
                                              .cached_permille = (int32_t)prng_below(prng, 3) * 500};
         world->demand.input_tokens = (int64_t)prng_below(prng, 4000);
         world->demand.output_tokens_max = (int64_t)prng_below(prng, 900) - 1;
+        world->demand.image_tokens = prng_below(prng, 5) == 0 ? 100 : 0;
         world->moment = (struct route_moment){.now_unix_ms = (int64_t)prng_below(prng, 3 * DAY_MS),
                                               .seed = prng_next(prng),
                                               .call_ms = (int64_t)prng_below(prng, DAY_MS / 4)};
@@ -88,6 +96,12 @@ static void world_init(struct prng *prng, struct world *world) {
         world->catalog = (struct catalog){&provider, 1, world->endpoints, ENDPOINTS, "0", NULL, 0};
         demand_init(&world->demand, prng_below(prng, 4) == 0 ? KIND_IMAGES : KIND_CHAT);
         world->demand.models[world->demand.models_count++] = BYTES("m");
+        if (prng_below(prng, 4) == 0)
+                world->demand.service = (enum service_tier)prng_below(prng, 4);
+        if (prng_below(prng, 4) == 0)
+                world->demand.input_modalities = MODALITY_BIT(TEXT) | MODALITY_BIT(IMAGE);
+        if (prng_below(prng, 6) == 0)
+                world->demand.output_modalities = MODALITY_BIT(TEXT) | MODALITY_BIT(AUDIO);
         world->demand.parameters = prng_below(prng, 2) == 0 ? PARAMETER_BIT(TOOLS) : 0;
         if (prng_below(prng, 3) > 0)
                 prefs->max_price_input = (int64_t)prng_below(prng, 3) * USD / 2;
@@ -217,7 +231,7 @@ static void price_rule_goes_by_hour_and_length(void **state) {
         world.endpoints[0] = (struct endpoint){.name = "p/m",
                                                .model = "m",
                                                .quantization = "unknown",
-                                               .price = {USD, USD, U, U, U, U, U, U, U, U},
+                                               .price = {USD, U, U, USD, U, U, U, U, U, U, U, U, U, U},
                                                .windows = windows,
                                                .windows_count = 2,
                                                .kinds = ~0U};

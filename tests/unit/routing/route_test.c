@@ -13,15 +13,16 @@
 #include <cmocka.h>
 
 #define U             PRICE_UNKNOWN
+#define MEDIA         U, U, U, U
 #define USD           PICOUSD_PER_USD
 #define MICRO(amount) ((amount) * (USD / 1000000))
 
 enum { ALL_KINDS = (1 << KINDS_COUNT) - 1 };
 
 #define NO_PRICE                                                                                             \
-        { U, U, U, U, U, U, U, U, U, U }
+        { U, U, U, U, U, U, U, U, U, U, MEDIA }
 #define TOKENS(in, out)                                                                                      \
-        { (in) * USD / 100, (out)*USD / 100, U, U, U, U, U, U, U, U } /* cents per million */
+        { (in) * USD / 100, U, U, (out)*USD / 100, U, U, U, U, U, U, MEDIA } /* cents per million */
 
 static const struct provider providers[] = {
         {.name = "alpha", .region = "us", .data_policy_known = true, .zdr = true, .retention_days = 0},
@@ -368,7 +369,7 @@ static void price_ceilings_exclude_what_is_dearer_or_unknown(void **state) {
         assert_string_equal(ranked(&world),
                             "beta/small | alpha/small=max_price gamma/small=max_price delta/all=max_price");
 
-        struct price price = {10, U, U, U, U, U, U, U, U, U};
+        struct price price = {10, U, U, U, U, U, U, U, U, U, MEDIA};
         struct endpoint endpoint = {.name = "alpha/e", .model = "e", .price = price, .kinds = ALL_KINDS};
         struct catalog one = {providers, 4, &endpoint, 1, "2", NULL, 0};
         struct demand demand = demand_for(KIND_EMBEDDINGS, "e");

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #define U            PRICE_UNKNOWN
+#define MEDIA        U, U, U, U
 #define USD          PICOUSD_PER_USD
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -44,7 +45,7 @@ static struct endpoint endpoint_of(const char *name, uint32_t provider, const ch
                                  .provider = provider,
                                  .model = model,
                                  .upstream = model,
-                                 .price = {price, price, U, U, U, U, U, U, U, U},
+                                 .price = {price, U, U, price, U, U, U, U, U, U, MEDIA},
                                  .quantization = "unknown",
                                  .quality = -1,
                                  .kinds = 1U << KIND_CHAT};

@@ -277,6 +277,10 @@ static void classes_tell_rules_apart(void **state) {
                 {"\"temperature\":1", "{\"require_parameters\":true}", true},
                 {"\"input\":[{\"image_url\":\"u\"}]", "{}", true},
                 {"\"modalities\":[\"audio\"]", "{}", true},
+                {"\"service_tier\":\"auto\"", "{}", false},
+                {"\"service_tier\":\"flex\"", "{}", true},
+                {"\"service_tier\":\"scale\"", "{}", true},
+                {"\"service_tier\":null", "{}", false},
                 {"\"n\":1", "{\"sort\":{\"partition\":\"none\"}}", true},
                 {"\"n\":1", "{\"sort\":\"quality\"}", true},
                 {"\"n\":1", "{\"unknown_price\":\"deny\"}", true},
@@ -378,6 +382,22 @@ static void sizes_are_estimated(void **state) {
                                  (long long)job->demand.output_tokens_max);
                 job_spec_free(job);
         }
+        job_decoder_free(decoder);
+}
+
+/* Those of sound and pictures may have prices of their own. */
+static void what_is_no_text_is_counted_apart(void **state) {
+        (void)state;
+        struct job_decoder *decoder = new_decoder(NULL);
+        struct job_spec *job = decode_good(
+                decoder,
+                "{\"custom_id\":\"a\",\"url\":\"/v1/chat/completions\",\"body\":{\"model\":\"m\","
+                "\"messages\":[{\"content\":[{\"image_url\":{\"url\":\"u\"}},{\"text\":\"abc\"},"
+                "{\"input_audio\":{\"data\":\"AAAAAAAAAAAAAAAA\"}},{\"video_url\":{\"url\":\"u\"}}]}]}}");
+        assert_int_equal(job->demand.audio_tokens, 1);
+        assert_int_equal(job->demand.image_tokens, 1100);
+        assert_true(job->demand.input_tokens >= 2200 + 1 + 1);
+        job_spec_free(job);
         job_decoder_free(decoder);
 }
 
@@ -510,6 +530,7 @@ int main(void) {
                 cmocka_unit_test(classes_tell_rules_apart),
                 cmocka_unit_test(suffixes_sort),
                 cmocka_unit_test(sizes_are_estimated),
+                cmocka_unit_test(what_is_no_text_is_counted_apart),
                 cmocka_unit_test(vector_formats),
                 cmocka_unit_test(large_urls_stay_in_the_body),
                 cmocka_unit_test(the_first_millisecond_is_a_time),

@@ -218,15 +218,10 @@ static void read_decision(yyjson_val *from, struct decision *out) {
 }
 
 static void read_usage(yyjson_val *from, struct usage *out) {
-        out->input_tokens = number_or(from, "input_tokens", -1);
-        out->cached_input_tokens = number_or(from, "cached_input_tokens", -1);
-        out->cache_write_tokens = number_or(from, "cache_write_tokens", -1);
-        out->output_tokens = number_or(from, "output_tokens", -1);
+#define USAGE_FIELD(member, text) out->member = number_or(from, text, -1);
+#include "schemas/usage_fields.def"
+#undef USAGE_FIELD
         out->audio_ms = number_or(from, "audio_ms", -1);
-        out->characters = number_or(from, "characters", -1);
-        out->images = number_or(from, "images", -1);
-        out->search_units = number_or(from, "search_units", -1);
-        out->reasoning_tokens = number_or(from, "reasoning_tokens", -1);
 }
 
 static void read_outcome(yyjson_val *from, struct outcome *out) {
