@@ -128,29 +128,13 @@ void money_append(struct buffer *buffer, int64_t picousd) {
         buffer_append(buffer, places, size);
 }
 
-int64_t money_add(int64_t a_picousd, int64_t b_picousd) {
-        int64_t sum;
-
-        CHECK(a_picousd >= 0 && b_picousd >= 0);
-        return __builtin_add_overflow(a_picousd, b_picousd, &sum) ? PICOUSD_MAX : sum;
-}
-
-int64_t money_multiply(int64_t picousd, int64_t count) {
-        int64_t product;
-
-        CHECK(picousd >= 0 && count >= 0);
-        return __builtin_mul_overflow(picousd, count, &product) ? PICOUSD_MAX : product;
-}
-
-int64_t money_per_million(int64_t picousd_per_million, int64_t units) {
+int64_t money_per_million_rounded(int64_t picousd_per_million, int64_t units) {
         int64_t price, rest, total;
 
         CHECK(picousd_per_million >= 0 && units >= 0);
         /* Both split at a million, so that only the last product is divided, and it is below 1e12. */
         price = picousd_per_million / MILLION;
         rest = picousd_per_million % MILLION;
-        if (rest == 0) /* nearly all prices: a decision multiplies a hundred of them */
-                return money_multiply(price, units);
         total = money_multiply(price, units);
         total = money_add(total, money_multiply(rest, units / MILLION));
         return money_add(total, (rest * (units % MILLION) + MILLION - 1) / MILLION);

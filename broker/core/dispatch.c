@@ -21,29 +21,32 @@ static int64_t believed(int64_t tokens) {
  * providers.md 0.9). Only what the job itself says can make it too large for a limit, not what was learned
  * from answers: those may lie.
  */
-static int64_t call_tokens(const struct engine *engine, const struct job *job, uint32_t endpoint) {
-        const struct health *health = &engine->endpoints[endpoint].health;
-        const struct demand *demand = job_demand(job);
+static int64_t call_tokens(const struct health *health, const struct demand *demand,
+                           const struct gates *gates) {
         bool said = demand->output_tokens_max >= 0;
         int64_t input = believed(demand->input_tokens), output = believed(demand->output_tokens_max);
         int64_t tokens = (int64_t)((double)input * health->tokens_ratio) +
                          (said ? output : (int64_t)health->output_tokens);
-        struct gates gates = engine_gates(engine, job, endpoint);
         for (size_t i = 0; i < GATES_A_CALL; i++)
-                tokens = gate_tokens(gates.items[i], tokens, input + output);
+                tokens = gate_tokens(gates->items[i], tokens, input + output);
         return tokens;
 }
 
-struct amounts dispatch_amounts(const struct engine *engine, const struct job *job, uint32_t endpoint) {
-        const struct demand *demand = job_demand(job);
+static struct amounts amounts_at(const struct health *health, const struct demand *demand,
+                                 const struct gates *gates) {
         struct amounts amounts = {{[UNIT_CALLS] = 1}};
-        amounts.of[UNIT_TOKENS] = call_tokens(engine, job, endpoint);
+        amounts.of[UNIT_TOKENS] = call_tokens(health, demand, gates);
         if (kind_listens(demand->kind))
                 amounts.of[UNIT_AUDIO_MS] =
                         demand->audio_ms < 0 ? AUDIO_GUESS_MS : believed(demand->audio_ms);
         if (kind_paints(demand->kind))
                 amounts.of[UNIT_IMAGES] = max64(believed(demand->images), 1);
         return amounts;
+}
+
+struct amounts dispatch_amounts(const struct engine *engine, const struct job *job, uint32_t endpoint) {
+        struct gates gates = engine_gates(engine, job, endpoint);
+        return amounts_at(&engine->endpoints[endpoint].health, job_demand(job), &gates);
 }
 
 /* When the limits would admit one call; with `behind_opened`, one behind those that are opened already. */
@@ -95,16 +98,17 @@ static void view_limits(struct engine *engine, const struct job *job, uint32_t e
                         struct route_state *view) {
         const struct endpoint_state *state = &engine->endpoints[endpoint];
         int64_t now_ns = engine->time.now_ns;
-        struct amounts amounts = dispatch_amounts(engine, job, endpoint);
         struct gates gates = engine_gates(engine, job, endpoint);
+        struct amounts amounts = amounts_at(&state->health, job_demand(job), &gates);
         int64_t permit_ns = permit_when(&gates, &amounts, false, now_ns);
         int64_t queued_ns = permit_ns;
         if (permit_ns != LIMITER_NEVER && engine->opened > 0)
                 queued_ns = permit_when(&gates, &amounts, true, now_ns);
         int64_t ahead_ns = opens_ahead(job) ? OPEN_AHEAD_NS : 0;
-        const struct gate *workspace = &engine->workspaces[engine_workspace(engine, job)].gate;
+        const struct gate *workspace = gates.items[GATES_A_CALL - 1];
         bool full = room_at(engine, endpoint, true) + open_ahead(engine, job) <= 0 ||
-                    gate_room(workspace, true) <= 0 || quotas_crowded(engine, &gates, &amounts);
+                    gate_room(workspace, true) <= 0 ||
+                    (engine->config.quotas_kept && quotas_crowded(&gates, &amounts));
         bool closed = any_closed(&gates);
         full = full || closed || (state->health.state == BREAKER_HALF_OPEN && state->gate.opened > 0);
         if (!full && queued_ns - ahead_ns <= now_ns)
@@ -145,7 +149,8 @@ void dispatch_view(struct engine *engine, const struct job *job, uint32_t endpoi
                 out_view->latency_p_ns[i] = state->health.figures.latency_p_ns[i];
                 out_view->throughput_p_milli[i] = state->health.figures.throughput_p_milli[i];
         }
-        spend_view(engine, job, endpoint, out_view);
+        if (engine->subjects_count > 0)
+                spend_view(engine, job, endpoint, out_view);
         int64_t fit_ns = health_when(&state->health, now_ns);
         if (fit_ns <= now_ns) {
                 view_limits(engine, job, endpoint, out_view);

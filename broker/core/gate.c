@@ -103,7 +103,8 @@ int64_t gate_hourly(const struct gate *gate, const struct amounts *amounts) {
         return most;
 }
 
-int64_t gate_when(struct gate *gate, const struct amounts *amounts, bool behind_opened, int64_t now_ns) {
+int64_t gate_when_limited(struct gate *gate, const struct amounts *amounts, bool behind_opened,
+                          int64_t now_ns) {
         int64_t when_ns = gate->blocked_until_ns > now_ns ? gate->blocked_until_ns : now_ns;
         for (uint32_t i = 0; i < gate->limiters_count; i++) {
                 enum unit unit = unit_of(gate, i);
@@ -114,14 +115,6 @@ int64_t gate_when(struct gate *gate, const struct amounts *amounts, bool behind_
                 when_ns = at_ns > when_ns ? at_ns : when_ns;
         }
         return when_ns;
-}
-
-int64_t gate_room(const struct gate *gate, bool behind_opened) {
-        return gate->concurrency - gate->in_flight - (behind_opened ? gate->opened : 0);
-}
-
-bool gate_closed(const struct gate *gate) {
-        return gate->concurrency <= 0;
 }
 
 static void add_opened(struct gate *gate, const struct amounts *amounts, int64_t sign) {
@@ -155,7 +148,7 @@ void gate_block(struct gate *gate, int64_t until_ns) {
                 gate->blocked_until_ns = until_ns;
 }
 
-int64_t gate_tokens(const struct gate *gate, int64_t guess, int64_t said) {
+int64_t gate_tokens_limited(const struct gate *gate, int64_t guess, int64_t said) {
         for (uint32_t i = 0; i < gate->limiters_count; i++) {
                 const struct limiter *limiter = &gate->limiters[i];
                 if (unit_of(gate, i) != UNIT_TOKENS)

@@ -18,20 +18,20 @@ struct amounts {
 
 struct gate {
         struct limiter *limiters;
-        uint8_t quotas[QUOTAS_COUNT]; /* enum quota of each limiter */
         uint32_t limiters_count;
-        /* bit per quota: its limiter is new, and nobody has said what was taken before */
-        uint32_t new_quotas;
-        bool untold;              /* it is in engine.untold */
-        bool untold_all;          /* all sub-windows are to be told, not only those since told_ns */
-        int64_t told_ns;          /* what was taken before has been told (quotas.h) */
+        uint32_t in_flight;
+        uint32_t opened;          /* jobs OPENING or READY: they will want a permit each */
         int64_t blocked_until_ns; /* the provider said so */
         int64_t concurrency;      /* INT64_MAX: no limit */
         int64_t concurrency_whole;
-        uint32_t in_flight;
-        uint32_t opened;               /* jobs OPENING or READY: they will want a permit each */
         struct amounts opened_amounts; /* of all of these together */
-        uint64_t epoch;                /* changes when room may have come up */
+        uint8_t quotas[QUOTAS_COUNT];  /* enum quota of each limiter */
+        /* bit per quota: its limiter is new, and nobody has said what was taken before */
+        uint32_t new_quotas;
+        bool untold;     /* it is in engine.untold */
+        bool untold_all; /* all sub-windows are to be told, not only those since told_ns */
+        int64_t told_ns; /* what was taken before has been told (quotas.h) */
+        uint64_t epoch;  /* changes when room may have come up */
 };
 
 /* How many of `limits` hold in a window: so many limiters gate_init() takes. */
@@ -54,19 +54,32 @@ struct limiter *gate_init(struct gate *gate, const struct limits_spec *limits, s
 struct limiter *gate_change(struct gate *gate, const struct limits_spec *limits, struct limiter *limiters,
                             const uint32_t *parts, size_t count, uint32_t whole, struct gate_clock now);
 
+/* gate_when() of a gate with windows. */
+int64_t gate_when_limited(struct gate *gate, const struct amounts *amounts, bool behind_opened,
+                          int64_t now_ns);
 /*
  * When the windows would admit that, all of them: see limiter_when(). With `behind_opened`, after what is
- * opened already.
+ * opened already. Here, as are others below, because each decision asks at three gates of each candidate,
+ * most of which have no limit.
  */
-int64_t gate_when(struct gate *gate, const struct amounts *amounts, bool behind_opened, int64_t now_ns);
+static inline int64_t gate_when(struct gate *gate, const struct amounts *amounts, bool behind_opened,
+                                int64_t now_ns) {
+        if (gate->limiters_count > 0)
+                return gate_when_limited(gate, amounts, behind_opened, now_ns);
+        return gate->blocked_until_ns > now_ns ? gate->blocked_until_ns : now_ns;
+}
 /* How many calls of these amounts the windows let through in an hour; INT64_MAX: no limit. */
 int64_t gate_hourly(const struct gate *gate, const struct amounts *amounts);
 /*
  * Calls that may begin now by concurrency alone; with `behind_opened`, besides those opened. May be negative.
  */
-int64_t gate_room(const struct gate *gate, bool behind_opened);
+static inline int64_t gate_room(const struct gate *gate, bool behind_opened) {
+        return gate->concurrency - gate->in_flight - (behind_opened ? gate->opened : 0);
+}
 /* Of its concurrency there is no part here: no call begins, until there is. */
-bool gate_closed(const struct gate *gate);
+static inline bool gate_closed(const struct gate *gate) {
+        return gate->concurrency <= 0;
+}
 /* An attempt is opened for a call of these amounts, or is not any more. */
 void gate_open(struct gate *gate, const struct amounts *amounts);
 void gate_unopen(struct gate *gate, const struct amounts *amounts);
@@ -85,11 +98,15 @@ bool gate_crowded(const struct gate *gate, const struct amounts *amounts);
 /* A call of other amounts than it was opened for takes no more of the limits that outlive the process. */
 bool gate_covers(const struct gate *gate, const struct amounts *opened, const struct amounts *amounts);
 
+/* gate_tokens() of a gate with windows. */
+int64_t gate_tokens_limited(const struct gate *gate, int64_t guess, int64_t said);
 /*
  * The largest number of tokens, but not more than `guess`, that a call of surely at most `said` tokens is to
  * be counted with: a guess alone makes no call too large for a limit.
  */
-int64_t gate_tokens(const struct gate *gate, int64_t guess, int64_t said);
+static inline int64_t gate_tokens(const struct gate *gate, int64_t guess, int64_t said) {
+        return gate->limiters_count > 0 ? gate_tokens_limited(gate, guess, said) : guess;
+}
 
 /* What a gate has of its limits: see engine_share(). */
 struct limit_part;

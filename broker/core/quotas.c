@@ -104,9 +104,9 @@ bool quotas_cover(const struct engine *engine, const struct job *job, const stru
         return covered;
 }
 
-bool quotas_crowded(const struct engine *engine, const struct gates *gates, const struct amounts *amounts) {
+bool quotas_crowded(const struct gates *gates, const struct amounts *amounts) {
         bool crowded = false;
-        for (size_t i = 0; i < GATES_A_CALL && engine->config.quotas_kept; i++)
+        for (size_t i = 0; i < GATES_A_CALL; i++)
                 crowded = crowded || gate_crowded(gates->items[i], amounts);
         return crowded;
 }
@@ -151,8 +151,7 @@ static void tell_gate(struct telling *telling, struct gate *gate, int64_t now_ns
                         if (back > 0 && until_ns <= gate->told_ns && !gate->untold_all)
                                 break;
                         telling->use.opened = back == 0 ? gate_opened(gate, quota) : 0;
-                        telling->use.place =
-                                place_of(until_ns + telling->ahead_ns, limiter_width_ns(limiter));
+                        telling->use.place = place_of(until_ns + telling->ahead_ns, limiter->width_ns);
                         tell(telling, quota, until_ns, amount);
                 }
         }

@@ -19,8 +19,8 @@ void quotas_touch(struct engine *engine, const struct job *job);
 /* The call may take that: it is no more than what was told when it was opened. */
 bool quotas_cover(const struct engine *engine, const struct job *job, const struct gates *gates,
                   const struct amounts *amounts);
-/* No more should be opened at these gates ahead of calls. */
-bool quotas_crowded(const struct engine *engine, const struct gates *gates, const struct amounts *amounts);
+/* Where quotas are kept: no more should be opened at these gates ahead of calls. */
+bool quotas_crowded(const struct gates *gates, const struct amounts *amounts);
 /* A call begins, for which the job was opened: there may be room for others to be opened. */
 void quotas_called(struct engine *engine, const struct gates *gates, const struct amounts *opened);
 /* What is said of a part that came. */

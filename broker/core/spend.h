@@ -29,7 +29,7 @@ void spend_follow(struct engine *engine, const struct catalog *before, struct sp
 /* So many parts there are of every budget. */
 void spend_share(struct engine *engine, uint32_t whole);
 
-/* What routing holds a candidate's ceiling against. */
+/* What routing holds a candidate's ceiling against. Where anything is counted: there are subjects. */
 void spend_view(struct engine *engine, const struct job *job, uint32_t endpoint, struct route_state *view);
 /* The candidate waits for a budget: it may only be a word that is missing. */
 void spend_want(struct engine *engine, const struct job *job, const struct candidate *candidate);

@@ -89,35 +89,36 @@ struct provider {
         struct budget_spec budget;
 };
 
+/* What each decision looks at stands first, and close together. */
 struct endpoint {
-        const char *name; /* "openai/gpt-4o-mini" */
-        uint32_t provider;
-        const char *model;    /* the name that jobs use; "*" serves every model */
-        const char *upstream; /* the provider's own name; for "*" the job's name is sent */
-        struct price price;
-        const struct price_tier *tiers; /* in ascending order */
-        /* in the order of the configuration: the last that holds counts */
-        const struct price_window *windows;
+        int64_t output_max; /* tokens; 0 when not said */
         uint8_t tiers_count, windows_count;
-        int64_t context;          /* tokens; 0 when not said */
-        int64_t output_max;       /* tokens; 0 when not said */
-        int64_t dimensions;       /* 0 when not said */
-        const char *quantization; /* "unknown" when not said */
-        struct limits_spec limits;
-        uint32_t kinds;     /* bit set of enum kind that it serves */
-        struct price batch; /* of the provider's own batch API */
-        /* Of calls that ask for flex or priority: of SERVICE_FLEX first. Nothing of it comes from `price`. */
-        struct price service[SERVICE_PRICES];
-        int64_t quality;    /* 0 to 100; -1 when not said */
-        const char *region; /* NULL or "": the provider's */
-        bool parameters_known;
-        uint64_t parameters;                          /* bit set of enum parameter that it supports */
-        uint32_t input_modalities, output_modalities; /* bit sets of enum modality; 0 when not said */
         /*
          * Of a catalog that follows another: 1 and the place in its own configuration, by which draws and
          * records go, so that both can be made again from that alone. 0: its index is that place.
          */
         uint32_t listed;
+        int64_t context; /* tokens; 0 when not said */
+        struct price price;
+        const struct price_tier *tiers; /* in ascending order */
+        /* in the order of the configuration: the last that holds counts */
+        const struct price_window *windows;
+        int64_t quality;  /* 0 to 100; -1 when not said */
+        uint32_t kinds;   /* bit set of enum kind that it serves */
+        const char *name; /* "openai/gpt-4o-mini" */
+        uint32_t provider;
+        const char *model;        /* the name that jobs use; "*" serves every model */
+        const char *upstream;     /* the provider's own name; for "*" the job's name is sent */
+        int64_t dimensions;       /* 0 when not said */
+        const char *quantization; /* "unknown" when not said */
+        struct limits_spec limits;
+        struct price batch; /* of the provider's own batch API */
+        /* Of calls that ask for flex or priority: of SERVICE_FLEX first. Nothing of it comes from `price`. */
+        struct price service[SERVICE_PRICES];
+        const char *region; /* NULL or "": the provider's */
+        bool parameters_known;
+        uint64_t parameters;                          /* bit set of enum parameter that it supports */
+        uint32_t input_modalities, output_modalities; /* bit sets of enum modality; 0 when not said */
 };
 
 #define ENDPOINT_GONE UINT32_MAX /* as `listed`: no configuration names it any more */

@@ -70,3 +70,20 @@ bool cost_expected_at(const struct endpoint *endpoint, const struct demand *dema
 bool cost_expected_cached_at(const struct endpoint *endpoint, const struct demand *demand,
                              int64_t now_unix_ms, int64_t input_tokens, int64_t cached_tokens,
                              int64_t expected_output_tokens, int64_t *out_picousd);
+
+/*
+ * Nearly all endpoints: the price is the same at any time and of any input, has no part for the request, and
+ * each token costs a known number of whole picodollars. Then text for text costs a sum of products.
+ */
+bool cost_is_plain(const struct endpoint *endpoint, const struct demand *demand);
+/* The two above at once, with the same answers, where it is plain. */
+struct cost_tokens {
+        int64_t input, cached, output; /* expected; the cached ones are among the input */
+        int64_t input_most;
+};
+struct cost_bounds {
+        int64_t expected_picousd, ceiling_picousd;
+        bool ceiling_known; /* what is expected always is */
+};
+struct cost_bounds cost_plain(const struct endpoint *endpoint, const struct demand *demand,
+                              const struct cost_tokens *tokens);

@@ -110,9 +110,20 @@ static bool above_for_media(const struct price *price, const struct demand *dema
                 above(price->image_output, prefs->max_price_output, !kind_paints(demand->kind)));
 }
 
-static bool above_max_price(const struct endpoint *endpoint, const struct demand *demand,
-                            int64_t now_unix_ms) {
+static bool has_max_price(const struct routing_prefs *prefs) {
+        return prefs->max_price_input != PICOUSD_MAX || prefs->max_price_output != PICOUSD_MAX ||
+               prefs->max_price_request != PICOUSD_MAX || prefs->max_price_image != PICOUSD_MAX;
+}
+
+bool eligible_price_stays(const struct endpoint *endpoint, const struct demand *demand) {
+        return price_is_fixed(endpoint) || !has_max_price(&demand->prefs);
+}
+
+bool eligible_above_max_price(const struct endpoint *endpoint, const struct demand *demand,
+                              int64_t now_unix_ms) {
         struct price scratch;
+        if (!has_max_price(&demand->prefs))
+                return false;
         const struct price *price =
                 price_at(endpoint, demand->service, now_unix_ms, demand->input_tokens, &scratch);
         const struct routing_prefs *prefs = &demand->prefs;
@@ -128,18 +139,6 @@ static bool above_max_price(const struct endpoint *endpoint, const struct demand
                above(price->output, prefs->max_price_output, writes) ||
                above(price->request, prefs->max_price_request, false) ||
                above(price->image, prefs->max_price_image, paints && !by_tokens);
-}
-
-static bool has_max_price(const struct routing_prefs *prefs) {
-        return prefs->max_price_input != PICOUSD_MAX || prefs->max_price_output != PICOUSD_MAX ||
-               prefs->max_price_request != PICOUSD_MAX || prefs->max_price_image != PICOUSD_MAX;
-}
-
-enum exclusion eligible_check_price(const struct endpoint *endpoint, const struct demand *demand,
-                                    int64_t now_unix_ms, bool priced) {
-        if (has_max_price(&demand->prefs) && above_max_price(endpoint, demand, now_unix_ms))
-                return EXCLUSION_MAX_PRICE;
-        return demand->prefs.deny_unknown_price && !priced ? EXCLUSION_UNKNOWN_PRICE : EXCLUSION_NONE;
 }
 
 uint64_t eligible_missed(const struct endpoint *endpoint, const struct demand *demand) {

@@ -8,9 +8,11 @@
 
 /* What stays true as long as the catalog does. */
 enum exclusion eligible_check(const struct catalog *catalog, const struct demand *demand, uint32_t index);
-/* What goes by the time and the size of the job. `priced`: what it costs there can be told. */
-enum exclusion eligible_check_price(const struct endpoint *endpoint, const struct demand *demand,
-                                    int64_t now_unix_ms, bool priced);
+/* Whether its price of that moment is above max_price, or not known though that says one. */
+bool eligible_above_max_price(const struct endpoint *endpoint, const struct demand *demand,
+                              int64_t now_unix_ms);
+/* The answer is the same for all jobs of a class and at any time, as long as the catalog is the same. */
+bool eligible_price_stays(const struct endpoint *endpoint, const struct demand *demand);
 /* Index of the first name that means this endpoint; names->count when none does. */
 uint32_t eligible_place(const struct names *names, const struct catalog *catalog,
                         const struct endpoint *endpoint);

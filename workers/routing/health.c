@@ -198,10 +198,6 @@ void health_renew(struct health *health, double retry_share, bool elsewhere, int
         health->probes_in_flight = 0;
 }
 
-int64_t health_window(const struct health *health) {
-        return (int64_t)health->window;
-}
-
 /* Retry budget. The hair below 1 takes up the rounding of adding a tenth ten times. */
 
 bool health_take_retry(struct health *health) {

@@ -19,34 +19,17 @@ enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN };
 /* Requests that do not say how much output they allow; then up to 16, 64, 256, ... tokens, and more. */
 enum { OUTPUT_BOUNDS = 8 };
 
+/* What each decision looks at stands first, and close together: it reads no more of the twenty. */
 struct health {
-        /*
-         * breaker: opens after >= 50 calls with >= 50 % failed in 30 s, or 10 consecutive failures; open for
-         * 15 s. Half-open lets 1, 2, 4, 8 probes through and closes after 10 that succeeded; a failed one
-         * opens it for twice the time, up to 5 min. Closed for 5 min, it opens for 15 s again.
-         */
+        /* the last minutes, as of some moment ago: see health_look() */
+        struct recent_figures figures;
+        int64_t figures_ns;
         enum breaker_state state;
-        int64_t open_until_ns, open_for_ns;
-        int64_t window_start_ns;
-        int64_t window_calls, window_failures; /* of this half window */
-        int64_t last_calls, last_failures;     /* of the one before */
-        int64_t closed_since_ns;
-        int32_t consecutive_failures;
-        int32_t probes_in_flight, probes_allowed, probes_succeeded;
+        bool figures_old; /* something ended since */
         /* paused: billing, keys, a wait above the cap */
         int64_t paused_until_ns;
         /* adaptive concurrency: additive increase, multiplicative decrease, once per round trip */
         double window;
-        double window_max;
-        int64_t decreased_ns;
-        /* retry budget: +budget per success, -1 per retry */
-        double retry_tokens;
-        double retry_share;
-        /* the last minutes, as of some moment ago: see health_look() */
-        struct recent_figures figures;
-        int64_t figures_ns;
-        bool figures_old; /* something ended since */
-        struct pace pace;
         /* smoothed */
         double latency_ns;    /* of successes */
         double output_tokens; /* per answer; 0 before the first */
@@ -54,8 +37,27 @@ struct health {
         double tokens_ratio; /* reported input tokens over our estimate; rises at once, falls slowly */
         double tokens_mean;  /* the same, smoothed: what is expected; 0 before the first */
         double cached_share; /* of reported input tokens; 0 to 1 */
+        struct pace pace;
         /* per answer, by what the request allowed: see health_output_tokens() */
         double outputs[OUTPUT_BOUNDS];
+        /*
+         * breaker: opens after >= 50 calls with >= 50 % failed in 30 s, or 10 consecutive failures; open for
+         * 15 s. Half-open lets 1, 2, 4, 8 probes through and closes after 10 that succeeded; a failed one
+         * opens it for twice the time, up to 5 min. Closed for 5 min, it opens for 15 s again.
+         */
+        int64_t open_until_ns, open_for_ns;
+        int64_t window_start_ns;
+        int64_t window_calls, window_failures; /* of this half window */
+        int64_t last_calls, last_failures;     /* of the one before */
+        int64_t closed_since_ns;
+        int32_t consecutive_failures;
+        int32_t probes_in_flight, probes_allowed, probes_succeeded;
+        /* of the adaptive concurrency */
+        double window_max;
+        int64_t decreased_ns;
+        /* retry budget: +budget per success, -1 per retry */
+        double retry_tokens;
+        double retry_share;
 };
 
 /* What an answer told of tokens; all of the input with the cached ones. -1 or 0: it did not. */
@@ -108,4 +110,7 @@ void health_pause(struct health *health, int64_t until_ns);
 void health_renew(struct health *health, double retry_share, bool elsewhere, int64_t now_ns);
 /* Takes one retry out of the budget; false when it is empty (the retry must wait or go elsewhere). */
 bool health_take_retry(struct health *health);
-int64_t health_window(const struct health *health); /* calls that may be in flight, >= 1 */
+/* calls that may be in flight, >= 1 */
+static inline int64_t health_window(const struct health *health) {
+        return (int64_t)health->window;
+}

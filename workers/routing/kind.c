@@ -21,9 +21,8 @@ static const char *const failure_texts[FAILURES_COUNT] = {
 
 static const struct {
         const char *text, *meaning;
-        bool hard;
 } exclusions[EXCLUSIONS_COUNT] = {
-#define EXCLUSION(name, text, hard, meaning) [EXCLUSION_##name] = {text, meaning, hard},
+#define EXCLUSION(name, text, hard, meaning) [EXCLUSION_##name] = {text, meaning},
 #include "schemas/exclusions.def"
 #undef EXCLUSION
 };
@@ -86,11 +85,6 @@ const char *exclusion_text(enum exclusion exclusion) {
 const char *exclusion_meaning(enum exclusion exclusion) {
         CHECK((unsigned)exclusion < EXCLUSIONS_COUNT);
         return exclusions[exclusion].meaning;
-}
-
-bool exclusion_is_hard(enum exclusion exclusion) {
-        CHECK((unsigned)exclusion < EXCLUSIONS_COUNT);
-        return exclusions[exclusion].hard;
 }
 
 static const char *const parameters[] = {

@@ -1,6 +1,7 @@
 #pragma once
 /* The kinds of job and the words for how things end or are passed over, from the tables in schemas/. */
 #include "broker/base/bytes.h"
+#include "broker/base/check.h"
 
 enum kind {
 #define KIND(name, url, unknown, request, answer) KIND_##name,
@@ -21,6 +22,10 @@ struct kind_facts {
 };
 
 extern const struct kind_facts kind_facts[KINDS_COUNT];
+/* It answers with text: billed by the tokens of input and output, which share one context. */
+static inline bool kind_writes(enum kind kind) {
+        return kind == KIND_CHAT || kind == KIND_RESPONSES || kind == KIND_COMPLETIONS;
+}
 bool kind_from_url(struct bytes url, enum kind *out_kind);
 /* All that goes in is sound, all that comes out is pictures. */
 static inline bool kind_listens(enum kind kind) {
@@ -80,4 +85,14 @@ bool modality_from_text(struct bytes text, enum modality *out_modality);
 
 const char *exclusion_text(enum exclusion exclusion);
 const char *exclusion_meaning(enum exclusion exclusion); /* one sentence */
-bool exclusion_is_hard(enum exclusion exclusion);
+_Static_assert(EXCLUSIONS_COUNT <= 64, "sets of them are bits");
+
+static inline bool exclusion_is_hard(enum exclusion exclusion) {
+        const uint64_t hard_ones = 0
+#define EXCLUSION(name, text, hard, meaning) | (uint64_t)(hard) << EXCLUSION_##name
+#include "schemas/exclusions.def"
+#undef EXCLUSION
+                ;
+        CHECK((unsigned)exclusion < EXCLUSIONS_COUNT);
+        return (hard_ones >> exclusion & 1) != 0;
+}

@@ -32,11 +32,6 @@ static bool is_paced(const struct limiter *limiter) {
         return limiter->window_ns <= LIMITER_PACED_NS;
 }
 
-int64_t limiter_width_ns(const struct limiter *limiter) {
-        int64_t slots = is_paced(limiter) ? LIMITER_SLOTS : LIMITER_SLOTS - 1;
-        return (limiter->window_ns + slots - 1) / slots;
-}
-
 /* How long an even flow takes for it; at most a window. */
 static int64_t flow_ns(const struct limiter *limiter, int64_t amount) {
         if (amount >= limiter->limit)
@@ -55,7 +50,7 @@ static int64_t paced_ns(const struct limiter *limiter, int64_t amount) {
 }
 
 static void advance(struct limiter *limiter, int64_t now_ns) {
-        int64_t width = limiter_width_ns(limiter);
+        int64_t width = limiter->width_ns;
         if (now_ns - limiter->slot_start_ns < width)
                 return;
         int64_t steps = (now_ns - limiter->slot_start_ns) / width;
@@ -74,7 +69,7 @@ static void advance(struct limiter *limiter, int64_t now_ns) {
 
 /* When the oldest sub-windows that hold `excess` together have all slid out. */
 static int64_t slid_out_ns(const struct limiter *limiter, int64_t excess) {
-        int64_t at_ns = limiter->slot_start_ns, width = limiter_width_ns(limiter);
+        int64_t at_ns = limiter->slot_start_ns, width = limiter->width_ns;
         for (uint32_t i = 1; i <= RING && excess > 0; i++) {
                 excess -= limiter->counts[(limiter->slot + i) % RING];
                 at_ns += width;
@@ -104,6 +99,8 @@ void limiter_init(struct limiter *limiter, int64_t limit, int64_t window_ns, int
         memset(limiter, 0, sizeof *limiter);
         limiter->limit = limiter->whole = limit < SUM_MAX ? limit : SUM_MAX;
         limiter->window_ns = window_ns;
+        int64_t slots = is_paced(limiter) ? LIMITER_SLOTS : LIMITER_SLOTS - 1;
+        limiter->width_ns = (window_ns + slots - 1) / slots;
         limiter->slot_start_ns = now_ns;
         limiter->paced_until_ns = now_ns;
 }
@@ -112,7 +109,7 @@ void limiter_align(struct limiter *limiter, int64_t clock_ns, int64_t now_ns) {
         CHECK(limiter->sum == 0);
         if (is_paced(limiter) || limiter->whole == 0)
                 return;
-        int64_t width = limiter_width_ns(limiter), since_ns = clock_ns % width;
+        int64_t width = limiter->width_ns, since_ns = clock_ns % width;
         limiter->slot_start_ns = now_ns - (since_ns < 0 ? since_ns + width : since_ns);
 }
 
@@ -143,7 +140,7 @@ void limiter_add(struct limiter *limiter, int64_t amount, int64_t until_ns, int6
         if (limiter->whole == 0 || amount == 0)
                 return;
         advance(limiter, now_ns);
-        int64_t width = limiter_width_ns(limiter), back = 0;
+        int64_t width = limiter->width_ns, back = 0;
         if (until_ns <= limiter->slot_start_ns)
                 back = until_ns < limiter->slot_start_ns - RING * width
                                ? RING
@@ -154,7 +151,7 @@ void limiter_add(struct limiter *limiter, int64_t amount, int64_t until_ns, int6
 
 int64_t limiter_taken(const struct limiter *limiter, uint32_t back, int64_t *out_until_ns) {
         CHECK(back < RING);
-        *out_until_ns = limiter->slot_start_ns - ((int64_t)back - 1) * limiter_width_ns(limiter);
+        *out_until_ns = limiter->slot_start_ns - ((int64_t)back - 1) * limiter->width_ns;
         return limiter->counts[(limiter->slot + RING - back) % RING];
 }
 
@@ -182,7 +179,7 @@ int64_t limiter_when(struct limiter *limiter, int64_t amount, int64_t now_ns) {
         if (amount > limiter->limit)
                 return now_ns + LIMITER_SMALL_PART_NS;
         advance(limiter, now_ns);
-        if (is_paced(limiter) && when_ns < paced_ns(limiter, amount))
+        if (is_paced(limiter) && limiter->paced_until_ns > now_ns && when_ns < paced_ns(limiter, amount))
                 when_ns = paced_ns(limiter, amount);
         int64_t excess = limiter->sum + amount - limiter->limit;
         if (excess > 0) {

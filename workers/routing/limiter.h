@@ -19,6 +19,7 @@ enum { LIMITER_SLOTS = 120, LIMITER_RING = LIMITER_SLOTS + 1 };
 
 struct limiter {
         int64_t limit, window_ns;
+        int64_t width_ns;       /* of a sub-window */
         int64_t whole;          /* the limit of which `limit` may be a part; 0: admits everything */
         int64_t paced_until_ns; /* theoretical arrival time of the next unit */
         int64_t slot_start_ns;  /* start of the current sub-window */
@@ -33,7 +34,6 @@ void limiter_init(struct limiter *limiter, int64_t limit, int64_t window_ns, int
  * aligned by the same clock, which shows clock_ns now. Paced ones need not be.
  */
 void limiter_align(struct limiter *limiter, int64_t clock_ns, int64_t now_ns);
-int64_t limiter_width_ns(const struct limiter *limiter); /* of a sub-window */
 /*
  * From here on the limit is kept + fresh + used, parts of the whole. `kept` of it was there before: of what
  * was taken, that share stays, and the rest has gone with the parts that were lost. `used` counts as taken

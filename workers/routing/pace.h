@@ -22,14 +22,14 @@ struct tempo {
 };
 
 struct pace {
-        struct tempo call, unit;
-        uint32_t slow_in_row, well_in_row;
-        int64_t answered_ns; /* the last answer */
-        int64_t good_ns;     /* the last one that was not slow */
-        uint32_t in_flight;
-        int64_t started_sum_ms; /* of the calls in flight */
         bool slow;
         bool suspected;
+        uint32_t slow_in_row, well_in_row;
+        uint32_t in_flight;
+        int64_t started_sum_ms; /* of the calls in flight */
+        struct tempo call, unit;
+        int64_t answered_ns;  /* the last answer */
+        int64_t good_ns;      /* the last one that was not slow */
         int64_t suspected_ns; /* since when */
         int64_t slow_since_ns, slow_for_ns, well_since_ns, probe_ns;
         int64_t worst_ns; /* how long calls took since it is marked: what its peers are compared with */

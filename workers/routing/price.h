@@ -8,6 +8,11 @@
 
 #define PRICE_MULTIPLY_ONE INT64_C(1000000)
 
+/* It asks the same at any time and of any input, as most do. */
+static inline bool price_is_fixed(const struct endpoint *endpoint) {
+        return endpoint->tiers_count == 0 && endpoint->windows_count == 0;
+}
+
 /*
  * What that endpoint asks at this time of a request with so many input tokens, at that tier of service: a
  * price of its own, or one that is made in `scratch`. Of SERVICE_OTHER nothing is known.

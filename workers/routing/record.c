@@ -5,7 +5,6 @@
 #include "workers/routing/record.h"
 
 #include "broker/base/check.h"
-#include "workers/routing/eligible.h"
 
 #include <string.h>
 
@@ -378,10 +377,7 @@ static bool bind_place(const struct catalog *catalog, const struct demand *deman
                 return true;
         if (index >= catalog->endpoints_count)
                 return false;
-        const struct endpoint *endpoint = &catalog->endpoints[index];
-        set->excluded_by[place] = (uint8_t)eligible_check(catalog, demand, index);
-        set->orders[place] = (uint8_t)eligible_place(&demand->prefs.order, catalog, endpoint);
-        set->misses[place] = eligible_missed(endpoint, demand) != 0;
+        route_set_rules(catalog, demand, set, place);
         return true;
 }
 

@@ -20,16 +20,31 @@ _Static_assert(DEMAND_MODELS_MAX <= UINT8_MAX && ROUTE_CANDIDATES_MAX <= UINT8_M
 
 enum match { MATCH_EXACT, MATCH_BEHIND_SLASH, MATCH_ANY, MATCH_NONE };
 
+/* A model that a job names, and the part behind the first slash; that is empty where there is none. */
+struct wanted {
+        struct bytes name, behind;
+};
+
+static struct wanted wanted_of(struct bytes name) {
+        struct wanted wanted = {.name = name};
+        const char *slash = name.size > 0 ? memchr(name.data, '/', name.size) : NULL;
+        if (slash)
+                wanted.behind = (struct bytes){slash + 1, name.size - (size_t)(slash - name.data) - 1};
+        return wanted;
+}
+
+/* Names of one length differ at their ends, mostly. */
+static bool same_name(struct bytes a, struct bytes b) {
+        if (a.size != b.size || a.size == 0)
+                return a.size == b.size;
+        return a.data[a.size - 1] == b.data[b.size - 1] && memcmp(a.data, b.data, a.size) == 0;
+}
+
 /* How well a name fits an endpoint that names its model. */
-static enum match match_by_name(const char *model, struct bytes wanted) {
-        if (bytes_equal_string(wanted, model))
+static enum match match_by_name(struct bytes model, const struct wanted *wanted) {
+        if (same_name(model, wanted->name))
                 return MATCH_EXACT;
-        const char *slash = wanted.size > 0 ? memchr(wanted.data, '/', wanted.size) : NULL;
-        if (!slash)
-                return MATCH_NONE;
-        size_t behind = (size_t)(slash - wanted.data) + 1;
-        struct bytes rest = {wanted.data + behind, wanted.size - behind};
-        return rest.size > 0 && bytes_equal_string(rest, model) ? MATCH_BEHIND_SLASH : MATCH_NONE;
+        return wanted->behind.size > 0 && same_name(model, wanted->behind) ? MATCH_BEHIND_SLASH : MATCH_NONE;
 }
 
 static bool serves_kind(const struct endpoint *endpoint, enum kind kind) {
@@ -41,11 +56,11 @@ static bool serves_all(const struct endpoint *endpoint) {
 }
 
 static bool provider_names_model(const struct catalog *catalog, uint32_t provider, enum kind kind,
-                                 struct bytes wanted) {
+                                 const struct wanted *wanted) {
         for (uint32_t i = 0; i < catalog->endpoints_count; i++) {
                 const struct endpoint *endpoint = &catalog->endpoints[i];
                 if (endpoint->provider == provider && serves_kind(endpoint, kind) && !serves_all(endpoint) &&
-                    match_by_name(endpoint->model, wanted) != MATCH_NONE)
+                    match_by_name(bytes_of(endpoint->model), wanted) != MATCH_NONE)
                         return true;
         }
         return false;
@@ -53,6 +68,7 @@ static bool provider_names_model(const struct catalog *catalog, uint32_t provide
 
 struct matching {
         struct route_set *set;
+        struct wanted wanted[DEMAND_MODELS_MAX];
         uint32_t ranks[ROUTE_CANDIDATES_MAX]; /* rules, model and closeness of each place; lower is better */
 };
 
@@ -66,7 +82,6 @@ static void drop_worst(struct matching *matching) {
         for (uint32_t i = worst + 1; i < set->count; i++) {
                 set->endpoints[i - 1] = set->endpoints[i];
                 set->models[i - 1] = set->models[i];
-                set->excluded_by[i - 1] = set->excluded_by[i];
                 matching->ranks[i - 1] = matching->ranks[i];
         }
         set->count--;
@@ -93,17 +108,17 @@ static void matching_add(struct matching *matching, uint32_t endpoint, uint32_t 
         }
         set->endpoints[set->count] = endpoint;
         set->models[set->count] = (uint8_t)model;
-        set->excluded_by[set->count] = (uint8_t)why;
         matching->ranks[set->count++] = rank;
 }
 
 static void match_endpoint(struct matching *matching, const struct catalog *catalog,
                            const struct demand *demand, uint32_t index) {
         const struct endpoint *endpoint = &catalog->endpoints[index];
+        struct bytes name = bytes_of(endpoint->model);
         bool all = serves_all(endpoint);
         for (uint32_t model = 0; model < demand->models_count; model++) {
-                struct bytes wanted = demand->models[model];
-                enum match match = all ? MATCH_ANY : match_by_name(endpoint->model, wanted);
+                const struct wanted *wanted = &matching->wanted[model];
+                enum match match = all ? MATCH_ANY : match_by_name(name, wanted);
                 if (match == MATCH_NONE ||
                     (all && provider_names_model(catalog, endpoint->provider, demand->kind, wanted)))
                         continue;
@@ -113,22 +128,38 @@ static void match_endpoint(struct matching *matching, const struct catalog *cata
         }
 }
 
-static void set_wishes(struct route_set *set, const struct catalog *catalog, const struct demand *demand) {
-        for (uint32_t place = 0; place < set->count; place++) {
-                const struct endpoint *endpoint = &catalog->endpoints[set->endpoints[place]];
-                set->orders[place] = (uint8_t)eligible_place(&demand->prefs.order, catalog, endpoint);
-                set->misses[place] = eligible_missed(endpoint, demand) != 0;
-        }
+void route_set_rules(const struct catalog *catalog, const struct demand *demand, struct route_set *set,
+                     uint32_t place) {
+        const struct endpoint *endpoint = &catalog->endpoints[set->endpoints[place]];
+        unsigned facts = 0;
+        if (cost_is_plain(endpoint, demand))
+                facts |= PLACE_PLAIN;
+        if (!eligible_price_stays(endpoint, demand))
+                facts |= PLACE_PERHAPS_DEAR;
+        else if (eligible_above_max_price(endpoint, demand, 0))
+                facts |= PLACE_DEAR;
+        if (eligible_missed(endpoint, demand) != 0)
+                facts |= PLACE_LACKS_SUPPORT;
+        set->excluded_by[place] = (uint8_t)eligible_check(catalog, demand, set->endpoints[place]);
+        set->orders[place] = (uint8_t)eligible_place(&demand->prefs.order, catalog, endpoint);
+        set->facts[place] = (uint8_t)facts;
+}
+
+static void set_all_rules(const struct catalog *catalog, const struct demand *demand, struct route_set *set) {
+        for (uint32_t place = 0; place < set->count; place++)
+                route_set_rules(catalog, demand, set, place);
 }
 
 void route_match(const struct catalog *catalog, const struct demand *demand, struct route_set *out_set) {
         CHECK(demand->models_count <= DEMAND_MODELS_MAX);
         memset(out_set, 0, sizeof *out_set);
         struct matching matching = {.set = out_set};
+        for (uint32_t model = 0; model < demand->models_count; model++)
+                matching.wanted[model] = wanted_of(demand->models[model]);
         for (uint32_t i = 0; i < catalog->endpoints_count; i++)
                 if (serves_kind(&catalog->endpoints[i], demand->kind))
                         match_endpoint(&matching, catalog, demand, i);
-        set_wishes(out_set, catalog, demand);
+        set_all_rules(catalog, demand, out_set);
 }
 
 static bool has_place(const struct route_set *set, uint32_t endpoint, uint32_t model) {
@@ -141,8 +172,6 @@ static bool has_place(const struct route_set *set, uint32_t endpoint, uint32_t m
 void route_match_again(const struct catalog *catalog, const struct demand *demand, struct route_set *set) {
         struct route_set fresh;
         route_match(catalog, demand, &fresh);
-        for (uint32_t i = 0; i < set->count; i++)
-                set->excluded_by[i] = (uint8_t)eligible_check(catalog, demand, set->endpoints[i]);
         set->truncated = set->truncated || fresh.truncated;
         for (uint32_t i = 0; i < fresh.count; i++) {
                 if (has_place(set, fresh.endpoints[i], fresh.models[i]))
@@ -152,10 +181,9 @@ void route_match_again(const struct catalog *catalog, const struct demand *deman
                         break;
                 }
                 set->endpoints[set->count] = fresh.endpoints[i];
-                set->models[set->count] = fresh.models[i];
-                set->excluded_by[set->count++] = fresh.excluded_by[i];
+                set->models[set->count++] = fresh.models[i];
         }
-        set_wishes(set, catalog, demand);
+        set_all_rules(catalog, demand, set);
 }
 
 void route_set_one(const struct route_set *set, uint32_t place, struct route_set *out_set) {
@@ -165,7 +193,7 @@ void route_set_one(const struct route_set *set, uint32_t place, struct route_set
         out_set->models[0] = set->models[place];
         out_set->excluded_by[0] = set->excluded_by[place];
         out_set->orders[0] = set->orders[place];
-        out_set->misses[0] = set->misses[place];
+        out_set->facts[0] = set->facts[place];
 }
 
 enum exclusion route_check(const struct catalog *catalog, const struct demand *demand, uint32_t index,
@@ -176,9 +204,11 @@ enum exclusion route_check(const struct catalog *catalog, const struct demand *d
         enum exclusion why = eligible_check(catalog, demand, index);
         if (why != EXCLUSION_NONE)
                 return why;
+        if (eligible_above_max_price(endpoint, demand, now_unix_ms))
+                return EXCLUSION_MAX_PRICE;
         bool priced = !demand->prefs.deny_unknown_price ||
                       cost_expected(endpoint, demand, now_unix_ms, OUTPUT_TOKENS_GUESS, &unused);
-        return eligible_check_price(endpoint, demand, now_unix_ms, priced);
+        return priced ? EXCLUSION_NONE : EXCLUSION_UNKNOWN_PRICE;
 }
 
 /* Candidates. */
@@ -189,7 +219,12 @@ struct ranking {
         const struct route_set *set;
         const struct route_state *states;
         const struct route_moment *moment;
+        bool writes;
+        bool of_text; /* none of the input is said to be sound or pictures */
+        const struct endpoint *endpoints[ROUTE_CANDIDATES_MAX]; /* NULL: gone */
+        int64_t outputs[ROUTE_CANDIDATES_MAX]; /* tokens of an answer, by what was seen at the place; or 0 */
         int64_t output_guess; /* for endpoints that have not answered: one for all, so that they compare */
+        uint32_t throughputs, latencies; /* preferred ones that are said, a bit per percentile */
 };
 
 /* A measured value as an integer; what is out of range, or no number, counts as not known: 0. */
@@ -203,13 +238,36 @@ static int64_t scaled(int64_t tokens, double ratio) {
         return value < 9e18 ? (int64_t)value + (value > (double)(int64_t)value) : INT64_MAX;
 }
 
-static int64_t output_guess(const struct ranking *ranking) {
+/* Endpoints lie far apart: they are on their way while the first ones are looked at. */
+static void look_at_endpoints(struct ranking *ranking) {
+        for (uint32_t i = 0; i < ranking->set->count; i++) {
+                uint32_t index = ranking->set->endpoints[i];
+                const struct endpoint *endpoint = NULL;
+                if (index != ENDPOINT_GONE) { /* of a record that is decided again */
+                        endpoint = &ranking->catalog->endpoints[index];
+                        __builtin_prefetch(&endpoint->price);
+                }
+                ranking->endpoints[i] = endpoint;
+        }
+}
+
+static void look_at_outputs(struct ranking *ranking) {
         int64_t guess = 0;
         for (uint32_t i = 0; i < ranking->set->count; i++) {
                 int64_t seen = whole(ranking->states[i].expected_output_tokens + 0.5);
+                ranking->outputs[i] = seen;
                 guess = seen > guess ? seen : guess;
         }
-        return guess > 0 ? guess : OUTPUT_TOKENS_GUESS;
+        ranking->output_guess = guess > 0 ? guess : OUTPUT_TOKENS_GUESS;
+}
+
+static void look_at_wishes(struct ranking *ranking) {
+        const struct routing_prefs *prefs = &ranking->demand->prefs;
+        ranking->throughputs = ranking->latencies = 0;
+        for (unsigned i = 0; i < PERCENTILES_COUNT; i++) {
+                ranking->throughputs |= (uint32_t)(prefs->preferred_min_throughput[i] > 0) << i;
+                ranking->latencies |= (uint32_t)(prefs->preferred_max_latency[i] > 0) << i;
+        }
 }
 
 /* By what was seen of the estimates there. */
@@ -218,24 +276,40 @@ static int64_t calibrated_input(const struct demand *demand, const struct route_
         return scaled(demand->input_tokens, ratio);
 }
 
+/* Of any price. */
+static void look_up_cost(const struct ranking *ranking, const struct endpoint *endpoint,
+                         const struct cost_tokens *tokens, struct candidate *candidate) {
+        const struct demand *demand = ranking->demand;
+        int64_t now_unix_ms = ranking->moment->now_unix_ms;
+        candidate->cost_known =
+                cost_expected_cached_at(endpoint, demand, now_unix_ms, tokens->input, tokens->cached,
+                                        tokens->output, &candidate->cost_expected_picousd);
+        candidate->ceiling_known =
+                candidate->cost_known &&
+                cost_ceiling_until(endpoint, demand, now_unix_ms, now_unix_ms + ranking->moment->call_ms,
+                                   tokens->input_most, &candidate->cost_ceiling_picousd);
+}
+
 static void candidate_cost(const struct ranking *ranking, const struct endpoint *endpoint,
                            const struct route_state *state, int64_t input_tokens,
                            struct candidate *candidate) {
-        const struct demand *demand = ranking->demand;
-        int64_t input_ceiling = input_tokens > demand->input_tokens ? input_tokens : demand->input_tokens;
-        int64_t seen = whole(state->expected_output_tokens + 0.5);
-        int64_t output_tokens = seen > 0 ? seen : ranking->output_guess;
-        int64_t expected = input_tokens;
+        int64_t estimate = ranking->demand->input_tokens, seen = ranking->outputs[candidate->place];
+        struct cost_tokens tokens = {.input = input_tokens,
+                                     .output = seen > 0 ? seen : ranking->output_guess,
+                                     .input_most = input_tokens > estimate ? input_tokens : estimate};
         if (state->input_permille > 0)
-                expected = scaled(demand->input_tokens, (double)state->input_permille / 1000);
-        int64_t cached = scaled(expected, (double)state->cached_permille / 1000);
-        candidate->cost_known =
-                cost_expected_cached_at(endpoint, demand, ranking->moment->now_unix_ms, expected, cached,
-                                        output_tokens, &candidate->cost_expected_picousd);
-        candidate->ceiling_known = candidate->cost_known &&
-                                   cost_ceiling_until(endpoint, demand, ranking->moment->now_unix_ms,
-                                                      ranking->moment->now_unix_ms + ranking->moment->call_ms,
-                                                      input_ceiling, &candidate->cost_ceiling_picousd);
+                tokens.input = scaled(estimate, (double)state->input_permille / 1000);
+        if (state->cached_permille > 0)
+                tokens.cached = scaled(tokens.input, (double)state->cached_permille / 1000);
+        if (ranking->of_text && (ranking->set->facts[candidate->place] & PLACE_PLAIN)) {
+                struct cost_bounds cost = cost_plain(endpoint, ranking->demand, &tokens);
+                candidate->cost_known = true;
+                candidate->cost_expected_picousd = cost.expected_picousd;
+                candidate->ceiling_known = cost.ceiling_known;
+                candidate->cost_ceiling_picousd = cost.ceiling_picousd;
+        } else {
+                look_up_cost(ranking, endpoint, &tokens, candidate);
+        }
         if (!candidate->ceiling_known)
                 candidate->cost_ceiling_picousd = candidate->cost_expected_picousd;
 }
@@ -244,9 +318,9 @@ static void candidate_cost(const struct ranking *ranking, const struct endpoint 
  * Only the input is held against the context, and only where the context holds all of it: estimates are
  * rough, and a list of texts to embed or to rank shares no context.
  */
-static bool exceeds_context(const struct endpoint *endpoint, enum kind kind, int64_t input_tokens) {
-        bool one_context = kind == KIND_CHAT || kind == KIND_RESPONSES || kind == KIND_COMPLETIONS;
-        return one_context && endpoint->context > 0 && input_tokens > endpoint->context;
+static bool exceeds_context(const struct ranking *ranking, const struct endpoint *endpoint,
+                            int64_t input_tokens) {
+        return ranking->writes && endpoint->context > 0 && input_tokens > endpoint->context;
 }
 
 static bool exceeds_max_cost(const struct ranking *ranking, const struct candidate *candidate) {
@@ -296,19 +370,28 @@ static void check_budgets(const struct ranking *ranking, const struct route_stat
         }
 }
 
+static enum exclusion check_price(const struct ranking *ranking, const struct candidate *candidate,
+                                  const struct endpoint *endpoint) {
+        unsigned facts = ranking->set->facts[candidate->place];
+        if ((facts & PLACE_DEAR) ||
+            ((facts & PLACE_PERHAPS_DEAR) &&
+             eligible_above_max_price(endpoint, ranking->demand, ranking->moment->now_unix_ms)))
+                return EXCLUSION_MAX_PRICE;
+        return ranking->demand->prefs.deny_unknown_price && !candidate->cost_known ? EXCLUSION_UNKNOWN_PRICE
+                                                                                   : EXCLUSION_NONE;
+}
+
 static enum exclusion exclusion_of(const struct ranking *ranking, const struct candidate *candidate,
                                    const struct route_state *state, int64_t input_tokens) {
-        const struct demand *demand = ranking->demand;
-        const struct endpoint *endpoint = &ranking->catalog->endpoints[candidate->endpoint];
+        const struct endpoint *endpoint = ranking->endpoints[candidate->place];
         enum exclusion why = (enum exclusion)ranking->set->excluded_by[candidate->place];
         if (why == EXCLUSION_NONE)
-                why = eligible_check_price(endpoint, demand, ranking->moment->now_unix_ms,
-                                           candidate->cost_known);
+                why = check_price(ranking, candidate, endpoint);
         if (why != EXCLUSION_NONE)
                 return why;
         if (ranking->moment->refused >> candidate->place & 1U)
                 return EXCLUSION_REFUSED;
-        if (exceeds_context(endpoint, demand->kind, input_tokens))
+        if (exceeds_context(ranking, endpoint, input_tokens))
                 return EXCLUSION_CONTEXT_LENGTH;
         if (exceeds_max_cost(ranking, candidate))
                 return EXCLUSION_MAX_COST;
@@ -322,13 +405,13 @@ static void candidate_init(const struct ranking *ranking, uint32_t place, struct
                                         .place = (uint8_t)place,
                                         .in_flight = state->in_flight,
                                         .ready_ns = state->ready_ns};
-        if (candidate->endpoint == ENDPOINT_GONE) { /* of a record that is decided again */
+        const struct endpoint *endpoint = ranking->endpoints[place];
+        if (!endpoint) {
                 candidate->excluded_by = EXCLUSION_WRONG_ENDPOINT;
                 return;
         }
         int64_t input_tokens = calibrated_input(ranking->demand, state);
-        candidate_cost(ranking, &ranking->catalog->endpoints[candidate->endpoint], state, input_tokens,
-                       candidate);
+        candidate_cost(ranking, endpoint, state, input_tokens, candidate);
         candidate->excluded_by = exclusion_of(ranking, candidate, state, input_tokens);
         if (!exclusion_is_hard(candidate->excluded_by) && (state->budgets[0] || state->budgets[1]))
                 check_budgets(ranking, state, candidate);
@@ -350,14 +433,18 @@ static int64_t latency_ns(const struct route_state *state) {
         return state->latency_p_ns[0] > 0 ? state->latency_p_ns[0] : whole(state->latency_ns);
 }
 
-static uint32_t wishes_missed(const struct routing_prefs *prefs, const struct route_state *state) {
+static uint32_t wishes_missed(const struct ranking *ranking, const struct route_state *state) {
+        const struct routing_prefs *prefs = &ranking->demand->prefs;
         uint32_t missed = 0;
-        for (unsigned i = 0; i < PERCENTILES_COUNT; i++) {
-                int64_t slowest = prefs->preferred_min_throughput[i], speed = state->throughput_p_milli[i];
-                int64_t longest = prefs->preferred_max_latency[i];
-                if (slowest > speed && speed > 0)
+        for (uint32_t said = ranking->throughputs; said != 0; said &= said - 1) {
+                int i = __builtin_ctz(said);
+                int64_t speed = state->throughput_p_milli[i];
+                if (prefs->preferred_min_throughput[i] > speed && speed > 0)
                         missed |= PENALTY_THROUGHPUT;
-                if (longest > 0 && state->latency_p_ns[i] > longest)
+        }
+        for (uint32_t said = ranking->latencies; said != 0; said &= said - 1) {
+                int i = __builtin_ctz(said);
+                if (state->latency_p_ns[i] > prefs->preferred_max_latency[i])
                         missed |= PENALTY_LATENCY;
         }
         return missed;
@@ -366,8 +453,8 @@ static uint32_t wishes_missed(const struct routing_prefs *prefs, const struct ro
 static uint8_t penalties_of(const struct ranking *ranking, const struct candidate *candidate,
                             const struct route_state *state) {
         const struct routing_prefs *prefs = &ranking->demand->prefs;
-        uint32_t penalties = wishes_missed(prefs, state);
-        if (ranking->set->misses[candidate->place])
+        uint32_t penalties = wishes_missed(ranking, state);
+        if (ranking->set->facts[candidate->place] & PLACE_LACKS_SUPPORT)
                 penalties |= PENALTY_PARAMETERS;
         if (state->slow)
                 penalties |= PENALTY_SLOW;
@@ -384,10 +471,10 @@ struct best {
 };
 
 static struct best best_of(const struct ranking *ranking, const struct candidate *candidates,
-                           uint32_t count) {
+                           const uint8_t *usable, uint32_t count) {
         struct best best = {-1, 0, 0, 0};
         for (uint32_t i = 0; i < count; i++) {
-                const struct candidate *candidate = &candidates[i];
+                const struct candidate *candidate = &candidates[usable[i]];
                 const struct route_state *state = &ranking->states[candidate->place];
                 int64_t cost = candidate->cost_expected_picousd, latency = latency_ns(state);
                 int64_t speed = throughput_milli(state);
@@ -404,7 +491,9 @@ static struct best best_of(const struct ranking *ranking, const struct candidate
 
 /* part / all in thousandths, rounded down; 0 <= part <= all, and all of nothing is all. */
 static int64_t permille(int64_t part, int64_t all) {
-        return all == 0 ? 1000 : (int64_t)((wide)part * 1000 / (wide)all);
+        if (all == 0)
+                return 1000;
+        return part <= INT64_MAX / 1000 ? part * 1000 / all : (int64_t)((wide)part * 1000 / (wide)all);
 }
 
 /* 0 to 100,000, more is better: thousandths of the best, weighted. */
@@ -451,13 +540,14 @@ static void candidate_measure(const struct ranking *ranking, const struct best *
         }
 }
 
-static void candidates_score(const struct ranking *ranking, struct candidate *candidates, uint32_t count) {
+static void candidates_score(const struct ranking *ranking, struct candidate *candidates,
+                             const uint8_t *usable, uint32_t count) {
         const struct routing_prefs *prefs = &ranking->demand->prefs;
         struct best best = {-1, 0, 0, 0};
         if (prefs->sort == SORT_BALANCED)
-                best = best_of(ranking, candidates, count);
+                best = best_of(ranking, candidates, usable, count);
         for (uint32_t i = 0; i < count; i++) {
-                struct candidate *candidate = &candidates[i];
+                struct candidate *candidate = &candidates[usable[i]];
                 uint32_t model = prefs->sort_across_models ? 0 : candidate->model;
                 candidate->group = (uint16_t)(model << 8 | ranking->set->orders[candidate->place]);
                 candidate->penalties = penalties_of(ranking, candidate, &ranking->states[candidate->place]);
@@ -474,14 +564,15 @@ static uint64_t mixed(uint64_t seed, uint32_t endpoint) {
         return z ^ (z >> 31);
 }
 
+/* What decides nearly always: the group, the penalties, and whether there is a measure, as one number. */
+static uint32_t tier_of(const struct candidate *candidate) {
+        return (uint32_t)candidate->group << 16 | (uint32_t)candidate->penalties << 8 |
+               !candidate->measure_known;
+}
+
+/* Of two in the same tier. */
 static bool comes_before(const struct ranking *ranking, const struct candidate *a,
                          const struct candidate *b) {
-        if (a->group != b->group)
-                return a->group < b->group;
-        if (a->penalties != b->penalties)
-                return a->penalties < b->penalties;
-        if (a->measure_known != b->measure_known)
-                return a->measure_known;
         if (a->measure != b->measure)
                 return a->measure < b->measure;
         if (a->cost_known != b->cost_known)
@@ -499,25 +590,32 @@ static bool comes_before(const struct ranking *ranking, const struct candidate *
                mixed(seed, catalog_listed(ranking->catalog, b->endpoint));
 }
 
-/* Writes the candidates to `out_sorted`, best first. */
-static void sort(const struct ranking *ranking, const struct candidate *candidates, uint32_t count,
-                 struct candidate *out_sorted) {
-        uint8_t order[ROUTE_CANDIDATES_MAX];
+/* Puts the places of the usable ones in order, best first. */
+static void sort(const struct ranking *ranking, const struct candidate *candidates, uint8_t *usable,
+                 uint32_t count) {
+        uint32_t tiers[ROUTE_CANDIDATES_MAX];
         for (uint32_t i = 0; i < count; i++) {
-                uint32_t at = i;
-                for (; at > 0 && comes_before(ranking, &candidates[i], &candidates[order[at - 1]]); at--)
-                        order[at] = order[at - 1];
-                order[at] = (uint8_t)i;
+                uint8_t place = usable[i];
+                uint32_t tier = tier_of(&candidates[place]), at = i;
+                for (; at > 0 && tier <= tiers[at - 1]; at--) {
+                        if (tier == tiers[at - 1] &&
+                            !comes_before(ranking, &candidates[place], &candidates[usable[at - 1]]))
+                                break;
+                        tiers[at] = tiers[at - 1];
+                        usable[at] = usable[at - 1];
+                }
+                tiers[at] = tier;
+                usable[at] = place;
         }
-        for (uint32_t i = 0; i < count; i++)
-                out_sorted[i] = candidates[order[i]];
 }
 
 /* The inverse square of the price, the cheapest having 2^32. */
 static uint64_t weight_of(int64_t cheapest_picousd, int64_t cost_picousd) {
         if (cost_picousd == cheapest_picousd)
                 return UINT64_C(1) << 32;
-        uint64_t share = (uint64_t)(((wide)cheapest_picousd << 16) / (wide)cost_picousd);
+        uint64_t share = cheapest_picousd >> 47 == 0
+                                 ? ((uint64_t)cheapest_picousd << 16) / (uint64_t)cost_picousd
+                                 : (uint64_t)(((wide)cheapest_picousd << 16) / (wide)cost_picousd);
         return share * share;
 }
 
@@ -582,20 +680,33 @@ void route_rank(const struct catalog *catalog, const struct demand *demand, cons
                 const struct route_state *states, const struct route_moment *moment,
                 struct route *out_route) {
         CHECK(set->count <= ROUTE_CANDIDATES_MAX && moment->spent_picousd >= 0 && demand->input_tokens >= 0);
-        struct ranking ranking = {catalog, demand, set, states, moment, 0};
-        ranking.output_guess = output_guess(&ranking);
-        struct candidate usable[ROUTE_CANDIDATES_MAX], excluded[ROUTE_CANDIDATES_MAX];
+        struct ranking ranking;
+        ranking.catalog = catalog;
+        ranking.demand = demand;
+        ranking.set = set;
+        ranking.states = states;
+        ranking.moment = moment;
+        ranking.writes = kind_writes(demand->kind);
+        ranking.of_text = demand->audio_tokens <= 0 && demand->image_tokens <= 0;
+        look_at_endpoints(&ranking);
+        look_at_outputs(&ranking);
+        look_at_wishes(&ranking);
+        struct candidate candidates[ROUTE_CANDIDATES_MAX]; /* by place */
+        uint8_t usable[ROUTE_CANDIDATES_MAX], excluded[ROUTE_CANDIDATES_MAX];
         uint32_t usable_count = 0, excluded_count = 0;
         for (uint32_t place = 0; place < set->count; place++) {
-                candidate_init(&ranking, place, &usable[usable_count]);
-                if (is_usable(&usable[usable_count]))
-                        usable_count++;
+                candidate_init(&ranking, place, &candidates[place]);
+                if (is_usable(&candidates[place]))
+                        usable[usable_count++] = (uint8_t)place;
                 else
-                        excluded[excluded_count++] = usable[usable_count];
+                        excluded[excluded_count++] = (uint8_t)place;
         }
-        candidates_score(&ranking, usable, usable_count);
-        sort(&ranking, usable, usable_count, out_route->candidates);
-        memcpy(out_route->candidates + usable_count, excluded, excluded_count * sizeof *excluded);
+        candidates_score(&ranking, candidates, usable, usable_count);
+        sort(&ranking, candidates, usable, usable_count);
+        for (uint32_t i = 0; i < usable_count; i++)
+                out_route->candidates[i] = candidates[usable[i]];
+        for (uint32_t i = 0; i < excluded_count; i++)
+                out_route->candidates[usable_count + i] = candidates[excluded[i]];
         out_route->usable = usable_count;
         out_route->count = set->count;
         out_route->truncated = set->truncated;

@@ -99,6 +99,15 @@ struct route {
         bool truncated;
 };
 
+/* What holds of a place for all jobs of a class: a set of these. */
+enum place_facts {
+        PLACE_PLAIN = 1, /* cost_is_plain(), of a demand that writes */
+        PLACE_DEAR = 2,  /* its price is above max_price */
+        /* that goes by the time or by the length of the input: to be asked each time */
+        PLACE_PERHAPS_DEAR = 4,
+        PLACE_LACKS_SUPPORT = 8, /* known not to support what the request softly needs */
+};
+
 /*
  * Endpoints that serve one of the demand's models for its kind, in catalog order: found once per class of
  * jobs, then reused. When there are more than fit, those that the rules allow stay, of these those for the
@@ -107,10 +116,13 @@ struct route {
 struct route_set {
         uint32_t endpoints[ROUTE_CANDIDATES_MAX];
         uint8_t models[ROUTE_CANDIDATES_MAX];
-        /* What the class's rules say of each place, so that a decision need not compare names. */
-        uint8_t excluded_by[ROUTE_CANDIDATES_MAX]; /* enum exclusion, by what does not go by time or size */
+        /*
+         * What the class's rules say of each place, so that a decision compares neither names nor sets: it
+         * holds as long as the catalog does, and nothing of it goes by time or size. By route_set_rules().
+         */
+        uint8_t excluded_by[ROUTE_CANDIDATES_MAX]; /* enum exclusion */
         uint8_t orders[ROUTE_CANDIDATES_MAX];      /* place in `order` */
-        bool misses[ROUTE_CANDIDATES_MAX];         /* known not to support what the request softly needs */
+        uint8_t facts[ROUTE_CANDIDATES_MAX];       /* enum place_facts */
         uint32_t count;
         bool truncated;
 };
@@ -131,6 +143,13 @@ void route_match(const struct catalog *catalog, const struct demand *demand, str
  * is room.
  */
 void route_match_again(const struct catalog *catalog, const struct demand *demand, struct route_set *set);
+
+/*
+ * What the demand's rules say of a place of the set; when the catalog is another one, they are to be asked
+ * anew.
+ */
+void route_set_rules(const struct catalog *catalog, const struct demand *demand, struct route_set *set,
+                     uint32_t place);
 
 /*
  * `set` was matched for a demand with the same kind, models, modalities, parameters and prefs. `states` is
