@@ -115,9 +115,13 @@ static void make_price(struct market *market, int i) {
                                          .cache_write = i % 3 ? PRICE_UNKNOWN : 120000000000,
                                          .output = 400000000000 - i * INT64_C(7000000),
                                          .request = PRICE_UNKNOWN,
-                                         .reasoning = PRICE_UNKNOWN};
+                                         .reasoning = PRICE_UNKNOWN,
+                                         .audio_input = PRICE_UNKNOWN,
+                                         .image_input = PRICE_UNKNOWN,
+                                         .audio_output = PRICE_UNKNOWN,
+                                         .image_output = PRICE_UNKNOWN};
         if (i * 7 % 20 == 3) {
-                market->tiers[i] = (struct price_tier){1500, endpoint->price};
+                market->tiers[i] = (struct price_tier){.above_input = 1500, .price = endpoint->price};
                 market->tiers[i].price.input *= 2;
                 endpoint->tiers = &market->tiers[i];
                 endpoint->tiers_count = 1;
