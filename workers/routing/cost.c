@@ -335,8 +335,9 @@ static bool usage_take_output(struct usage *usage, const struct price *price, co
         if ((audio && price->audio_output < 0 && audio_of_output(demand->kind) == MEDIUM_APART) ||
             (images && price->image_output < 0 && images_of_output(demand->kind) == MEDIUM_APART))
                 return false;
-        take_dearest(parts, sizeof parts / sizeof *parts, price->output, usage->output_tokens);
-        return true;
+        const struct part *dearest =
+                take_dearest(parts, sizeof parts / sizeof *parts, price->output, usage->output_tokens);
+        return usage->output_tokens >= 0 || !dearest || !kind_writes(demand->kind);
 }
 
 /*
@@ -507,7 +508,8 @@ struct cost_bounds cost_plain(const struct endpoint *endpoint, const struct dema
         if (most > 0)
                 ceiling = plain_part(output_price, most);
         ceiling += plain_part(dearest_input(price), tokens->input_most);
-        return (struct cost_bounds){plain_sum(expected), plain_sum(ceiling), most >= 0 || output_price == 0};
+        return (struct cost_bounds){plain_sum(expected), plain_sum(ceiling),
+                                    most >= 0 || dearest_output(price, 1) == 0};
 }
 
 bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,

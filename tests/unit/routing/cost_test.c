@@ -325,6 +325,20 @@ static void ceiling_takes_the_most_output(void **state) {
         }
 }
 
+/* What is said costs nothing, what is thought does, and nobody says how much that may be. */
+static void no_ceiling_without_a_bound_of_thought(void **state) {
+        (void)state;
+        struct endpoint endpoint = endpoint_with((struct price){.input = 3, .output = FREE, .reasoning = 10});
+        struct demand demand;
+        int64_t picousd = -1;
+        demand_init(&demand, KIND_CHAT);
+        demand.input_tokens = 100;
+        assert_false(cost_ceiling(&endpoint, &demand, 0, &picousd));
+        endpoint.output_max = 50;
+        assert_true(cost_ceiling(&endpoint, &demand, 0, &picousd));
+        assert_int_equal(picousd, 800);
+}
+
 static void expected_takes_the_guess_within_the_limit(void **state) {
         (void)state;
         struct endpoint endpoint = endpoint_with((struct price){.input = 3, .output = 10});
@@ -763,6 +777,7 @@ int main(void) {
                 cmocka_unit_test(amounts_saturate),
                 cmocka_unit_test(usage_adds_what_is_said),
                 cmocka_unit_test(ceiling_takes_the_most_output),
+                cmocka_unit_test(no_ceiling_without_a_bound_of_thought),
                 cmocka_unit_test(expected_takes_the_guess_within_the_limit),
                 cmocka_unit_test(expected_counts_on_cached_input),
                 cmocka_unit_test(a_medium_without_a_price_is_unknown),
