@@ -12,16 +12,16 @@
 static int interrupt_fd = -1, reload_fd = -1;
 static volatile sig_atomic_t attended;
 static bool on_terminal; /* which may go */
-static struct interrupts_early early;
+static struct interrupts_early unattended;
 
 static void interrupt(int number) {
         uint64_t one = 1;
         int code = errno;
         ssize_t ignored = attended ? write(interrupt_fd, &one, sizeof(one))
-                                   : write(STDERR_FILENO, early.text, strlen(early.text));
+                                   : write(STDERR_FILENO, unattended.text, strlen(unattended.text));
         (void)ignored, (void)number;
         if (!attended)
-                _exit(early.exit_code);
+                _exit(unattended.exit_code);
         errno = code;
 }
 
@@ -42,11 +42,11 @@ static void hang_up(int number) {
         errno = code;
 }
 
-struct error *interrupts_open(struct interrupts_early unattended) {
+struct error *interrupts_open(struct interrupts_early early) {
         static const int numbers[] = {SIGINT, SIGTERM};
         struct sigaction reload = {.sa_handler = hang_up, .sa_flags = SA_RESTART};
         struct sigaction hung_up = {.sa_handler = SIG_DFL};
-        early = unattended;
+        unattended = early;
         interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         reload_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (interrupt_fd < 0 || reload_fd < 0 || sigaction(SIGHUP, &reload, &hung_up) < 0)

@@ -74,7 +74,7 @@ struct error *quote_budgets_new(const struct config *config, int64_t at_unix_ms,
                 error = error_new(ERROR_MEMORY, "no memory for a quote");
         if (!error)
                 error = read_state(budgets, config);
-        for (uint32_t i = 0; !error && i < budgets->spending.subjects; i++)
+        for (uint32_t i = 0; !error && budgets->subjects && i < budgets->spending.subjects; i++)
                 begin(budgets, i);
         if (error)
                 budgets = quote_budgets_free(budgets);

@@ -8,7 +8,7 @@
  *      so many records of finished jobs, as a worker writes them
  *   kafka-bench results BOOTSTRAP TOPIC COUNT FIRST
  *      reads what is there: how many results, of how many of those jobs
- *   kafka-bench latency BOOTSTRAP PREFIX COUNT RATE INTERVAL_MS
+ *   kafka-bench latency BOOTSTRAP PREFIX COUNT RATE
  *      so many jobs at RATE a second to PREFIXjobs, and how long each took until a reader of committed
  *      records had its result
  *
@@ -16,13 +16,10 @@
  *
  *   total    from the call that sends the job (linger.ms is 5, as of `submit`) to its result at the reader
  *   added    total - provider_ms of the result's receipt
- *   wait     what the commit interval cost: from the answer's being settled (the time in its state record)
- *            to the first record of its transaction (timestamps in the results topic), at most INTERVAL_MS
- *   beyond   added - wait
- *   intake   from sending to settled, less provider_ms
- *   publish  from the first record of the transaction to the reader
+ *   intake   from sending to the answer's being settled (the time in its state record), less provider_ms
+ *   publish  from there to the reader: the wait for the commit, and the commit
  *
- * Clocks are this machine's; times of records have whole milliseconds. The first jobs (five seconds of
+ * Clocks are this machine's; times in records have whole milliseconds. The first jobs (five seconds of
  * them) are not counted.
  */
 #include "broker/base/check.h"
@@ -38,7 +35,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { KEY_MAX = 24, PARTITIONS_MAX = 1024, WARM_UP_S = 5, TOPIC_BYTES = 256 };
+enum { KEY_MAX = 24, WARM_UP_S = 5, TOPIC_BYTES = 256 };
 #define FLUSH_NS (60 * NS_PER_S)
 #define QUIET_NS (30 * NS_PER_S) /* no result for so long: none will come */
 #define TICK_NS  (1 * NS_PER_MS)
@@ -50,7 +47,7 @@ enum { KEY_MAX = 24, PARTITIONS_MAX = 1024, WARM_UP_S = 5, TOPIC_BYTES = 256 };
 
 struct command {
         const char *bootstrap, *topic;
-        unsigned count, third, fourth;
+        unsigned count, third;
 };
 
 static void need(struct error *error) {
@@ -223,7 +220,7 @@ static int run_results(const struct command *command) {
 
 /* Times in microseconds since 1970; 0: not known. */
 struct passage {
-        int64_t sent, settled, transaction, read, provider;
+        int64_t sent, settled, read, provider;
 };
 
 struct run {
@@ -250,25 +247,15 @@ static int64_t provider_us(struct bytes value) {
         return 1000 * ms;
 }
 
-/* A marker stands between two transactions in a partition, so offsets have a gap there. */
 static void *read_results(void *userdata) {
         struct run *run = userdata;
-        static struct {
-                uint64_t next;
-                int64_t begun;
-        } parts[PARTITIONS_MAX];
         struct consumer_record record;
         while (run->read < run->command->count && next(run->reader, &record, QUIET_NS)) {
                 unsigned number = number_of(record.key, 0, run->command->count);
-                uint32_t part = record.partition % PARTITIONS_MAX;
-                if (record.offset != parts[part].next || record.offset == 0)
-                        parts[part].begun = 1000 * record.timestamp_unix_ms;
-                parts[part].next = record.offset + 1;
                 if (number < run->command->count) {
                         struct passage *passage = &run->passages[number];
                         run->read += passage->read == 0;
                         passage->read = now_us();
-                        passage->transaction = parts[part].begun;
                         passage->provider = provider_us(record.value);
                 }
                 consumer_release(&record);
@@ -319,10 +306,10 @@ static void print(const char *name, int64_t *values, size_t count) {
 }
 
 static void print_latency(const struct run *run) {
-        enum { TOTAL, ADDED, WAIT, BEYOND, INTAKE, PUBLISH, COLUMNS };
-        static const char *const names[] = {"total", "added", "wait", "beyond", "intake", "publish"};
+        enum { TOTAL, ADDED, INTAKE, PUBLISH, COLUMNS };
+        static const char *const names[] = {"total", "added", "intake", "publish"};
         const struct command *command = run->command;
-        int64_t *columns[COLUMNS], interval = 1000 * (int64_t)command->fourth;
+        int64_t *columns[COLUMNS];
         size_t rows = 0;
         for (int i = 0; i < COLUMNS; i++)
                 columns[i] = zeroed(command->count, sizeof(int64_t));
@@ -330,14 +317,10 @@ static void print_latency(const struct run *run) {
                 const struct passage *passage = &run->passages[i];
                 if (!passage->read || !passage->settled)
                         continue;
-                int64_t wait = passage->transaction - passage->settled;
-                wait = wait < 0 ? 0 : wait < interval ? wait : interval;
                 columns[TOTAL][rows] = passage->read - passage->sent;
                 columns[ADDED][rows] = columns[TOTAL][rows] - passage->provider;
-                columns[WAIT][rows] = wait;
-                columns[BEYOND][rows] = columns[ADDED][rows] - wait;
                 columns[INTAKE][rows] = passage->settled - passage->sent - passage->provider;
-                columns[PUBLISH][rows] = passage->read - passage->transaction;
+                columns[PUBLISH][rows] = passage->read - passage->settled;
                 rows++;
         }
         printf("counted=%zu read=%u\n", rows, run->read);
@@ -376,25 +359,23 @@ static int run_latency(const struct command *command) {
 int main(int argc, char **argv) {
         static const struct {
                 const char *name;
-                int words;
                 int (*run)(const struct command *command);
-        } commands[] = {{"jobs", 6, run_jobs},
-                        {"settled", 6, run_settled},
-                        {"results", 6, run_results},
-                        {"latency", 7, run_latency}};
+        } commands[] = {{"jobs", run_jobs},
+                        {"settled", run_settled},
+                        {"results", run_results},
+                        {"latency", run_latency}};
         for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
-                if (argc != commands[i].words || strcmp(argv[1], commands[i].name) != 0)
+                if (argc != 6 || strcmp(argv[1], commands[i].name) != 0)
                         continue;
                 struct command command = {.bootstrap = argv[2],
                                           .topic = argv[3],
                                           .count = (unsigned)strtoul(argv[4], NULL, 10),
-                                          .third = (unsigned)strtoul(argv[5], NULL, 10),
-                                          .fourth = argc > 6 ? (unsigned)strtoul(argv[6], NULL, 10) : 0};
+                                          .third = (unsigned)strtoul(argv[5], NULL, 10)};
                 return commands[i].run(&command);
         }
         fprintf(stderr, "usage: kafka-bench jobs BOOTSTRAP TOPIC COUNT FIRST\n"
                         "       kafka-bench settled BOOTSTRAP TOPIC COUNT PARTITION\n"
                         "       kafka-bench results BOOTSTRAP TOPIC COUNT FIRST\n"
-                        "       kafka-bench latency BOOTSTRAP PREFIX COUNT RATE INTERVAL_MS\n");
+                        "       kafka-bench latency BOOTSTRAP PREFIX COUNT RATE\n");
         return 2;
 }
