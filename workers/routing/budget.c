@@ -71,7 +71,10 @@ void budget_spend_init(struct budget_spend *spend) {
                 spend->days[i].number = spend->months[i].number = BUDGET_NO_PERIOD;
 }
 
-static void add_to(struct budget_sum sums[2], int64_t number, int64_t picousd) {
+/*
+ * Two sums; not said in the type, of which GCC 12 believes under ASan that it is larger than what is given.
+ */
+static void add_to(struct budget_sum *sums, int64_t number, int64_t picousd) {
         for (int i = 0; i < 2; i++)
                 if (sums[i].number == number)
                         sums[i].settled_picousd = money_add(sums[i].settled_picousd, picousd);
