@@ -71,15 +71,6 @@ static const struct argp argp = {
         NULL,
         NULL};
 
-static int64_t left_of(const struct budget_view *view) {
-        int64_t used =
-                money_add(money_add(view->settled_picousd, view->risk_picousd), view->reserved_picousd);
-        return used < view->limit_picousd ? view->limit_picousd - used : 0;
-}
-
-static const char *const period_names[BUDGET_KINDS_COUNT] = {
-        [BUDGET_DAILY] = "day", [BUDGET_MONTHLY] = "month", [BUDGET_LIFETIME] = "lifetime"};
-
 /* ---- the table ---- */
 
 static void append_money(struct buffer *text, int64_t picousd, bool there) {
@@ -99,12 +90,12 @@ static void append_row(struct report *report, uint32_t subject, enum budget_kind
         struct buffer *text = &report->text;
         struct bytes name = spend_subject_name(report->spending.catalog, subject, &kind);
         buffer_printf(text, "%-9s %-20.*s %-8s", kind == SPEND_WORKSPACE ? "workspace" : "provider",
-                      (int)name.size, name.data, period_names[period]);
+                      (int)name.size, name.data, spending_period_names[period]);
         append_money(text, view.limit_picousd, view.limit_picousd > 0);
         append_money(text, view.settled_picousd, true);
         append_money(text, view.reserved_picousd, true);
         append_money(text, view.risk_picousd, true);
-        append_money(text, left_of(&view), view.limit_picousd > 0);
+        append_money(text, spending_left(&view), view.limit_picousd > 0);
         buffer_append_char(text, '\n');
 }
 
@@ -127,14 +118,15 @@ static void append_amount(struct buffer *text, const char *name, int64_t picousd
 static void append_period(struct report *report, uint32_t subject, enum budget_kind period) {
         struct budget_view view = report->spending.views[subject][period];
         struct buffer *text = &report->text;
-        buffer_printf(text, "%s{\"period\":\"%s\"", period == BUDGET_DAILY ? "" : ",", period_names[period]);
+        buffer_printf(text, "%s{\"period\":\"%s\"", period == BUDGET_DAILY ? "" : ",",
+                      spending_period_names[period]);
         if (view.limit_picousd > 0)
                 append_amount(text, "budget_usd", view.limit_picousd);
         append_amount(text, "spent_usd", view.settled_picousd);
         append_amount(text, "reserved_usd", view.reserved_picousd);
         append_amount(text, "at_risk_usd", view.risk_picousd);
         if (view.limit_picousd > 0)
-                append_amount(text, "left_usd", left_of(&view));
+                append_amount(text, "left_usd", spending_left(&view));
         buffer_append_char(text, '}');
 }
 

@@ -22,15 +22,6 @@ struct quote_budgets {
         struct planned *subjects;
 };
 
-static int64_t used_of(const struct budget_view *view) {
-        return money_add(money_add(view->settled_picousd, view->risk_picousd), view->reserved_picousd);
-}
-
-static int64_t left_of(const struct budget_view *view) {
-        int64_t used = used_of(view);
-        return used < view->limit_picousd ? view->limit_picousd - used : 0;
-}
-
 /* Whatever is used counts as settled. */
 static void begin(struct quote_budgets *budgets, uint32_t subject) {
         const struct budget_view *views = budgets->spending.views[subject];
@@ -38,9 +29,10 @@ static void begin(struct quote_budgets *budgets, uint32_t subject) {
         int64_t day = budget_day(budgets->spending.now_unix_ms);
         budget_subject_ledger(budgets->catalog, subject, ledger);
         budget_spend_init(&ledger->spend);
-        ledger->spend.days[0] = (struct budget_sum){day, used_of(&views[BUDGET_DAILY])};
-        ledger->spend.months[0] = (struct budget_sum){budget_month(day), used_of(&views[BUDGET_MONTHLY])};
-        ledger->spend.lifetime_picousd = used_of(&views[BUDGET_LIFETIME]);
+        ledger->spend.days[0] = (struct budget_sum){day, spending_used(&views[BUDGET_DAILY])};
+        ledger->spend.months[0] =
+                (struct budget_sum){budget_month(day), spending_used(&views[BUDGET_MONTHLY])};
+        ledger->spend.lifetime_picousd = spending_used(&views[BUDGET_LIFETIME]);
         ledger_roll(ledger, budgets->spending.now_unix_ms);
 }
 
@@ -124,17 +116,14 @@ void quote_budgets_add(struct quote_budgets *budgets, uint32_t workspace, const 
 
 /* ---- what comes of it ---- */
 
-static const char *const period_names[BUDGET_KINDS_COUNT] = {
-        [BUDGET_DAILY] = "day", [BUDGET_MONTHLY] = "month", [BUDGET_LIFETIME] = "lifetime"};
-
 enum fit { FIT_YES, FIT_AS_EXPECTED, FIT_NO };
 static const char *const fit_words[] = {"yes", "as_expected", "no"};
 static const char *const fit_texts[] = {"yes", "as expected, not at most", "no"};
 
 static enum fit fit_of(const struct planned *planned, const struct budget_view *view) {
-        if (planned->expected_picousd > left_of(view))
+        if (planned->expected_picousd > spending_left(view))
                 return FIT_NO;
-        return planned->ceiling_picousd > left_of(view) ? FIT_AS_EXPECTED : FIT_YES;
+        return planned->ceiling_picousd > spending_left(view) ? FIT_AS_EXPECTED : FIT_YES;
 }
 
 typedef void each_budget(const struct quote_budgets *budgets, uint32_t subject, enum budget_kind period,
@@ -159,9 +148,9 @@ static void add_row(const struct quote_budgets *budgets, uint32_t subject, enum 
         (void)out;
         table_cell(table, "%s", kind == SPEND_WORKSPACE ? "workspace" : "provider");
         table_bytes(table, name);
-        table_cell(table, "%s", period_names[period]);
+        table_cell(table, "%s", spending_period_names[period]);
         table_money(table, true, view->limit_picousd);
-        table_money(table, true, left_of(view));
+        table_money(table, true, spending_left(view));
         table_money(table, true, planned->expected_picousd);
         table_money(table, true, planned->ceiling_picousd);
         table_cell(table, "%s", fit_texts[fit_of(planned, view)]);
@@ -177,11 +166,10 @@ void quote_budgets_print(const struct quote_budgets *budgets, struct buffer *out
         table_init(&table, headers, right, 8);
         each(budgets, add_row, &table, out);
         table_finish(&table, out);
-        buffer_append_string(
-                out, budgets->state ? "Left: by the state directory. What does not fit waits for the "
-                                      "next period, goes elsewhere or fails.\n\n"
-                                    : "There is no state directory, so nothing was spent yet. What does "
-                                      "not fit waits for the next period, goes elsewhere or fails.\n\n");
+        buffer_append_string(out, budgets->state ? "Left: by the state directory."
+                                                 : "There is no state directory, so nothing was spent yet.");
+        buffer_append_string(out,
+                             " What does not fit waits for the next period, goes elsewhere or fails.\n\n");
 }
 
 static void append_budget(const struct quote_budgets *budgets, uint32_t subject, enum budget_kind period,
@@ -194,10 +182,10 @@ static void append_budget(const struct quote_budgets *budgets, uint32_t subject,
         json_comma(out);
         buffer_append_char(out, '{');
         json_string(out, kind == SPEND_WORKSPACE ? "workspace" : "provider", name);
-        json_string(out, "period", bytes_of(period_names[period]));
+        json_string(out, "period", bytes_of(spending_period_names[period]));
         json_count(out, "jobs", planned->jobs);
         json_money(out, "budget_usd", true, view->limit_picousd);
-        json_money(out, "left_usd", true, left_of(view));
+        json_money(out, "left_usd", true, spending_left(view));
         json_money(out, "expected_usd", true, planned->expected_picousd);
         json_money(out, "ceiling_usd", true, planned->ceiling_picousd);
         json_string(out, "fits", bytes_of(fit_words[fit_of(planned, view)]));

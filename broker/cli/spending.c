@@ -7,6 +7,18 @@
 
 #include <stdlib.h>
 
+const char *const spending_period_names[BUDGET_KINDS_COUNT] = {
+        [BUDGET_DAILY] = "day", [BUDGET_MONTHLY] = "month", [BUDGET_LIFETIME] = "lifetime"};
+
+int64_t spending_used(const struct budget_view *view) {
+        return money_add(money_add(view->settled_picousd, view->risk_picousd), view->reserved_picousd);
+}
+
+int64_t spending_left(const struct budget_view *view) {
+        int64_t used = spending_used(view);
+        return used < view->limit_picousd ? view->limit_picousd - used : 0;
+}
+
 struct error *spending_init(struct spending *spending, const struct catalog *catalog, int64_t now_unix_ms) {
         *spending = (struct spending){
                 .catalog = catalog, .now_unix_ms = now_unix_ms, .subjects = budget_subjects(catalog)};

@@ -19,3 +19,8 @@ void spending_deinit(struct spending *spending);
 struct error *spending_read_store(struct spending *spending, struct store *store) MUST_USE;
 /* Reads the topic to its end. */
 struct error *spending_read_topic(struct spending *spending, const struct config *config) MUST_USE;
+
+/* Of a view: settled, at risk and reserved; and what of its limit may still be reserved. */
+int64_t spending_used(const struct budget_view *view);
+int64_t spending_left(const struct budget_view *view);
+extern const char *const spending_period_names[BUDGET_KINDS_COUNT]; /* "day", ... */
