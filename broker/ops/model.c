@@ -62,10 +62,6 @@ const char *model_kind_name(enum kind kind) {
         return kind_names[kind];
 }
 
-static bool said_it(field_set said, unsigned field) {
-        return (said >> field & 1) != 0;
-}
-
 void model_draft_init(struct model_draft *draft, struct zones *zones) {
         *draft = (struct model_draft){.endpoint = {.price = price_unknown,
                                                    .batch = price_unknown,
@@ -215,7 +211,7 @@ static void read_tier(struct reader *reader, const struct yaml_node *node, struc
         if (!reader_is_map(reader, node, "such as {above_input: 200000, input: 4}"))
                 return;
         reader_fields(reader, &tier_table, node, tier, read_no_other, &said);
-        if (!said_it(said, 0))
+        if (!field_said(said, 0))
                 reader_find(reader, node, "above_input is missing: the longest input that still costs less");
         else if (said == 1)
                 reader_find(reader, node, "names no price: input, output, ...");
@@ -248,8 +244,8 @@ static void read_window(struct reader *reader, const struct yaml_node *node, str
         if (!reader_is_map(reader, node, "such as {when: \"Mon-Fri 16:30-00:30 UTC\", multiply: 0.5}"))
                 return;
         reader_fields(reader, &window_table, node, &draft, read_no_other, &said);
-        if (!said_it(said, 0) || !said_it(said, 1))
-                reader_find(reader, node, "%s is missing", said_it(said, 0) ? "multiply" : "when");
+        if (!field_said(said, 0) || !field_said(said, 1))
+                reader_find(reader, node, "%s is missing", field_said(said, 0) ? "multiply" : "when");
         if (draft.when[0] != '\0' && !window_parse(bytes_of(draft.when), zones, window, problem))
                 model_find_in(reader, node, "when", problem);
         if (draft.multiply[0] != '\0' &&
@@ -336,21 +332,22 @@ static bool is_model_name(const char *name) {
 static void check_model(struct reader *reader, const struct yaml_node *map, struct model_draft *draft) {
         struct endpoint *endpoint = &draft->endpoint;
         bool any = strcmp(endpoint->model, "*") == 0;
-        if (!said_it(draft->said, MODEL_FIELD_MODEL)) {
+        if (!field_said(draft->said, MODEL_FIELD_MODEL)) {
                 reader_find(reader, map, "model is missing: the name that jobs use");
                 return;
         }
         if (!is_model_name(endpoint->model))
                 model_find_in(reader, map, "model", "must not hold blanks");
-        if (any && said_it(draft->said, MODEL_FIELD_UPSTREAM))
+        if (any && field_said(draft->said, MODEL_FIELD_UPSTREAM))
                 model_find_in(reader, map, "upstream",
                               "model \"*\" sends the name that the job has: remove \"upstream\"");
         if (endpoint->context > 0 && endpoint->output_max > endpoint->context)
                 model_find_in(reader, map, "output_max", "must not be above context");
-        if (said_it(draft->said, MODEL_FIELD_PRICE_MINUTE) && said_it(draft->said, MODEL_FIELD_PRICE_SECOND))
+        if (field_said(draft->said, MODEL_FIELD_PRICE_MINUTE) &&
+            field_said(draft->said, MODEL_FIELD_PRICE_SECOND))
                 model_find_in(reader, map, "price",
                               "names audio_minute and audio_second: remove one of them");
-        if (!said_it(draft->said, MODEL_FIELD_UPSTREAM))
+        if (!field_said(draft->said, MODEL_FIELD_UPSTREAM))
                 endpoint->upstream = endpoint->model;
 }
 
@@ -380,14 +377,14 @@ const char *model_endpoint_name(struct reader *reader, const char *provider, con
 
 static bool said_between(field_set said, unsigned first, unsigned last) {
         for (unsigned i = first; i <= last; i++)
-                if (said_it(said, i))
+                if (field_said(said, i))
                         return true;
         return false;
 }
 
 /* What was taken counts as said, so that what comes next does not take its place. */
 static bool take(struct model_draft *draft, unsigned field, bool known) {
-        bool taken = known && !said_it(draft->said, field);
+        bool taken = known && !field_said(draft->said, field);
         if (taken)
                 draft->said |= FIELD_BIT(field);
         return taken;
@@ -399,7 +396,7 @@ static void fill_prices(struct model_draft *draft, const struct endpoint *known)
         bool service = said_between(draft->said, MODEL_FIELD_FLEX_INPUT, MODEL_FIELD_TIERS - 1);
         bool any = !price_is_unknown(&known->price);
         if (said_between(draft->said, MODEL_FIELD_PRICE_INPUT, MODEL_FIELD_PRICE_SECOND) ||
-            said_it(draft->said, MODEL_FIELD_TIERS) || !any)
+            field_said(draft->said, MODEL_FIELD_TIERS) || !any)
                 return;
         draft->said |= FIELD_BIT(MODEL_FIELD_PRICE_INPUT);
         endpoint->price = known->price;
@@ -409,7 +406,7 @@ static void fill_prices(struct model_draft *draft, const struct endpoint *known)
                 endpoint->batch = known->batch;
         if (!service)
                 memcpy(endpoint->service, known->service, sizeof endpoint->service);
-        if (said_it(draft->said, MODEL_FIELD_WINDOWS))
+        if (field_said(draft->said, MODEL_FIELD_WINDOWS))
                 return;
         endpoint->windows = known->windows;
         endpoint->windows_count = known->windows_count;

@@ -31,10 +31,6 @@ const struct field_table provider_table = {provider_fields, sizeof provider_fiel
 
 _Static_assert(sizeof provider_fields / sizeof *provider_fields <= FIELDS_MAX, "a bit each");
 
-static bool said_it(field_set said, unsigned field) {
-        return (said >> field & 1) != 0;
-}
-
 /* ---- building ---- */
 
 /* The catalog while it is filled: the arrays that the configuration's const pointers point to. */
@@ -284,8 +280,8 @@ static void check_dialect(struct reader *reader, const struct yaml_node *map,
 /* Not said is the worse: what zero retention excludes need not be said. */
 static void check_policy(struct reader *reader, const struct yaml_node *map, field_set said,
                          struct provider *provider) {
-        bool zdr = said_it(said, PROVIDER_FIELD_ZDR), training = said_it(said, PROVIDER_FIELD_TRAINING);
-        provider->data_policy_known = zdr || training || said_it(said, PROVIDER_FIELD_RETENTION);
+        bool zdr = field_said(said, PROVIDER_FIELD_ZDR), training = field_said(said, PROVIDER_FIELD_TRAINING);
+        provider->data_policy_known = zdr || training || field_said(said, PROVIDER_FIELD_RETENTION);
         if (provider->data_policy_known && !training)
                 provider->training = !provider->zdr;
         if (provider->zdr && (provider->training || provider->retention_days > 0))
@@ -317,13 +313,13 @@ static void check_name(struct reader *reader, const struct yaml_node *map, const
 static void check_provider(struct reader *reader, const struct yaml_node *map, field_set said,
                            struct building *building) {
         struct provider *provider = &building->draft.provider;
-        if (!said_it(said, PROVIDER_FIELD_NAME))
+        if (!field_said(said, PROVIDER_FIELD_NAME))
                 reader_find(reader, map, "name is missing: the name that rules, receipts and logs use");
-        if (!said_it(said, PROVIDER_FIELD_KIND))
+        if (!field_said(said, PROVIDER_FIELD_KIND))
                 reader_find(reader, map, "kind is missing: the dialect, such as openai");
-        if (!said_it(said, PROVIDER_FIELD_BASE_URL))
+        if (!field_said(said, PROVIDER_FIELD_BASE_URL))
                 reader_find(reader, map, "base_url is missing");
-        if (!said_it(said, PROVIDER_FIELD_MODELS))
+        if (!field_said(said, PROVIDER_FIELD_MODELS))
                 reader_find(reader, map,
                             "models is missing; [{model: \"*\"}] serves every model that jobs name");
         check_name(reader, map, building);

@@ -37,6 +37,10 @@ struct field {
 __extension__ typedef unsigned __int128 field_set;
 #define FIELD_BIT(number) ((field_set)1 << (number))
 
+static inline bool field_said(field_set said, unsigned number) {
+        return (said >> number & 1) != 0;
+}
+
 struct field_table {
         const struct field *fields;
         size_t count; /* <= FIELDS_MAX */
