@@ -470,8 +470,10 @@ static void wait_for_items(struct publisher *publisher) {
 /* Delivery reports know the items by their place, so there must be room for those that come. */
 static bool make_room(struct publisher *publisher) {
         struct items *working = &publisher->working;
+        size_t wanted = 4 * working->count + ROOM_MIN;
         return working->count < TRANSACTION_ITEMS_MAX &&
-               array_reserve((void **)&working->items, &working->capacity, 4 * working->count + ROOM_MIN,
+               array_reserve((void **)&working->items, &working->capacity,
+                             wanted < TRANSACTION_ITEMS_MAX ? wanted : TRANSACTION_ITEMS_MAX,
                              sizeof(*working->items));
 }
 

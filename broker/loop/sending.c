@@ -38,16 +38,15 @@ static enum producer_sent refused(struct sending *sending) {
         return PRODUCER_BROKEN;
 }
 
-static enum producer_sent send_state(struct sending *sending, struct publication *item) {
+static enum producer_sent send_state(struct sending *sending, struct publication *item,
+                                     const struct buffer *key, const struct buffer *value) {
         struct producer_message message = {.topic = sending->options->topic_state,
                                            .partition = (int32_t)item->partition,
                                            .has_key = true,
                                            .has_value = true,
-                                           .key = buffer_view(&sending->key),
-                                           .value = buffer_view(&sending->value),
+                                           .key = buffer_view(key),
+                                           .value = buffer_view(value),
                                            .out_offset = &item->state_offset};
-        if (sending->key.failed || sending->value.failed)
-                return refused(sending);
         return producer_send(sending->producer, &message);
 }
 
@@ -72,7 +71,9 @@ static enum producer_sent send_settled(struct sending *sending, struct publicati
         else
                 state_key_append(&sending->key, item->job);
         state_record_append(&sending->value, &record);
-        return send_state(sending, item);
+        if (sending->key.failed || sending->value.failed)
+                return refused(sending);
+        return send_state(sending, item, &sending->key, &sending->value);
 }
 
 /* The value as it is to be written; JSON when it cannot be said otherwise (content-type tells). */
@@ -185,17 +186,6 @@ static enum producer_sent send_home(struct sending *sending, struct publication 
         return sent == PRODUCER_SENT ? send_settled(sending, item) : sent;
 }
 
-static enum producer_sent send_prepared(struct sending *sending, struct publication *item) {
-        struct producer_message message = {.topic = sending->options->topic_state,
-                                           .partition = (int32_t)item->partition,
-                                           .has_key = true,
-                                           .has_value = true,
-                                           .key = buffer_view(&item->state_key),
-                                           .value = buffer_view(&item->value),
-                                           .out_offset = &item->state_offset};
-        return producer_send(sending->producer, &message);
-}
-
 enum producer_sent sending_send(struct sending *sending, struct publication *item) {
         switch (item->kind) {
         case PUBLICATION_RESULT:
@@ -207,7 +197,7 @@ enum producer_sent sending_send(struct sending *sending, struct publication *ite
         case PUBLICATION_PARK:
         case PUBLICATION_OWNER:
         case PUBLICATION_SPEND:
-                return send_prepared(sending, item);
+                return send_state(sending, item, &item->state_key, &item->value);
         case PUBLICATION_MARK:
                 sending->marks[item->partition] = (struct mark){.offset = item->offset, .epoch = item->epoch};
                 return PRODUCER_SENT;
