@@ -235,10 +235,11 @@ static void end_answered(struct store_batch *batch, uint32_t partition, struct k
                 add_end(batch, id, true);
 }
 
-static void put_answer(struct store_batch *batch, const struct answer_row *answer) {
-        uint8_t key[ANSWER_KEY_BYTES], head[ANSWER_HEAD_BYTES];
-        answer_key_encode(answer->settled.partition, answer->key, key);
+static void put_answer(struct store_batch *batch, uint64_t number, const struct answer_row *answer) {
+        uint8_t key[ANSWER_NUMBER_BYTES], head[ANSWER_HEAD_BYTES + ANSWER_KEY_BYTES];
+        answer_number_encode(number, key);
         answer_head_encode(&answer->settled, answer->dead_letter, head);
+        answer_key_encode(answer->settled.partition, answer->key, head + ANSWER_HEAD_BYTES);
         const char *keys[1] = {(const char *)key};
         const char *values[2] = {(const char *)head, answer->value.size ? answer->value.data : ""};
         size_t key_sizes[1] = {sizeof(key)}, value_sizes[2] = {sizeof(head), answer->value.size};
@@ -248,9 +249,10 @@ static void put_answer(struct store_batch *batch, const struct answer_row *answe
 
 void store_batch_answer(struct store_batch *batch, const struct answer_row *answer, struct begun_id id) {
         uint32_t partition = answer->settled.partition;
+        uint64_t number = atomic_fetch_add(&batch->store->answers.next_number, 1);
         CHECK(answer->value.size <= STORE_VALUE_BYTES_MAX);
         batch_partition(batch, partition);
-        put_answer(batch, answer);
+        put_answer(batch, number, answer);
         end_answered(batch, partition, answer->key);
         if (id.block != 0)
                 add_end(batch, id, false);
@@ -264,16 +266,13 @@ void store_batch_answer(struct store_batch *batch, const struct answer_row *answ
                                                                      .settled = answer->settled,
                                                                      .dead_letter = answer->dead_letter,
                                                                      .kept = answer->value.size > 0,
-                                                                     .begun = id.block ? id : unknown};
+                                                                     .begun = id.block ? id : unknown,
+                                                                     .number = number};
         add_change(batch, &(struct change){CHANGE_ANSWER, partition, answer->key, 0, batch->answers_count++});
 }
 
 void store_batch_answer_drop(struct store_batch *batch, uint32_t partition, struct key128 key) {
-        uint8_t row_key[ANSWER_KEY_BYTES];
         batch_partition(batch, partition);
-        answer_key_encode(partition, key, row_key);
-        rocksdb_writebatch_delete_cf(batch->rows, batch->store->db.families[FAMILY_ANSWERS],
-                                     (const char *)row_key, sizeof(row_key));
         end_answered(batch, partition, key);
         add_change(batch, &(struct change){CHANGE_DROP, partition, key, 0, 0});
         batch->count++;

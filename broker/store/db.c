@@ -10,6 +10,8 @@
  *     them around.
  *   - writers take turns: no concurrent memtable writes, which saves the atomics. Writes that come together
  *     share one fsync.
+ *   - answers stand in order of their numbers: an ordered list takes them at its end, and is what a flush
+ *     wants. Those that are gone by then, nearly all, are not written; what says so is a range per commit.
  *   - a partition's family is small when it is idle: a short table of buckets, allocated in small pieces.
  *     With 100 of them and the large pieces of the files' family the empty write buffers alone would be over
  *     their bound, and every write would flush.
@@ -40,7 +42,6 @@
 #define PARTITION_BUCKETS      4096
 #define PARTITION_ARENA_BYTES  (32u << 10)
 #define ANSWERS_BUFFER_BYTES   (8u << 20)
-#define ANSWERS_BUCKETS        4096
 #define WORKER_LOGS_BYTES_MAX  (256u << 20)
 #define WORKER_OPEN_FILES_MAX  1024
 #define MANIFEST_BYTES_MAX     (4u << 20)
@@ -49,8 +50,8 @@
 #define BLOB_BYTES_MIN         1024
 #define LOOK_UPS_MAX           256 /* at a time: arrays on the stack */
 
-static const char *const family_names[FAMILIES_COUNT] = {"default", "settled-0", "begun",
-                                                         "bodies",  "answers",   "parked"};
+static const char *const family_names[FAMILIES_COUNT] = {"default",   "settled-0", "begun",  "bodies",
+                                                         "answers-2", "parked",    "answers"};
 
 struct error *db_error(char *message, const char *doing) {
         if (!message)
@@ -177,7 +178,6 @@ static rocksdb_options_t *family_options_new(const struct db *db, rocksdb_option
                 set_hashed(options, KEY_BYTES, MEMTABLE_BUCKETS);
         }
         if (family == FAMILY_ANSWERS) { /* mostly gone before the buffer is full; blob files cost more then */
-                set_hashed(options, ANSWER_KEY_BYTES, ANSWERS_BUCKETS);
                 rocksdb_options_set_write_buffer_size(options, ANSWERS_BUFFER_BYTES);
         }
         if (family == FAMILY_BODIES || family == FAMILY_PARKED) {
@@ -232,7 +232,7 @@ static void add_family(struct families *families, const char *name, rocksdb_opti
 static struct error *choose_families(const struct db *db, bool exists, const struct store_options *wanted,
                                      struct families *families) {
         for (enum family i = 0; i < FAMILIES_COUNT; i++) {
-                bool made = !wanted->read_only && (wanted->worker || i < FAMILY_ANSWERS);
+                bool made = !wanted->read_only && i < (wanted->worker ? FAMILY_OLD_ANSWERS : FAMILY_ANSWERS);
                 if (made || (exists && is_listed(families, family_names[i])))
                         add_family(families, family_names[i], family_options_new(db, db->options, i));
         }

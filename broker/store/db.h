@@ -26,6 +26,7 @@ enum family {
         FAMILY_BODIES,
         FAMILY_ANSWERS, /* these two are there in a worker's; else NULL, and empty then */
         FAMILY_PARKED,
+        FAMILY_OLD_ANSWERS, /* where a version that gave no numbers has made it; nothing is put into it */
         FAMILIES_COUNT,
 };
 

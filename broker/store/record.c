@@ -40,8 +40,10 @@
  *
  * bodies, key: the job's key; value: u8 version, then the body.
  *
- * answers, key: partition u32, the job's key; value: u8 version, u8 flags (1 dead letter), 72 bytes like a
- * settled row, then the value; nothing when it may not be written down.
+ * answers-2, key: number u64, from 1; value: u8 version, u8 flags (1 dead letter), 72 bytes like a settled
+ * row, the partition u32 and the job's key, both as in a key, then the value; nothing when it may not be
+ * written down.
+ * answers, from before there were numbers, key: partition u32, the job's key; value: the same without these.
  *
  * parked, key: "d", partition u32, due u64 in milliseconds since 1970, the job's key; value: u8 version.
  * And key: "b", partition u32, the job's key; value: u8 version, then what the caller gave.
@@ -439,6 +441,25 @@ bool answer_key_decode(struct bytes key, uint32_t *out_partition, struct key128 
                 return false;
         *out_partition = partition;
         return key_decode((struct bytes){key.data + 4, KEY_BYTES}, out_key);
+}
+
+void answer_number_encode(uint64_t number, uint8_t out_key[ANSWER_NUMBER_BYTES]) {
+        put64_big(out_key, number);
+}
+
+bool answer_number_decode(struct bytes key, uint64_t *out_number) {
+        if (key.size != ANSWER_NUMBER_BYTES || get64_big(key.data) == 0)
+                return false;
+        *out_number = get64_big(key.data);
+        return true;
+}
+
+bool answer_take_owner(struct bytes *rest, uint32_t *out_partition, struct key128 *out_key) {
+        if (rest->size < ANSWER_KEY_BYTES ||
+            !answer_key_decode((struct bytes){rest->data, ANSWER_KEY_BYTES}, out_partition, out_key))
+                return false;
+        *rest = (struct bytes){rest->data + ANSWER_KEY_BYTES, rest->size - ANSWER_KEY_BYTES};
+        return true;
 }
 
 void answer_head_encode(const struct settled *settled, bool dead_letter,

@@ -11,44 +11,45 @@ enum record_outcome {
         RECORD_DAMAGED, /* wrong length or an impossible value */
 };
 
-#define FORMAT_VERSION     1
-#define KEY_BYTES          16
-#define SETTLED_BYTES      72
-#define BLOCK_KEY_BYTES    8
-#define END_KEY_BYTES      12
-#define SOURCE_PREFIX      "source/"
-#define SOURCE_NAME_MAX    4096
-#define SOURCE_KEY_MAX     (sizeof(SOURCE_PREFIX) + SOURCE_NAME_MAX)
-#define SOURCE_BYTES_MAX   (58 + 2 * 512)
-#define BEGUN_BYTES_MAX    (65 + 63 + 18 + 2 * SPEND_NAME_MAX)
-#define RECORD_VERSION     1
-#define BLOCK_VERSION      2 /* of a block with attempts of partitions */
-#define HOLDING_VERSION    3 /* of a block whose attempts hold something of a budget */
-#define FORMAT_KEY         "format"
-#define FORMAT_VALUE_BYTES 4
-#define IDENTITY_KEY       "identity"
-#define IDENTITY_BYTES_MAX 1024
-#define MARK_BYTES         42
-#define ANSWER_KEY_BYTES   20
-#define ANSWER_HEAD_BYTES  (2 + SETTLED_BYTES)
-#define DUE_KEY_BYTES      29
-#define PARKED_KEY_BYTES   21
-#define STATE_PREFIX       "partition/"
-#define LOADING_PREFIX     "loading/"
-#define NOTE_PREFIX        "note/"
-#define NUMBER_PREFIX_MAX  16 /* of a name that ends with a partition's number */
-#define NUMBER_NAME_MAX    (NUMBER_PREFIX_MAX + 8)
-#define STATE_BYTES        25
-#define SPEND_PREFIX       "spend/"
-#define SHARE_PREFIX       "share/"
-#define SHARE_KEY_MAX      (sizeof(SHARE_PREFIX) + 12 + STORE_SHARE_NAME_MAX)
-#define SPEND_KEY_MAX      (sizeof(SPEND_PREFIX) + 1 + SPEND_NAME_MAX)
-#define SPEND_BYTES_MAX    (74 + 24 * BUDGET_RISKS_MAX)
-#define QUOTA_PREFIX       "quota/"
-#define QUOTA_KEY_MAX      (sizeof(QUOTA_PREFIX) + 48 + QUOTA_NAME_MAX)
-#define QUOTA_BYTES        25
-#define COUNTED_KEY        "holds-counted"
-#define COUNTED_BYTES      9
+#define FORMAT_VERSION      1
+#define KEY_BYTES           16
+#define SETTLED_BYTES       72
+#define BLOCK_KEY_BYTES     8
+#define END_KEY_BYTES       12
+#define SOURCE_PREFIX       "source/"
+#define SOURCE_NAME_MAX     4096
+#define SOURCE_KEY_MAX      (sizeof(SOURCE_PREFIX) + SOURCE_NAME_MAX)
+#define SOURCE_BYTES_MAX    (58 + 2 * 512)
+#define BEGUN_BYTES_MAX     (65 + 63 + 18 + 2 * SPEND_NAME_MAX)
+#define RECORD_VERSION      1
+#define BLOCK_VERSION       2 /* of a block with attempts of partitions */
+#define HOLDING_VERSION     3 /* of a block whose attempts hold something of a budget */
+#define FORMAT_KEY          "format"
+#define FORMAT_VALUE_BYTES  4
+#define IDENTITY_KEY        "identity"
+#define IDENTITY_BYTES_MAX  1024
+#define MARK_BYTES          42
+#define ANSWER_KEY_BYTES    20 /* of rows from before they had numbers; in those with one, whose it is */
+#define ANSWER_NUMBER_BYTES 8
+#define ANSWER_HEAD_BYTES   (2 + SETTLED_BYTES)
+#define DUE_KEY_BYTES       29
+#define PARKED_KEY_BYTES    21
+#define STATE_PREFIX        "partition/"
+#define LOADING_PREFIX      "loading/"
+#define NOTE_PREFIX         "note/"
+#define NUMBER_PREFIX_MAX   16 /* of a name that ends with a partition's number */
+#define NUMBER_NAME_MAX     (NUMBER_PREFIX_MAX + 8)
+#define STATE_BYTES         25
+#define SPEND_PREFIX        "spend/"
+#define SHARE_PREFIX        "share/"
+#define SHARE_KEY_MAX       (sizeof(SHARE_PREFIX) + 12 + STORE_SHARE_NAME_MAX)
+#define SPEND_KEY_MAX       (sizeof(SPEND_PREFIX) + 1 + SPEND_NAME_MAX)
+#define SPEND_BYTES_MAX     (74 + 24 * BUDGET_RISKS_MAX)
+#define QUOTA_PREFIX        "quota/"
+#define QUOTA_KEY_MAX       (sizeof(QUOTA_PREFIX) + 48 + QUOTA_NAME_MAX)
+#define QUOTA_BYTES         25
+#define COUNTED_KEY         "holds-counted"
+#define COUNTED_BYTES       9
 
 void key_encode(struct key128 key, uint8_t out_row[KEY_BYTES]);
 bool key_decode(struct bytes row, struct key128 *out_key);
@@ -90,10 +91,14 @@ enum record_outcome source_decode(struct bytes row, struct source_state *out_sta
 
 void answer_key_encode(uint32_t partition, struct key128 key, uint8_t out_key[ANSWER_KEY_BYTES]);
 bool answer_key_decode(struct bytes key, uint32_t *out_partition, struct key128 *out_key);
-/* The row is this head, then the value. */
+void answer_number_encode(uint64_t number, uint8_t out_key[ANSWER_NUMBER_BYTES]);
+bool answer_number_decode(struct bytes key, uint64_t *out_number); /* from 1 */
+/* The row is this head, of one with a number then the key that it had before, then the value. */
 void answer_head_encode(const struct settled *settled, bool dead_letter, uint8_t out_head[ANSWER_HEAD_BYTES]);
 enum record_outcome answer_decode(struct bytes row, struct settled *out_settled, bool *out_dead_letter,
                                   struct bytes *out_value);
+/* Takes the key off what stands behind the head. */
+bool answer_take_owner(struct bytes *rest, uint32_t *out_partition, struct key128 *out_key);
 
 void due_key_encode(uint32_t partition, const struct parked_cursor *at, uint8_t out_key[DUE_KEY_BYTES]);
 bool due_key_decode(struct bytes key, uint32_t *out_partition, struct parked_cursor *out_at);

@@ -68,7 +68,7 @@ struct error *store_open(const struct store_options *options, struct store **out
         struct error *error = db_open(&store->db, options);
         if (!error) {
                 store->answers_loaded = true;
-                error = store_reading(store, answers_load(&store->answers, &store->db));
+                error = store_reading(store, answers_load(&store->answers, &store->db, options->read_only));
         }
         if (!error) {
                 store->journal_loaded = true;
@@ -255,25 +255,36 @@ struct error *store_keep_ends(struct store *store) {
         return error;
 }
 
-static void delete_answer(rocksdb_writebatch_t *rows, const struct db *db, uint32_t partition,
-                          struct key128 key) {
-        uint8_t row_key[ANSWER_KEY_BYTES];
-        answer_key_encode(partition, key, row_key);
-        rocksdb_writebatch_delete_cf(rows, db->families[FAMILY_ANSWERS], (const char *)row_key,
-                                     sizeof(row_key));
+/* The row of the answer that the change makes an end of, and of those of the batch before it. */
+static void drop_answer(const struct store *store, const struct store_batch *batch,
+                        const struct change *change, size_t before, struct answers_sweep *sweep) {
+        const struct answer_entry *known = answers_find(&store->answers, change->partition, change->key);
+        if (known)
+                answers_sweep_add(sweep, known);
+        for (size_t i = 0; i < before && change->kind != CHANGE_ANSWER; i++) {
+                const struct answer_entry *answer = &batch->answers[i];
+                if (answer->partition == change->partition && key128_equal(answer->key, change->key))
+                        answers_sweep_add(sweep, answer);
+        }
 }
 
-/* What is settled has no answer any more; also not one of the same batch. */
+/*
+ * What is settled, or answered anew, has its answer no more. Where answers and ends of answers stand in one
+ * batch, which is when attempts are repeated, they are few.
+ */
 static void drop_answers(struct store *store, struct store_batch *batch) {
+        struct answers_sweep sweep = {.db = &store->db, .rows = batch->rows};
+        size_t before = 0;
         if (store->answers.count == 0 && batch->answers_count == 0)
                 return;
         for (size_t i = 0; i < batch->changes_count; i++) {
                 const struct change *change = &batch->changes[i];
-                if (change->kind == CHANGE_SETTLE &&
-                    (batch->answers_count > 0 ||
-                     answers_find(&store->answers, change->partition, change->key)))
-                        delete_answer(batch->rows, &store->db, change->partition, change->key);
+                if (change->kind == CHANGE_ANSWER || change->kind == CHANGE_SETTLE ||
+                    change->kind == CHANGE_DROP)
+                        drop_answer(store, batch, change, before, &sweep);
+                before += change->kind == CHANGE_ANSWER;
         }
+        answers_sweep_end(&sweep);
 }
 
 static struct error *prepare(struct store *store, struct store_batch *batch, struct journal_change *change) {
@@ -580,39 +591,66 @@ struct error *store_each_unknown(struct store *store,
 
 /* ---- answers ---- */
 
+static bool find_answer(struct store *store, uint32_t partition, struct key128 key,
+                        struct answer_entry *out_entry) {
+        pthread_mutex_lock(&store->mutex);
+        const struct answer_entry *known = answers_find(&store->answers, partition, key);
+        if (known)
+                *out_entry = *known;
+        pthread_mutex_unlock(&store->mutex);
+        return known;
+}
+
+/* `entry` says which. What is read into it points into the row. */
+static struct error *read_answer(const struct store *store, struct answer_entry *entry, struct buffer *row,
+                                 struct bytes *out_value, bool *out_found) {
+        uint8_t key[ANSWER_KEY_BYTES];
+        bool old = entry->number == 0;
+        if (old)
+                answer_key_encode(entry->partition, entry->key, key);
+        else
+                answer_number_encode(entry->number, key);
+        struct bytes name = {(const char *)key, old ? ANSWER_KEY_BYTES : ANSWER_NUMBER_BYTES};
+        struct error *error =
+                db_get(&store->db, old ? FAMILY_OLD_ANSWERS : FAMILY_ANSWERS, name, row, out_found);
+        if (error || !*out_found)
+                return error;
+        struct key128 owner = entry->key;
+        uint32_t partition = entry->partition;
+        enum record_outcome outcome =
+                answer_decode(buffer_view(row), &entry->settled, &entry->dead_letter, out_value);
+        if (outcome == RECORD_OK && !old && !answer_take_owner(out_value, &partition, &owner))
+                outcome = RECORD_DAMAGED;
+        if (outcome == RECORD_OK && (partition != entry->partition || !key128_equal(owner, entry->key)))
+                outcome = RECORD_DAMAGED;
+        entry->settled.partition = entry->partition;
+        return outcome == RECORD_OK ? NULL : db_row_error(&store->db, "an answer", outcome == RECORD_NEWER);
+}
+
 struct error *store_get_answer(struct store *store, uint32_t partition, struct key128 key,
                                struct settled *out_settled, bool *out_dead_letter, struct buffer *out_value,
                                bool *out_found) {
-        uint8_t row_key[ANSWER_KEY_BYTES];
         struct buffer row;
+        struct answer_entry entry;
         struct bytes value;
-        bool found = false, dead_letter;
-        struct settled settled;
-        answer_key_encode(partition, key, row_key);
+        bool found = false;
+        *out_found = false;
+        if (!find_answer(store, partition, key, &entry))
+                return NULL;
         buffer_init(&row, SIZE_MAX / 2);
-        struct error *error = db_get(&store->db, FAMILY_ANSWERS,
-                                     (struct bytes){(const char *)row_key, sizeof(row_key)}, &row, &found);
-        if (!error && found) {
-                enum record_outcome outcome =
-                        answer_decode(buffer_view(&row), &settled, &dead_letter, &value);
-                if (outcome != RECORD_OK)
-                        error = db_row_error(&store->db, "an answer", outcome == RECORD_NEWER);
-        }
+        struct error *error = read_answer(store, &entry, &row, &value, &found);
         if (!error && found) {
                 buffer_clear(out_value);
                 buffer_append_bytes(out_value, value);
                 if (out_value->failed)
                         error = error_new(ERROR_MEMORY, "no memory for an answer of %zu bytes", value.size);
         }
-        buffer_deinit(&row);
-        if (!error) {
-                *out_found = found;
-                if (found) {
-                        *out_settled = settled;
-                        out_settled->partition = partition;
-                        *out_dead_letter = dead_letter;
-                }
+        if (!error && found) {
+                *out_found = true;
+                *out_settled = entry.settled;
+                *out_dead_letter = entry.dead_letter;
         }
+        buffer_deinit(&row);
         return store_reading(store, error);
 }
 

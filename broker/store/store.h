@@ -13,8 +13,8 @@
  *             live from store_batch_begin() until it is settled, answered or ended. A block's row goes when
  *             its last attempt is no longer live. What is live when the store is opened is of unknown
  *             outcome: the process died with the call under way.
- *   answers   results of jobs of partitions that are durable and not yet published; of jobs whose answers may
- *             not be written down (zdr) only what they cost
+ *   answers   results of jobs of partitions that are durable and not yet published, by numbers in order; of
+ *             jobs whose answers may not be written down (zdr) only what they cost
  *   parked    jobs of partitions that wait for a time, in order of it; a mark among the settled rows says so
  *   bodies    answers of files that are durable but not yet published (only for sinks that cannot be read
  *             back)

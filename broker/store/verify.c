@@ -227,7 +227,36 @@ static struct error *verify_meta(void *userdata, struct bytes key, struct bytes 
         return NULL;
 }
 
+static void verify_answer_partition(struct verify *verify, uint32_t partition, struct key128 name) {
+        if (!db_partition(&verify->store->db, partition))
+                find(verify, "answer %u/%016" PRIx64 "%016" PRIx64 ": there is no such partition", partition,
+                     name.hi, name.lo);
+}
+
 static struct error *verify_answer(void *userdata, struct bytes key, struct bytes row) {
+        struct verify *verify = userdata;
+        struct key128 name;
+        uint32_t partition;
+        uint64_t number = 0;
+        struct settled settled;
+        struct bytes rest;
+        bool dead_letter;
+        verify->stats.answers++;
+        if (!answer_number_decode(key, &number)) {
+                find(verify, "answer: a key of %zu bytes", key.size);
+                return NULL;
+        }
+        enum record_outcome outcome = answer_decode(row, &settled, &dead_letter, &rest);
+        if (outcome == RECORD_OK && !answer_take_owner(&rest, &partition, &name))
+                outcome = RECORD_DAMAGED;
+        if (outcome != RECORD_OK)
+                find(verify, "answer %" PRIu64 ": the row is %s", number, outcome_text(outcome));
+        else
+                verify_answer_partition(verify, partition, name);
+        return NULL;
+}
+
+static struct error *verify_old_answer(void *userdata, struct bytes key, struct bytes row) {
         struct verify *verify = userdata;
         struct key128 name = {0};
         uint32_t partition = 0;
@@ -243,9 +272,7 @@ static struct error *verify_answer(void *userdata, struct bytes key, struct byte
         if (outcome != RECORD_OK)
                 find(verify, "answer %u/%016" PRIx64 "%016" PRIx64 ": the row is %s", partition, name.hi,
                      name.lo, outcome_text(outcome));
-        if (!db_partition(&verify->store->db, partition))
-                find(verify, "answer %u/%016" PRIx64 "%016" PRIx64 ": there is no such partition", partition,
-                     name.hi, name.lo);
+        verify_answer_partition(verify, partition, name);
         return NULL;
 }
 
@@ -326,9 +353,13 @@ static struct error *note(struct verify *verify, struct error *error) {
 
 static struct error *verify_families(struct verify *verify) {
         static struct error *(*const each[FAMILIES_COUNT])(void *, struct bytes, struct bytes) = {
-                [FAMILY_META] = verify_meta,      [FAMILY_SETTLED] = verify_settled,
-                [FAMILY_BEGUN] = verify_begun,    [FAMILY_BODIES] = verify_body,
-                [FAMILY_ANSWERS] = verify_answer, [FAMILY_PARKED] = verify_parked,
+                [FAMILY_META] = verify_meta,
+                [FAMILY_SETTLED] = verify_settled,
+                [FAMILY_BEGUN] = verify_begun,
+                [FAMILY_BODIES] = verify_body,
+                [FAMILY_ANSWERS] = verify_answer,
+                [FAMILY_PARKED] = verify_parked,
+                [FAMILY_OLD_ANSWERS] = verify_old_answer,
         };
         const struct db *db = &verify->store->db;
         struct error *error = NULL;

@@ -67,6 +67,17 @@ static void try_partition_keys(struct bytes row) {
                 answer_key_encode(partition, key, again);
                 CHECK(memcmp(row.data, again, ANSWER_KEY_BYTES) == 0);
         }
+        uint64_t number;
+        if (answer_number_decode(row, &number)) {
+                answer_number_encode(number, again);
+                CHECK(memcmp(row.data, again, ANSWER_NUMBER_BYTES) == 0);
+        }
+        struct bytes rest = row;
+        if (answer_take_owner(&rest, &partition, &key)) {
+                answer_key_encode(partition, key, again);
+                CHECK(rest.size == row.size - ANSWER_KEY_BYTES &&
+                      memcmp(row.data, again, ANSWER_KEY_BYTES) == 0);
+        }
         if (due_key_decode(row, &partition, &at)) {
                 due_key_encode(partition, &at, again);
                 CHECK(memcmp(row.data, again, DUE_KEY_BYTES) == 0);

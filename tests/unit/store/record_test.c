@@ -368,6 +368,29 @@ static void answers_go_round_and_are_checked(void **state) {
         assert_false(answer_key_decode(ROW(key), &partition, &name));
 }
 
+static void numbers_of_answers_sort_and_are_checked(void **state) {
+        (void)state;
+        uint8_t low[ANSWER_NUMBER_BYTES], high[ANSWER_NUMBER_BYTES], row[ANSWER_KEY_BYTES + 2];
+        uint64_t number = 0;
+        uint32_t partition = 0;
+        struct key128 name;
+        answer_number_encode(255, low);
+        answer_number_encode(256, high);
+        assert_true(memcmp(low, high, sizeof(low)) < 0);
+        assert_true(answer_number_decode(ROW(high), &number) && number == 256);
+        assert_false(answer_number_decode((struct bytes){(char *)high, sizeof(high) - 1}, &number));
+        answer_number_encode(0, low);
+        assert_false(answer_number_decode(ROW(low), &number));
+        answer_key_encode(9, (struct key128){5, 6}, row);
+        memcpy(row + ANSWER_KEY_BYTES, "ab", 2);
+        struct bytes rest = ROW(row);
+        assert_true(answer_take_owner(&rest, &partition, &name) && bytes_equal_string(rest, "ab"));
+        assert_true(partition == 9 && name.hi == 5 && name.lo == 6);
+        rest.data = (char *)row;
+        rest.size = ANSWER_KEY_BYTES - 1;
+        assert_false(answer_take_owner(&rest, &partition, &name));
+}
+
 static void keys_of_parked_jobs_sort_by_time(void **state) {
         (void)state;
         uint8_t before[DUE_KEY_BYTES], after[DUE_KEY_BYTES], body[PARKED_KEY_BYTES];
@@ -414,6 +437,7 @@ int main(void) {
                 cmocka_unit_test(attempts_of_partitions_go_round_and_are_checked),
                 cmocka_unit_test(marks_go_round_and_are_checked),
                 cmocka_unit_test(answers_go_round_and_are_checked),
+                cmocka_unit_test(numbers_of_answers_sort_and_are_checked),
                 cmocka_unit_test(keys_of_parked_jobs_sort_by_time),
                 cmocka_unit_test(names_of_partitions_are_read_strictly),
         };
