@@ -140,15 +140,16 @@ struct loading {
 
 static struct error *load_entry(struct loading *loading, struct answer_entry *entry, struct bytes value) {
         struct answers *answers = loading->answers;
+        struct error *error = make_room(answers, answers->count + 1);
+        if (error)
+                return error;
         const struct answer_entry *before = answers_find(answers, entry->partition, entry->key);
         if (before)
                 answers_sweep_add(&loading->sweep, before);
         entry->settled.partition = entry->partition;
         entry->kept = value.size > 0;
-        struct error *error = make_room(answers, answers->count + 1);
-        if (!error)
-                answers_put(answers, entry);
-        return error;
+        answers_put(answers, entry);
+        return NULL;
 }
 
 static struct error *load_row(void *userdata, struct bytes key, struct bytes row) {
