@@ -9,10 +9,22 @@
 #include "broker/sim/faults.h"
 #include "broker/sim/request.h"
 
+#define SIM_TIERS_MAX       4
+#define SIM_TIER_NAME_BYTES 32
+
+/* A tier of service besides the standard one: what its tokens cost, as a share of that one's prices. */
+struct sim_tier {
+        char name[SIM_TIER_NAME_BYTES];
+        int64_t share_picos; /* 10^12: the same */
+};
+
 struct sim_prices {
-        int64_t input_picousd, output_picousd; /* per million tokens */
-        int64_t minute_picousd;                /* of audio */
+        int64_t input_picousd, output_picousd;             /* per million tokens */
+        int64_t audio_input_picousd, audio_output_picousd; /* per million of those that are sound */
+        int64_t minute_picousd;                            /* of audio */
         int64_t image_picousd;
+        struct sim_tier tiers[SIM_TIERS_MAX];
+        size_t tiers_count;
 };
 
 struct sim_settings {
@@ -34,7 +46,10 @@ struct sim_order {
 struct sim_answer {
         struct buffer body; /* owned */
         const char *content_type;
-        int64_t prompt_tokens, completion_tokens, cost_picousd; /* the truth, whatever the text claims */
+        /* the truth, whatever the text claims: */
+        int64_t prompt_tokens, completion_tokens, cost_picousd;
+        int64_t prompt_audio_tokens, completion_audio_tokens; /* which of them are sound */
+        const struct sim_tier *tier; /* at which it is served; NULL: the standard one */
 };
 
 void sim_answer_init(struct sim_answer *answer);
@@ -42,6 +57,7 @@ void sim_answer_deinit(struct sim_answer *answer);
 
 struct sim_usage_words { /* names of the counts; NULL: not told */
         const char *input, *output, *total;
+        const char *input_details, *output_details; /* told where some are sound */
 };
 extern const struct sim_usage_words sim_usage_prompt; /* prompt_tokens, completion_tokens, total_tokens */
 extern const struct sim_usage_words sim_usage_input;  /* input_tokens, output_tokens, total_tokens */
@@ -49,6 +65,11 @@ extern const struct sim_usage_words sim_usage_no_output;
 
 void sim_answer_bill(const struct sim_order *order, int64_t prompt_tokens, int64_t completion_tokens,
                      struct sim_answer *answer);
+/* The same where so many of the completion's tokens are sound, and of the prompt's those of the request. */
+void sim_answer_bill_audio(const struct sim_order *order, int64_t completion_tokens,
+                           int64_t completion_audio_tokens, struct sim_answer *answer);
+/* ,"service_tier":"…" where the request says one: that, or "default" where there is no such. */
+void sim_answer_tier(const struct sim_order *order, struct sim_answer *answer);
 /* ,"usage":{…} with the lies of the fault; nothing for usage-absent. */
 void sim_answer_usage(const struct sim_order *order, const struct sim_usage_words *words,
                       struct sim_answer *answer);

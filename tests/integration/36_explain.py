@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """What explains and proves the routing: replay, share, quote and explain, on a run against three providers with different
-prices, limits and faults; and that the receipts hold exactly the money that the providers counted."""
+prices, limits and faults; and that the receipts hold exactly the money that the providers counted, of text, of sound, and at
+each tier of service."""
+import base64
 import datetime
 import decimal
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 
@@ -15,19 +18,32 @@ import ferry
 DEADLINE = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=2)).isoformat()
 # of thirty jobs of about 45 to 60 millionths each, some find nothing left
 WORKSPACES = [{"name": "default"}, {"name": "tight", "budget": {"daily": 0.0008}, "over_budget": "fail"}]
-PRICES = {"cheap": ("1.01", "2.03"), "middle": ("2.07", "4.11"), "dear": ("3.13", "6.17")}
+# text in and out, sound in and out
+PRICES = {"cheap": ("1.01", "2.03", "10.07", "20.03"), "middle": ("2.07", "4.11", "20.11", "40.17"), "dear": ("3.13", "6.17", "30.19", "60.23")}
+PARTS = ("input", "output", "audio_input", "audio_output")
+TIERS = {"flex": "0.5", "priority": "2"}
+SOUND = 1.25  # seconds: 13 tokens to the simulator, at most 41 before anybody has counted
 
 
 def sims():
-    """Cheap has little room, dear fails now and then, middle refuses some."""
+    """Cheap has little room, dear fails now and then, middle refuses some and has one tier of service only."""
+    tiers = {name: [word for tier, share in TIERS.items() for word in ("--tier", f"{tier}:{share}")] for name in ("cheap", "dear")}
     options = {"cheap": ["--latency", "fixed:5ms", "--concurrency", "3"], "middle": ["--fault", "429:0.1", "--retry-after", "0"], "dear": ["--fault", "500:0.2"]}
-    return {name: ferry.Sim("--price-input", PRICES[name][0], "--price-output", PRICES[name][1], *more) for name, more in options.items()}
+    prices = {name: [word for part, price in zip(PARTS, PRICES[name]) for word in (f"--price-{part.replace('_', '-')}", price)] for name in PRICES}
+    return {name: ferry.Sim(*prices[name], *tiers.get(name, []), *more) for name, more in options.items()}
+
+
+def price(name):
+    """As a configuration has it, at each tier of service."""
+    def times(share):
+        return {part: float(decimal.Decimal(amount) * decimal.Decimal(share)) for part, amount in zip(PARTS, PRICES[name])}
+    return {**times(1), **{tier: times(share) for tier, share in TIERS.items()}}
 
 
 def providers(running):
     made = []
     for name, sim in running.items():
-        models = [{"model": "m", "price": {"input": float(PRICES[name][0]), "output": float(PRICES[name][1])}}]
+        models = [{"model": "m", "price": price(name)}]
         limits = {"limits": {"concurrency": 2}} if name == "cheap" else {}
         made.append(ferry.provider(name, sim, models, **limits))
     return made
@@ -41,7 +57,18 @@ def workload():
     jobs += [ferry.chat(3000 + i, max_cost_usd=0.5) for i in range(20)]
     jobs += [ferry.chat(5000 + i, workspace="tight") for i in range(30)]
     jobs += [ferry.chat(6000 + i, deadline=DEADLINE) for i in range(30)]
+    jobs += [ferry.chat(7000 + i, sound() if i % 2 else None, routing=[{}, {"order": ["middle"]}, {"order": ["dear"]}][i % 3]) for i in range(60)]
+    for i, job in enumerate(jobs[-60:]):
+        job["body"].update({"modalities": ["text", "audio"]} if i % 4 > 1 else {})
+        job["body"].update({"service_tier": ["flex", "priority", "auto"][i // 4 % 3]} if i > 20 else {})
     return jobs + [ferry.chat(4000, routing={"zdr": True}), ferry.chat(4001, max_cost_usd=0.000000001)]
+
+
+def sound():
+    """A question in two parts, the other of them a WAV of 8 kHz and 8 bits."""
+    samples = bytes(int(8000 * SOUND))
+    wav = b"RIFF" + struct.pack("<I", 36 + len(samples)) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8) + b"data" + struct.pack("<I", len(samples)) + samples
+    return [{"type": "text", "text": "Who is it?"}, {"type": "input_audio", "input_audio": {"data": base64.b64encode(wav).decode(), "format": "wav"}}]
 
 
 def decisions():
@@ -51,10 +78,11 @@ def decisions():
     with running["cheap"], running["middle"], running["dear"]:
         ferry.configure(providers=providers(running), workspaces=WORKSPACES, retry={"backoff": {"base": "10ms", "cap": "100ms"}, "attempts": 12})
         ferry.run("jobs.jsonl", "results.jsonl", code=3)
-        counted = {name: decimal.Decimal(str(json.loads(sim.get("/sim/stats"), parse_float=str)["cost_usd"])) for name, sim in running.items()}
+        stats = {name: json.loads(sim.get("/sim/stats"), parse_float=str) for name, sim in running.items()}
     results = [json.loads(line, parse_float=decimal.Decimal) for line in open("results.jsonl")]
     ferry.check_once(results, ferry.names(jobs))
-    money(results, counted)
+    money(results, {name: decimal.Decimal(said["cost_usd"]) for name, said in stats.items()})
+    sound_and_tiers(results, stats)
     replay(len(jobs))
     share(results)
 
@@ -67,6 +95,19 @@ def money(results, counted):
             assert not result["receipt"]["cost_is_estimate"], result
             paid[result["receipt"]["provider"]] += result["receipt"]["cost_usd"]
     assert paid == counted, (paid, counted)
+
+
+def sound_and_tiers(results, stats):
+    """What was counted is in the receipts by its parts, and none was above what was estimated before."""
+    for name, said in stats.items():
+        of = [result["receipt"]["usage"] for result in results if result["receipt"]["provider"] == name and not result["error"]]
+        for side, words in (("prompt", "audio_input_tokens"), ("completion", "audio_output_tokens")):
+            assert sum(usage.get(words, 0) for usage in of) == said[f"{side}_audio_tokens"] > 0, (name, side, said)
+        assert (said["tiered"] > 0) == (name != "middle"), said
+    heard = [result["receipt"] for result in results if result["receipt"]["usage"].get("audio_input_tokens")]
+    assert len(heard) == 30 and all(receipt["usage"]["audio_input_tokens"] == 13 for receipt in heard), heard
+    at = {result["receipt"]["provider"] + "/" + result["response"]["body"].get("service_tier", "-") for result in results if not result["error"]}
+    assert at >= {"cheap/flex", "dear/flex", "dear/priority", "middle/default", "cheap/-"}, at
 
 
 def replay(count):
@@ -95,12 +136,17 @@ def damage(count):
     ferry.check_sentence(said, "jobs.jsonl", "no results")
 
 
+def flat(amount):
+    parts = dict.fromkeys(PARTS, amount)
+    return {**parts, **dict.fromkeys(TIERS, parts)}
+
+
 def what_if():
     """A world in which dear costs nothing, and one in which nobody may be asked."""
     config = json.loads(pathlib.Path("batchferry.yaml").read_text())
     for provider in config["providers"]:
         if provider["name"] == "dear":
-            provider["models"][0]["price"] = {"input": 0, "output": 0}
+            provider["models"][0]["price"] = flat(0)
     pathlib.Path("free.yaml").write_text(json.dumps(config))
     told = json.loads(ferry.ferry("replay", "results.jsonl", "-c", "free.yaml", "--json")[0])
     assert told["same"] == 0 and told["other_catalog"] > 0, told
@@ -110,7 +156,7 @@ def what_if():
     assert rows["cheap"]["would_be_jobs"] < rows["cheap"]["jobs"], told
     for provider in config["providers"]:
         if provider["name"] == "dear":
-            provider["models"][0]["price"] = {"input": 0.001, "output": 0.001}
+            provider["models"][0]["price"] = flat(0.001)
     pathlib.Path("halved.yaml").write_text(json.dumps(config))
     out, _ = ferry.ferry("replay", "results.jsonl", "-c", "halved.yaml")
     assert "nobody could have taken" not in out, out
