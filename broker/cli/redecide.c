@@ -190,6 +190,7 @@ static void redecision_init(const struct receipt *receipt, struct redecision *ou
         out->demand = receipt->inputs.demand;
         out->taken = NULL;
         out->failure = FAILURE_NONE;
+        out->over_budget = false;
         out->cost_known = false;
         out->cost_picousd = 0;
 }
@@ -212,14 +213,23 @@ static bool merge_rules(const struct config *config, enum redecide_rules rules, 
         return true;
 }
 
-/* What budgets would have left under another policy, nobody knows: they are taken to cover it. */
+static void spend(struct respend *respend, struct redecision *out) {
+        const struct candidate *taken = out->taken;
+        if (!taken)
+                return;
+        out->over_budget = taken->excluded_by == EXCLUSION_BUDGET_EXCEEDED;
+        if (out->cost_known && !out->over_budget)
+                respend_add(respend, out->demand.workspace, taken->endpoint, out->moment.route.now_unix_ms,
+                            out->cost_picousd);
+}
+
 static void forget_budgets(struct redecision *out) {
         for (uint32_t i = 0; i < out->set.count; i++)
                 out->states[i].budgets[0] = out->states[i].budgets[1] = NULL;
 }
 
 void redecide_with(const struct config *config, enum redecide_rules rules, const struct receipt *receipt,
-                   struct redecision *out) {
+                   struct respend *respend, struct redecision *out) {
         redecision_init(receipt, out);
         out->demand.workspace = workspace_of(&config->catalog, receipt->workspace);
         if (!merge_rules(config, rules, &out->demand)) {
@@ -228,8 +238,9 @@ void redecide_with(const struct config *config, enum redecide_rules rules, const
         }
         route_match(&config->catalog, &out->demand, &out->set);
         take_states(&config->catalog, receipt, out);
-        forget_budgets(out);
+        respend_view(respend, out->demand.workspace, &out->set, out->moment.route.now_unix_ms, out->states);
         decide(&config->catalog, receipt, out);
+        spend(respend, out);
 }
 
 /* ---- neutral ---- */

@@ -118,6 +118,7 @@ def replay(count):
     assert told["same"] == count and told["different"] == told["no_record"] == told["unreadable"] == 0, told
     damage(count)
     what_if()
+    budgets()
 
 
 def damage(count):
@@ -132,6 +133,9 @@ def damage(count):
     lines[spoilt] = lines[spoilt].replace('"replay":"', '"replay":"AA')
     pathlib.Path("spoilt.jsonl").write_text("\n".join(lines) + "\n")
     ferry.has(ferry.ferry("replay", "spoilt.jsonl", code=1)[0], "1 have a record that cannot be read")
+    out, said = ferry.ferry("replay", "results.jsonl", "--set", "routing.zdr=true", code=1)
+    ferry.has(out, f"{count} were made under another catalog")
+    ferry.check_sentence(said, "nothing is proved", "-c FILE")
     _, said = ferry.ferry("replay", "jobs.jsonl", code=1)
     ferry.check_sentence(said, "jobs.jsonl", "no results")
 
@@ -166,6 +170,31 @@ def what_if():
     ferry.has(out, f"{told['what_if']['jobs']} jobs nobody could have taken: excluded_by_policy")
     out, _ = ferry.ferry("replay", "results.jsonl", "-c", "zdr.yaml", "--rules", "recorded")
     assert "nobody could have taken" not in out, out
+
+
+def budgets():
+    """A budget of another configuration holds over the recorded jobs, one after the other: whom it does not cover fails, or waits."""
+    config = json.loads(pathlib.Path("batchferry.yaml").read_text())
+    def told(over, dear=None, **budget):
+        config["workspaces"] = [{"name": "default", "over_budget": over, **budget}]
+        for provider in config["providers"]:
+            provider["budget"] = {"lifetime": dear} if dear and provider["name"] == "dear" else {}
+        pathlib.Path("budget.yaml").write_text(json.dumps(config))
+        said = json.loads(ferry.ferry("replay", "results.jsonl", "-c", "budget.yaml", "--json")[0], parse_float=decimal.Decimal)["what_if"]
+        return said, {row["provider"]: row for row in [*said["providers"], said["total"]]}
+    most = decimal.Decimal("0.01")
+    free, cost = told("fail")
+    assert free["nobody"] == {} and free["over_budget"] == 0 and cost["total"]["would_be_cost_usd"] > 2 * most, free
+    fails, cost = told("fail", budget={"monthly": float(most)})
+    refused = fails["nobody"]["budget_exceeded"]
+    assert 0 < refused < fails["jobs"] and cost["total"]["would_be_jobs"] == fails["jobs"] - refused and fails["over_budget"] == 0, fails
+    assert most * 9 / 10 < cost["total"]["would_be_cost_usd"] <= most, cost
+    waits, cost = told("wait", budget={"monthly": float(most)})
+    assert waits["nobody"] == {} and waits["over_budget"] == refused and cost["total"]["would_be_jobs"] == waits["jobs"], waits
+    ferry.has(ferry.ferry("replay", "results.jsonl", "-c", "budget.yaml")[0], f"{refused} jobs would have waited for the next period of a budget")
+    _, less = told("wait", dear=0.001)
+    _, cost = told("wait")
+    assert less["dear"]["would_be_cost_usd"] <= decimal.Decimal("0.001") < cost["dear"]["would_be_cost_usd"], (less, cost)
 
 
 def share(results):
