@@ -97,32 +97,56 @@ static void decide(struct explaining *explaining, const struct job_spec *job) {
                    &explaining->route);
 }
 
-/* The first two decide: what put the first before the second. */
-static const char *reason(const struct explaining *explaining, const struct demand *demand) {
-        const struct candidate *first = &explaining->route.candidates[0], *second = first + 1;
-        if (explaining->route.usable == 1)
-                return "it is the only one that may take the job";
-        if (demand->prefs.order.count > 0)
-                return "the job's `order` puts it first";
-        if (first->model != second->model)
-                return "it serves the model that the job names first";
-        if (demand->prefs.sort != SORT_PRICE)
-                return "it comes first by the `sort` that is in force, and then by cost";
+/* Of two that differ in nothing that comes before the measure. */
+static const char *reason_of_measure(const struct demand *demand, const struct candidate *first,
+                                     const struct candidate *second) {
+        bool by_price = demand->prefs.sort == SORT_PRICE;
+        if (first->shares && second->shares)
+                return "it was drawn, by the job's key, among those that `spread` lets share the jobs";
+        if (!by_price && (first->measure_known != second->measure_known || first->measure != second->measure))
+                return "it comes first by the `sort` that is in force";
+        if (first->cost_known != second->cost_known)
+                return "it is the only one of the first two whose price is known";
         if (!first->cost_known)
                 return "nobody's price is known, and it comes first in the configuration";
-        if (!second->cost_known)
-                return "it is the only one whose price is known";
         if (first->cost_expected_picousd < second->cost_expected_picousd)
-                return "it is expected to cost the least";
+                return by_price ? "it is expected to cost the least"
+                                : "nothing that `sort` looks at tells it from the next one, and it is "
+                                  "expected "
+                                  "to cost less";
+        if (first->model != second->model)
+                return "it costs the same as the next one, and serves the model that the job names first";
         return "it costs the same as the next one, and the draw by the job's key put it first";
+}
+
+/* The first two decide: what put the first before the second. */
+static void append_reason(const struct explaining *explaining, const struct demand *demand,
+                          struct buffer *out) {
+        const struct candidate *first = &explaining->route.candidates[0], *second = first + 1;
+        const char *reason;
+        if (explaining->route.usable == 1)
+                reason = "it is the only one that may take the job";
+        else if (first->group >> 8 != second->group >> 8)
+                reason = "it serves the model that the job names first";
+        else if (first->group != second->group)
+                reason = "`order` puts it first";
+        else if (first->penalties == second->penalties)
+                reason = reason_of_measure(demand, first, second);
+        else
+                reason = NULL;
+        if (reason)
+                buffer_append_string(out, reason);
+        else
+                buffer_printf(out, "%s comes behind it: %s", candidate_name(explaining, 1),
+                              redecide_penalty(second->penalties & ~first->penalties)->meaning);
 }
 
 static void append_why(const struct explaining *explaining, const struct job_spec *job, struct buffer *out) {
         const struct route *route = &explaining->route;
-        if (route->usable > 0)
-                buffer_printf(out, "%s is chosen: %s", candidate_name(explaining, 0),
-                              reason(explaining, &job->demand));
-        else if (route->count > 0)
+        if (route->usable > 0) {
+                buffer_printf(out, "%s is chosen: ", candidate_name(explaining, 0));
+                append_reason(explaining, &job->demand, out);
+        } else if (route->count > 0)
                 buffer_printf(out, "nobody can take it: it would end as %s",
                               failure_text(pick_refusal(route)));
         else
@@ -141,6 +165,14 @@ static void add_sorted_by(const struct explaining *explaining, struct table *tab
                 table_cell(table, "quality %lld", (long long)quality);
         else
                 table_cell(table, "%s unknown", decision_sort_text(demand->prefs.sort));
+}
+
+static void add_meaning(struct table *table, const struct candidate *candidate) {
+        const struct penalty_words *penalty = redecide_penalty(candidate->penalties);
+        if (penalty)
+                table_cell(table, "comes later: %s", penalty->meaning);
+        else
+                table_cell(table, "%s", exclusion_meaning(candidate->excluded_by));
 }
 
 static void print_candidates(const struct explaining *explaining, const struct job_spec *job,
@@ -163,7 +195,7 @@ static void print_candidates(const struct explaining *explaining, const struct j
                 table_money(&table, candidate->ceiling_known, candidate->cost_ceiling_picousd);
                 add_sorted_by(explaining, &table, &job->demand, candidate);
                 table_cell(&table, "%s", exclusion_text(candidate->excluded_by));
-                table_cell(&table, "%s", exclusion_meaning(candidate->excluded_by));
+                add_meaning(&table, candidate);
         }
         if (route->count > 0)
                 table_finish(&table, out);
@@ -213,6 +245,7 @@ static void print_job(struct explaining *explaining, const struct job_spec *job)
 
 static void append_candidate(struct explaining *explaining, const struct job_spec *job, uint32_t at) {
         const struct candidate *candidate = &explaining->route.candidates[at];
+        const struct penalty_words *penalty = redecide_penalty(candidate->penalties);
         struct buffer *out = &explaining->out;
         json_comma(out);
         buffer_append_char(out, '{');
@@ -223,6 +256,9 @@ static void append_candidate(struct explaining *explaining, const struct job_spe
         if (candidate->excluded_by != EXCLUSION_NONE) {
                 json_string(out, "excluded_by", bytes_of(exclusion_text(candidate->excluded_by)));
                 json_string(out, "meaning", bytes_of(exclusion_meaning(candidate->excluded_by)));
+        } else if (penalty) {
+                json_string(out, "behind", bytes_of(penalty->words));
+                json_string(out, "meaning", bytes_of(penalty->meaning));
         }
         buffer_append_char(out, '}');
 }

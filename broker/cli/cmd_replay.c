@@ -204,9 +204,9 @@ static struct tally sum_up(const struct replay *replay) {
 static void add_row(struct table *table, const struct tally *tally) {
         table_cell(table, "%s", tally->name);
         table_count(table, tally->jobs_then);
-        table_money(table, !tally->unknown_then, tally->cost_then_picousd);
+        table_sum(table, !tally->unknown_then, tally->cost_then_picousd);
         table_count(table, tally->jobs_now);
-        table_money(table, !tally->unknown_now, tally->cost_now_picousd);
+        table_sum(table, !tally->unknown_now, tally->cost_now_picousd);
         table_money(table, !tally->unknown_then && !tally->unknown_now,
                     tally->cost_then_picousd - tally->cost_now_picousd);
 }

@@ -266,16 +266,20 @@ void redecide_neutral(const struct catalog *catalog, const struct receipt *recei
         decide(catalog, receipt, out);
 }
 
-static const char *penalty_text(uint8_t penalties) {
-        if (penalties & PENALTY_UNKNOWN_PRICE)
-                return "price unknown";
-        if (penalties & PENALTY_FAILING)
-                return "failing";
-        if (penalties & PENALTY_SLOW)
-                return "slow";
-        if (penalties & PENALTY_PARAMETERS)
-                return "parameters";
-        return penalties & PENALTY_THROUGHPUT ? "preferred throughput" : "preferred latency";
+const struct penalty_words *redecide_penalty(uint8_t penalties) {
+        static const struct penalty_words heaviest_first[] = {
+                {PENALTY_UNKNOWN_PRICE, "price unknown", "its price for this job is not known"},
+                {PENALTY_FAILING, "failing", "too many of its calls fail"},
+                {PENALTY_SLOW, "slow", "it is far slower than usual, or than the others"},
+                {PENALTY_PARAMETERS, "parameters",
+                 "it is known not to support tools, response_format or verbosity of the request"},
+                {PENALTY_THROUGHPUT, "preferred throughput", "it misses `preferred_min_throughput`"},
+                {PENALTY_LATENCY, "preferred latency", "it misses `preferred_max_latency`"},
+        };
+        for (size_t i = 0; i < sizeof heaviest_first / sizeof *heaviest_first; i++)
+                if (penalties & heaviest_first[i].penalty)
+                        return &heaviest_first[i];
+        return NULL;
 }
 
 /* Both were usable: what put the other one before it. */
@@ -285,7 +289,7 @@ static const char *preference(const struct receipt *receipt, const struct candid
         if (prefs->order.count > 0)
                 return "order";
         if (taken && then->penalties > taken->penalties)
-                return penalty_text(then->penalties);
+                return redecide_penalty(then->penalties)->words;
         if (receipt->inputs.moment.planned)
                 return "plan for the deadline";
         switch (prefs->sort) {

@@ -65,5 +65,14 @@ void redecide_neutral(const struct catalog *catalog, const struct receipt *recei
 const char *redecide_cause(const struct catalog *catalog, const struct receipt *receipt,
                            const struct redecision *neutral);
 
+/* What moves a candidate behind others: in a word or two, and as a sentence about it. */
+struct penalty_words {
+        enum penalty penalty;
+        const char *words, *meaning;
+};
+
+/* The heaviest of a set of penalties; NULL: none. */
+const struct penalty_words *redecide_penalty(uint8_t penalties);
+
 /* States of endpoints that nobody has called yet. */
 void redecide_fresh(const struct route_set *set, struct route_state *states);

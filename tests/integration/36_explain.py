@@ -207,6 +207,8 @@ def share(results):
     assert sum(causes.values()) == told["jobs"] - told["as_neutral"], told
     assert causes["ignored_providers"] == 50 and causes["allowed_providers"] == 50, causes
     assert causes["order"] >= 20 and causes["fallbacks_off"] > 0, causes
+    out, _ = ferry.ferry("share", "results.jsonl", "--set", "routing.zdr=true")
+    ferry.has(out, "0 of 0 compared", "give the configuration that was in force with -c FILE")
     out, _ = ferry.ferry("share", "results.jsonl")
     ferry.has(out, "cheap", "100.00 %", "ignored_providers", "capacity_exhausted")
 
@@ -263,4 +265,39 @@ def explain():
         ferry.check_sentence(ferry.ferry(word, "missing.jsonl", code=1)[1], "missing.jsonl", "No such file")
 
 
-ferry.main([decisions, quote, piped_quote, explain])
+def reasons():
+    """What put the first before the second is said as it was, also where the dearer one comes first."""
+    def model(name, upstream=None, **more):
+        return {"model": name, "upstream": upstream or name, **more}
+    cheap, dear = {"input": 1, "output": 2}, {"input": 1.1, "output": 2.2}
+    with ferry.Sim() as sim:
+        ferry.configure(providers=[
+            ferry.provider("a", sim, [model("m", price=cheap, parameters=["temperature"], quality=10), model("x", price=cheap)]),
+            ferry.provider("b", sim, [model("m", price=dear, parameters=["tools"], quality=20), model("y", price=dear)]),
+            ferry.provider("c", sim, [model("m", quality=20)])])
+    tools = {"tools": [{"type": "function", "function": {"name": "f"}}]}
+    cases = (
+        ({}, {}, "a/m", "it is expected to cost the least"),
+        (tools, {}, "b/m", "a/m comes behind it: it is known not to support tools"),
+        ({}, {"ignore": ["a"]}, "b/m", "c/m comes behind it: its price for this job is not known"),
+        ({}, {"order": ["nobody"]}, "a/m", "it is expected to cost the least"),
+        ({}, {"order": ["c"]}, "c/m", "`order` puts it first"),
+        ({}, {"only": ["c"]}, "c/m", "it is the only one that may take the job"),
+        ({}, {"sort": "quality"}, "b/m", "it is the only one of the first two whose price is known"),
+        ({}, {"sort": "quality", "ignore": ["c"]}, "b/m", "it comes first by the `sort`"),
+        ({"model": "y", "models": ["x"]}, {}, "b/y", "it serves the model that the job names first"),
+        ({"model": "y", "models": ["x"]}, {"sort": {"by": "price", "partition": "none"}}, "a/x", "it is expected to cost the least"),
+        ({}, {"spread": 5, "ignore": ["c"]}, None, "it was drawn, by the job's key, among those that `spread`"))
+    for number, (body, routing, chosen, why) in enumerate(cases):
+        job = ferry.chat(number, routing=routing)
+        job["body"].update(body)
+        ferry.write_jobs("job.json", [job])
+        told = json.loads(ferry.ferry("explain", "job.json", "--json")[0])
+        assert told["chosen"] == chosen or chosen is None, told
+        ferry.has(told["why"], f"{told['chosen']} is chosen: ", why)
+        if body == tools:
+            assert [(one["endpoint"], one.get("behind")) for one in told["candidates"]] == [("b/m", None), ("a/m", "parameters"), ("c/m", "price unknown")], told
+            ferry.has(ferry.ferry("explain", "job.json")[0], "comes later: it is known not to support tools", "comes later: its price")
+
+
+ferry.main([decisions, quote, piped_quote, explain, reasons])
