@@ -16,6 +16,7 @@
 #include "broker/wire/job.h"
 
 #include <argp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -156,15 +157,20 @@ static void append_why(const struct explaining *explaining, const struct job_spe
 
 /* ---- text ---- */
 
-static void add_sorted_by(const struct explaining *explaining, struct table *table,
-                          const struct demand *demand, const struct candidate *candidate) {
-        int64_t quality = catalog_of(explaining)->endpoints[candidate->endpoint].quality;
-        if (demand->prefs.sort == SORT_PRICE)
-                table_cell(table, "cost");
-        else if (demand->prefs.sort == SORT_QUALITY && quality >= 0)
-                table_cell(table, "quality %lld", (long long)quality);
+/* What a rule excludes is not sorted. */
+static bool is_scored(const struct candidate *candidate) {
+        return !exclusion_is_hard(candidate->excluded_by);
+}
+
+/* Nobody was called, so speed is not known; quality and score count from above. */
+static void add_sorted_by(struct table *table, enum sort_by sort, const struct candidate *candidate) {
+        const char *name = sort == SORT_BALANCED ? "score" : decision_sort_text(sort);
+        if (sort == SORT_PRICE || !is_scored(candidate))
+                table_cell(table, "%s", sort == SORT_PRICE ? "cost" : "");
+        else if (candidate->measure_known)
+                table_cell(table, "%s %lld", name, (long long)-candidate->measure);
         else
-                table_cell(table, "%s unknown", decision_sort_text(demand->prefs.sort));
+                table_cell(table, "%s unknown", name);
 }
 
 static void add_meaning(struct table *table, const struct candidate *candidate) {
@@ -193,7 +199,7 @@ static void print_candidates(const struct explaining *explaining, const struct j
                 table_bytes(&table, job->demand.models[candidate->model]);
                 table_money(&table, candidate->cost_known, candidate->cost_expected_picousd);
                 table_money(&table, candidate->ceiling_known, candidate->cost_ceiling_picousd);
-                add_sorted_by(explaining, &table, &job->demand, candidate);
+                add_sorted_by(&table, job->demand.prefs.sort, candidate);
                 table_cell(&table, "%s", exclusion_text(candidate->excluded_by));
                 add_meaning(&table, candidate);
         }
@@ -228,7 +234,8 @@ static void print_job(struct explaining *explaining, const struct job_spec *job)
                 buffer_printf(out, ", at most %lld of output", (long long)demand->output_tokens_max);
         buffer_append_string(out, ", at ");
         rfc3339_append(out, explaining->at_unix_ms);
-        buffer_printf(out, ", catalog %s\n", catalog_of(explaining)->id);
+        buffer_printf(out, ", catalog %s, policy %016llx, seed %016llx\n", catalog_of(explaining)->id,
+                      (unsigned long long)job->class_key.hi, (unsigned long long)job->key.lo);
         print_candidates(explaining, job, out);
         append_why(explaining, job, out);
         size_t start = out->size;
@@ -256,10 +263,12 @@ static void append_candidate(struct explaining *explaining, const struct job_spe
         if (candidate->excluded_by != EXCLUSION_NONE) {
                 json_string(out, "excluded_by", bytes_of(exclusion_text(candidate->excluded_by)));
                 json_string(out, "meaning", bytes_of(exclusion_meaning(candidate->excluded_by)));
-        } else if (penalty) {
-                json_string(out, "behind", bytes_of(penalty->words));
-                json_string(out, "meaning", bytes_of(penalty->meaning));
         }
+        if (is_scored(candidate) && candidate->measure_known)
+                decision_append_measure(out, job->demand.prefs.sort, candidate->measure);
+        decision_append_penalties(out, candidate->penalties);
+        if (penalty)
+                json_string(out, "meaning", bytes_of(penalty->meaning));
         buffer_append_char(out, '}');
 }
 
@@ -273,6 +282,22 @@ static void append_rule(void *userdata, const struct rule_text *rule) {
         buffer_append_char(out, '}');
 }
 
+/* As in a receipt; numbers of 64 bits are text. */
+static void append_hashes(const struct explaining *explaining, const struct job_spec *job,
+                          struct buffer *out) {
+        char text[24];
+        struct buffer at;
+        buffer_init(&at, 64);
+        rfc3339_append(&at, explaining->at_unix_ms);
+        json_string(out, "at", buffer_view(&at));
+        buffer_deinit(&at);
+        snprintf(text, sizeof text, "%016llx", (unsigned long long)job->class_key.hi);
+        json_string(out, "policy", bytes_of(text));
+        json_string(out, "catalog", bytes_of(catalog_of(explaining)->id));
+        snprintf(text, sizeof text, "%016llx", (unsigned long long)job->key.lo);
+        json_string(out, "seed", bytes_of(text));
+}
+
 static void append_job(struct explaining *explaining, const struct job_spec *job) {
         struct buffer *out = &explaining->out, why;
         const struct route *route = &explaining->route;
@@ -280,7 +305,7 @@ static void append_job(struct explaining *explaining, const struct job_spec *job
         append_why(explaining, job, &why);
         buffer_append_char(out, '{');
         json_string(out, "custom_id", job->custom_id);
-        json_string(out, "catalog", bytes_of(catalog_of(explaining)->id));
+        append_hashes(explaining, job, out);
         json_string(out, "sort", bytes_of(decision_sort_text(job->demand.prefs.sort)));
         json_name(out, "chosen");
         if (route->usable > 0) {

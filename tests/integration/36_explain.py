@@ -84,6 +84,7 @@ def decisions():
     money(results, {name: decimal.Decimal(said["cost_usd"]) for name, said in stats.items()})
     sound_and_tiers(results, stats)
     replay(len(jobs))
+    explained(jobs, results)
     share(results)
 
 
@@ -197,6 +198,21 @@ def budgets():
     assert less["dear"]["would_be_cost_usd"] <= decimal.Decimal("0.001") < cost["dear"]["would_be_cost_usd"], (less, cost)
 
 
+def explained(jobs, results):
+    """What explain says now names the same rules and the same catalog as the receipt, and has the score parts."""
+    receipts = {result["custom_id"]: result["receipt"]["decision"] for result in results}
+    ferry.write_jobs("some.jsonl", jobs[:12])
+    for line in ferry.ferry("explain", "some.jsonl", "--json")[0].splitlines():
+        told = json.loads(line)
+        recorded = receipts[told["custom_id"]]
+        assert (told["policy"], told["catalog"]) == (recorded["policy"], recorded["catalog"]) and len(told["seed"]) == 16, (told, recorded)
+    ferry.write_jobs("some.jsonl", [{**jobs[0], "routing": {"sort": "balanced", "ignore": ["dear"]}}])
+    told = json.loads(ferry.ferry("explain", "some.jsonl", "--json")[0])
+    scores = [one.get("score") for one in told["candidates"]]
+    assert scores[0] == 50 * 1000 + 50 * 500 and 25000 < scores[1] < scores[0] and scores[2] is None, told
+    ferry.has(ferry.ferry("explain", "some.jsonl")[0], f"score {scores[0]}", f"policy {told['policy']}")
+
+
 def share(results):
     told = json.loads(ferry.ferry("share", "results.jsonl", "--json")[0])
     rows = {row["provider"]: row for row in told["providers"]}
@@ -296,7 +312,7 @@ def reasons():
         assert told["chosen"] == chosen or chosen is None, told
         ferry.has(told["why"], f"{told['chosen']} is chosen: ", why)
         if body == tools:
-            assert [(one["endpoint"], one.get("behind")) for one in told["candidates"]] == [("b/m", None), ("a/m", "parameters"), ("c/m", "price unknown")], told
+            assert [(one["endpoint"], one.get("penalties")) for one in told["candidates"]] == [("b/m", None), ("a/m", ["parameters"]), ("c/m", ["price_unknown"])], told
             ferry.has(ferry.ferry("explain", "job.json")[0], "comes later: it is known not to support tools", "comes later: its price")
 
 
