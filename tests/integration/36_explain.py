@@ -281,6 +281,25 @@ def explain():
         ferry.check_sentence(ferry.ferry(word, "missing.jsonl", code=1)[1], "missing.jsonl", "No such file")
 
 
+def rules():
+    """Rules in force are said in the words and units in which they are written, with the layer that says them."""
+    said = {
+        "order": ["a"], "only": ["a", "b"], "ignore": ["c"], "allow_fallbacks": False, "require_parameters": True, "data_collection": "deny", "zdr": True,
+        "quantizations": ["fp8", "unknown"], "sort": {"by": "throughput", "partition": "none"}, "max_price": {"prompt": 1.5, "completion": 2, "request": 0.1, "image": 0.000002},
+        "preferred_min_throughput": {"p50": 10, "p90": 2.5}, "preferred_max_latency": 1.5, "regions": ["eu"], "max_cost_usd": 0.01, "unknown_price": "deny", "spread": 0.2}
+    told = {
+        "order": "a", "only": "a, b", "ignore": "c", "allow_fallbacks": "false", "require_parameters": "true", "data_collection": "deny", "zdr": "true",
+        "quantizations": "fp8, unknown", "sort": "throughput", "sort.partition": "none", "max_price.prompt": "1.5", "max_price.completion": "2", "max_price.request": "0.1",
+        "max_price.image": "0.000002", "preferred_min_throughput.p50": "10", "preferred_min_throughput.p90": "2.5", "preferred_max_latency.p50": "1.5", "regions": "eu",
+        "max_cost_usd": "0.01", "unknown_price": "deny", "spread": "0.2"}
+    with ferry.Sim() as sim:
+        ferry.configure(providers=[ferry.provider("a", sim)], routing={"max_cost_usd": 0.5}, workspaces=[{"name": "default", "routing": {"max_cost_usd": 0.02}}])
+    for routing, rules, layer in ((said, told, "job"), ({}, {"max_cost_usd": "0.02"}, "workspace")):
+        ferry.write_jobs("job.json", [ferry.chat(1, routing=routing)])
+        got = json.loads(ferry.ferry("explain", "job.json", "--json", code=None)[0])["rules"]
+        assert {rule["rule"]: rule["value"] for rule in got} == rules and all(rule["from"] == layer for rule in got), got
+
+
 def reasons():
     """What put the first before the second is said as it was, also where the dearer one comes first."""
     def model(name, upstream=None, **more):
@@ -316,4 +335,4 @@ def reasons():
             ferry.has(ferry.ferry("explain", "job.json")[0], "comes later: it is known not to support tools", "comes later: its price")
 
 
-ferry.main([decisions, quote, piped_quote, explain, reasons])
+ferry.main([decisions, quote, piped_quote, explain, rules, reasons])
