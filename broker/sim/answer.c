@@ -10,6 +10,8 @@
 #define CREATED_UNIX_FIRST INT64_C(1760000000)
 #define CREATED_SPAN       10000000
 
+__extension__ typedef __int128 wide;
+
 const struct sim_usage_words sim_usage_prompt = {"prompt_tokens", "completion_tokens", "total_tokens",
                                                  "prompt_tokens_details", "completion_tokens_details"};
 const struct sim_usage_words sim_usage_input = {"input_tokens", "output_tokens", "total_tokens",
@@ -35,9 +37,13 @@ static const struct sim_tier *tier_of(const struct sim_order *order) {
         return NULL;
 }
 
+static int64_t share_of(int64_t tokens, int64_t share_picos) {
+        return (int64_t)((wide)tokens * share_picos / PICOUSD_PER_USD);
+}
+
 /* Of so many tokens, at the tier's price per million; both are rounded up. */
 static void bill(struct sim_answer *answer, int64_t price_picousd, int64_t tokens) {
-        __extension__ __int128 price = price_picousd;
+        wide price = price_picousd;
 
         if (answer->tier != NULL)
                 price = (price * answer->tier->share_picos + PICOUSD_PER_USD - 1) / PICOUSD_PER_USD;
@@ -54,16 +60,24 @@ void sim_answer_bill(const struct sim_order *order, int64_t prompt_tokens, int64
         answer->completion_tokens = completion_tokens;
         answer->tier = tier_of(order);
         answer->cost_picousd = 0;
-        bill(answer, prices->input_picousd, prompt_tokens - answer->prompt_audio_tokens);
+        bill(answer, prices->input_picousd,
+             prompt_tokens - answer->prompt_audio_tokens - answer->prompt_cached_tokens);
         bill(answer, prices->audio_input_picousd, answer->prompt_audio_tokens);
-        bill(answer, prices->output_picousd, completion_tokens - answer->completion_audio_tokens);
+        bill(answer, prices->cached_input_picousd, answer->prompt_cached_tokens);
+        bill(answer, prices->output_picousd,
+             completion_tokens - answer->completion_audio_tokens - answer->completion_reasoning_tokens);
         bill(answer, prices->audio_output_picousd, answer->completion_audio_tokens);
+        bill(answer, prices->reasoning_picousd, answer->completion_reasoning_tokens);
 }
 
-void sim_answer_bill_audio(const struct sim_order *order, int64_t completion_tokens,
+void sim_answer_bill_parts(const struct sim_order *order, int64_t completion_tokens,
                            int64_t completion_audio_tokens, struct sim_answer *answer) {
         answer->prompt_audio_tokens = order->request->audio_tokens;
         answer->completion_audio_tokens = completion_audio_tokens;
+        answer->prompt_cached_tokens = share_of(order->request->prompt_tokens - answer->prompt_audio_tokens,
+                                                order->settings->cached_share_picos);
+        answer->completion_reasoning_tokens =
+                share_of(completion_tokens - completion_audio_tokens, order->settings->reasoning_share_picos);
         sim_answer_bill(order, order->request->prompt_tokens, completion_tokens, answer);
 }
 
@@ -103,14 +117,15 @@ static void append_count(const struct sim_order *order, const char *name, int64_
         buffer_append_char(body, ',');
 }
 
-/* "NAME":{"text_tokens":…,"audio_tokens":…} with a comma, when some are sound. */
+/* "NAME":{"text_tokens":…,"audio_tokens":…,PART:…} with a comma, when there is any of these two. */
 static void append_details(const struct sim_order *order, const char *name, int64_t all, int64_t audio,
-                           struct buffer *body) {
-        if (name == NULL || audio == 0)
+                           const char *part, int64_t tokens, struct buffer *body) {
+        if (name == NULL || (audio == 0 && tokens == 0))
                 return;
         buffer_printf(body, "\"%s\":{", name);
         append_count(order, "text_tokens", all - audio, body);
         append_count(order, "audio_tokens", audio, body);
+        append_count(order, part, tokens, body);
         body->size--; /* the last comma */
         buffer_append_string(body, "},");
 }
@@ -135,9 +150,11 @@ void sim_answer_usage(const struct sim_order *order, const struct sim_usage_word
         append_count(order, words->input, answer->prompt_tokens, body);
         append_count(order, words->output, answer->completion_tokens, body);
         append_count(order, words->total, answer->prompt_tokens + answer->completion_tokens, body);
-        append_details(order, words->input_details, answer->prompt_tokens, answer->prompt_audio_tokens, body);
+        append_details(order, words->input_details, answer->prompt_tokens, answer->prompt_audio_tokens,
+                       "cached_tokens", answer->prompt_cached_tokens, body);
         append_details(order, words->output_details, answer->completion_tokens,
-                       answer->completion_audio_tokens, body);
+                       answer->completion_audio_tokens, "reasoning_tokens",
+                       answer->completion_reasoning_tokens, body);
         append_cost_and_close(order, answer);
 }
 

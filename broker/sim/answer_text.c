@@ -127,7 +127,7 @@ static void answer_choices(const struct sim_order *order, bool chat, struct sim_
         struct reply reply = plan_reply(order);
         int64_t choices = choices_of(order);
 
-        sim_answer_bill_audio(order, reply.tokens * choices, reply.audio_tokens * choices, answer);
+        sim_answer_bill_parts(order, reply.tokens * choices, reply.audio_tokens * choices, answer);
         append_head(order, chat ? "chatcmpl-" : "cmpl-", chat ? "chat.completion" : "text_completion",
                     "created", answer);
         buffer_append_string(&answer->body, ",\"choices\":[");
@@ -161,7 +161,7 @@ void sim_answer_response(const struct sim_order *order, struct sim_answer *answe
         struct reply reply = plan_reply(order);
         struct buffer *body = &answer->body;
 
-        sim_answer_bill_audio(order, reply.tokens, 0, answer);
+        sim_answer_bill_parts(order, reply.tokens, 0, answer);
         append_head(order, "resp_", "response", "created_at", answer);
         append_status(&reply, body);
         buffer_append_string(body, ",\"error\":null,\"output\":[{\"type\":\"message\",");

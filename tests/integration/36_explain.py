@@ -18,9 +18,9 @@ import ferry
 DEADLINE = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=2)).isoformat()
 # of thirty jobs of about 45 to 60 millionths each, some find nothing left
 WORKSPACES = [{"name": "default"}, {"name": "tight", "budget": {"daily": 0.0008}, "over_budget": "fail"}]
-# text in and out, sound in and out
-PRICES = {"cheap": ("1.01", "2.03", "10.07", "20.03"), "middle": ("2.07", "4.11", "20.11", "40.17"), "dear": ("3.13", "6.17", "30.19", "60.23")}
-PARTS = ("input", "output", "audio_input", "audio_output")
+# text in and out, sound in and out, text from a cache, and what was thought
+PRICES = {"cheap": ("1.01", "2.03", "10.07", "20.03", "0.11", "2.53"), "middle": ("2.07", "4.11", "20.11", "40.17", "0.23", "4.79"), "dear": ("3.13", "6.17", "30.19", "60.23", "0.37", "7.01")}
+PARTS = ("input", "output", "audio_input", "audio_output", "cached_input", "reasoning")
 TIERS = {"flex": "0.5", "priority": "2"}
 SOUND = 1.25  # seconds: 13 tokens to the simulator, at most 41 before anybody has counted
 
@@ -29,7 +29,9 @@ def sims():
     """Cheap has little room, dear fails now and then, middle refuses some and has one tier of service only."""
     tiers = {name: [word for tier, share in TIERS.items() for word in ("--tier", f"{tier}:{share}")] for name in ("cheap", "dear")}
     options = {"cheap": ["--latency", "fixed:5ms", "--concurrency", "3"], "middle": ["--fault", "429:0.1", "--retry-after", "0"], "dear": ["--fault", "500:0.2"]}
-    prices = {name: [word for part, price in zip(PARTS, PRICES[name]) for word in (f"--price-{part.replace('_', '-')}", price)] for name in PRICES}
+    prices = {name: [word for part, price in list(zip(PARTS, PRICES[name]))[:4] for word in (f"--price-{part.replace('_', '-')}", price)] for name in PRICES}
+    for name in ("middle", "dear"):
+        prices[name] += ["--cached-input", f"0.4:{PRICES[name][4]}", "--reasoning", f"0.3:{PRICES[name][5]}"]
     return {name: ferry.Sim(*prices[name], *tiers.get(name, []), *more) for name, more in options.items()}
 
 
@@ -107,6 +109,8 @@ def sound_and_tiers(results, stats):
         assert (said["tiered"] > 0) == (name != "middle"), said
     heard = [result["receipt"] for result in results if result["receipt"]["usage"].get("audio_input_tokens")]
     assert len(heard) == 30 and all(receipt["usage"]["audio_input_tokens"] == 13 for receipt in heard), heard
+    for part in ("cached_input_tokens", "reasoning_tokens"):
+        assert {result["receipt"]["provider"] for result in results if result["receipt"]["usage"].get(part)} == {"middle", "dear"}, part
     at = {result["receipt"]["provider"] + "/" + result["response"]["body"].get("service_tier", "-") for result in results if not result["error"]}
     assert at >= {"cheap/flex", "dear/flex", "dear/priority", "middle/default", "cheap/-"}, at
 
@@ -246,7 +250,8 @@ def quote():
     assert row["provider"] == "cheap" and row["jobs"] == 30 and row["output_tokens"] == 30 * 16, row
     assert row["seconds"] == 30 and row["bound_by"] == "concurrency", row  # 30 calls of 2 s, 2 at a time
     expected = row["input_tokens"] * decimal.Decimal("1.01") / 10**6 + 480 * decimal.Decimal("2.03") / 10**6
-    assert abs(row["expected_usd"] - expected) < decimal.Decimal("1e-9") and row["expected_usd"] == row["ceiling_usd"], (row, expected)
+    thought = 480 * decimal.Decimal("0.5") / 10**6  # all of it may be, at 2.53
+    assert abs(row["expected_usd"] - expected) < decimal.Decimal("1e-9") and row["ceiling_usd"] == row["expected_usd"] + thought, (row, expected)
     assert 0 < row["low_usd"] < row["expected_usd"], row
     ferry.has(text, "cheap", "30", "excluded_by_policy", "Nothing was called")
     assert not os.path.exists("state")

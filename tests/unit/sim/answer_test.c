@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-static const struct sim_settings settings = {
+static struct sim_settings settings = {
         .reply_tokens = {SIM_SHAPE_FIXED, 16, 0},
         .dimensions = 8,
         .prices = {.input_picousd = PICOUSD_PER_USD,
@@ -186,6 +186,25 @@ static void sound_is_counted_apart(void **state) {
         yyjson_doc_free(asked.doc);
 }
 
+static void caches_and_thoughts_are_counted_apart(void **state) {
+        (void)state;
+        struct sim_settings before = settings;
+        settings.cached_share_picos = PICOUSD_PER_USD / 2;
+        settings.reasoning_share_picos = PICOUSD_PER_USD / 4;
+        settings.prices.cached_input_picousd = PICOUSD_PER_USD / 10;
+        settings.prices.reasoning_picousd = 3 * PICOUSD_PER_USD;
+        ask_well(SIM_ENDPOINT_CHAT, LISTEN ",\"modalities\":[\"audio\"]}", SIM_FAULT_NONE, &asked);
+        assert_int_equal(whole("/usage/prompt_tokens_details/cached_tokens"), 1); /* of two that are text */
+        assert_int_equal(whole("/usage/completion_tokens_details/reasoning_tokens"), 0);
+        yyjson_doc_free(asked.doc);
+        ask_well(SIM_ENDPOINT_RESPONSES, "{\"model\":\"m\",\"input\":\"01234567\"}", SIM_FAULT_NONE, &asked);
+        assert_int_equal(whole("/usage/input_tokens_details/cached_tokens"), 1);
+        assert_int_equal(whole("/usage/output_tokens_details/reasoning_tokens"), 4);
+        assert_true(fabs(yyjson_get_real(at(&asked, "/usage/cost")) - (1.1 + 12 * 2 + 4 * 3) * 1e-6) < 1e-12);
+        yyjson_doc_free(asked.doc);
+        settings = before;
+}
+
 static void a_tier_of_service_is_said_and_billed(void **state) {
         static const struct {
                 const char *member, *said;
@@ -339,6 +358,7 @@ int main(void) {
                 cmocka_unit_test(output_is_capped),
                 cmocka_unit_test(text_is_never_cut_inside_a_character),
                 cmocka_unit_test(sound_is_counted_apart),
+                cmocka_unit_test(caches_and_thoughts_are_counted_apart),
                 cmocka_unit_test(a_tier_of_service_is_said_and_billed),
                 cmocka_unit_test(usage_lies_as_told),
                 cmocka_unit_test(refusals_and_filters_are_said),
