@@ -8,6 +8,7 @@
 #include "broker/base/time.h"
 #include "broker/cli/assemble.h"
 #include "broker/cli/input.h"
+#include "broker/cli/price_gap.h"
 #include "broker/cli/redecide.h"
 #include "broker/cli/rule_text.h"
 #include "broker/cli/say.h"
@@ -173,12 +174,27 @@ static void add_sorted_by(struct table *table, enum sort_by sort, const struct c
                 table_cell(table, "%s unknown", name);
 }
 
-static void add_meaning(struct table *table, const struct candidate *candidate) {
+/* Why not, or why later; where that is for a price that is not known, which one. */
+static void append_meaning(const struct explaining *explaining, const struct job_spec *job,
+                           const struct candidate *candidate, struct buffer *out) {
         const struct penalty_words *penalty = redecide_penalty(candidate->penalties);
-        if (penalty)
-                table_cell(table, "comes later: %s", penalty->meaning);
-        else
-                table_cell(table, "%s", exclusion_meaning(candidate->excluded_by));
+        enum exclusion why = candidate->excluded_by;
+        bool of_price = why == EXCLUSION_UNKNOWN_PRICE || why == EXCLUSION_MAX_PRICE ||
+                        why == EXCLUSION_MAX_COST || (penalty && penalty->penalty == PENALTY_UNKNOWN_PRICE);
+        buffer_append_string(out,
+                             why == EXCLUSION_NONE && penalty ? penalty->meaning : exclusion_meaning(why));
+        if (of_price && !candidate->cost_known)
+                price_gap_append(out, &catalog_of(explaining)->endpoints[candidate->endpoint], &job->demand,
+                                 explaining->at_unix_ms);
+}
+
+static void add_meaning(const struct explaining *explaining, const struct job_spec *job,
+                        const struct candidate *candidate, struct table *table) {
+        struct buffer text;
+        buffer_init(&text, 4096);
+        append_meaning(explaining, job, candidate, &text);
+        table_cell(table, "%s%.*s", candidate->penalties ? "comes later: " : "", (int)text.size, text.data);
+        buffer_deinit(&text);
 }
 
 static void print_candidates(const struct explaining *explaining, const struct job_spec *job,
@@ -201,7 +217,7 @@ static void print_candidates(const struct explaining *explaining, const struct j
                 table_money(&table, candidate->ceiling_known, candidate->cost_ceiling_picousd);
                 add_sorted_by(&table, job->demand.prefs.sort, candidate);
                 table_cell(&table, "%s", exclusion_text(candidate->excluded_by));
-                add_meaning(&table, candidate);
+                add_meaning(explaining, job, candidate, &table);
         }
         if (route->count > 0)
                 table_finish(&table, out);
@@ -252,24 +268,24 @@ static void print_job(struct explaining *explaining, const struct job_spec *job)
 
 static void append_candidate(struct explaining *explaining, const struct job_spec *job, uint32_t at) {
         const struct candidate *candidate = &explaining->route.candidates[at];
-        const struct penalty_words *penalty = redecide_penalty(candidate->penalties);
-        struct buffer *out = &explaining->out;
+        struct buffer *out = &explaining->out, meaning;
+        buffer_init(&meaning, 4096);
+        append_meaning(explaining, job, candidate, &meaning);
         json_comma(out);
         buffer_append_char(out, '{');
         json_string(out, "endpoint", bytes_of(candidate_name(explaining, at)));
         json_string(out, "model", job->demand.models[candidate->model]);
         json_money(out, "cost_usd", candidate->cost_known, candidate->cost_expected_picousd);
         json_money(out, "ceiling_usd", candidate->ceiling_known, candidate->cost_ceiling_picousd);
-        if (candidate->excluded_by != EXCLUSION_NONE) {
+        if (candidate->excluded_by != EXCLUSION_NONE)
                 json_string(out, "excluded_by", bytes_of(exclusion_text(candidate->excluded_by)));
-                json_string(out, "meaning", bytes_of(exclusion_meaning(candidate->excluded_by)));
-        }
         if (is_scored(candidate) && candidate->measure_known)
                 decision_append_measure(out, job->demand.prefs.sort, candidate->measure);
         decision_append_penalties(out, candidate->penalties);
-        if (penalty)
-                json_string(out, "meaning", bytes_of(penalty->meaning));
+        if (meaning.size > 0)
+                json_string(out, "meaning", buffer_view(&meaning));
         buffer_append_char(out, '}');
+        buffer_deinit(&meaning);
 }
 
 static void append_rule(void *userdata, const struct rule_text *rule) {

@@ -337,7 +337,15 @@ def reasons():
         ferry.has(told["why"], f"{told['chosen']} is chosen: ", why)
         if body == tools:
             assert [(one["endpoint"], one.get("penalties")) for one in told["candidates"]] == [("b/m", None), ("a/m", ["parameters"]), ("c/m", ["price_unknown"])], told
-            ferry.has(ferry.ferry("explain", "job.json")[0], "comes later: it is known not to support tools", "comes later: its price")
+            ferry.has(ferry.ferry("explain", "job.json")[0], "comes later: it is known not to support tools", "comes later: its price for this job is not known: price.input is not said")
+    gaps = ({"service_tier": "flex"}, "price.flex.input is not said"), ({"service_tier": "gold"}, "no tier of service of that name has a price"), ({"modalities": ["text", "audio"]}, "price.audio_output is not said"), \
+        ({"messages": [{"role": "user", "content": sound()}]}, "price.audio_input is not said")
+    for body, gap in gaps:
+        job = ferry.chat(1, routing={"unknown_price": "deny"})
+        job["body"].update(body)
+        ferry.write_jobs("job.json", [job])
+        told = json.loads(ferry.ferry("explain", "job.json", "--json", code=3)[0])
+        assert told["candidates"][0]["endpoint"] == "a/m" and told["candidates"][0]["meaning"].endswith(gap), told
 
 
 ferry.main([decisions, quote, piped_quote, explain, rules, reasons])
