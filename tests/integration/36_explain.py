@@ -22,6 +22,7 @@ WORKSPACES = [{"name": "default"}, {"name": "tight", "budget": {"daily": 0.0008}
 PRICES = {"cheap": ("1.01", "2.03", "10.07", "20.03", "0.11", "2.53"), "middle": ("2.07", "4.11", "20.11", "40.17", "0.23", "4.79"), "dear": ("3.13", "6.17", "30.19", "60.23", "0.37", "7.01")}
 PARTS = ("input", "output", "audio_input", "audio_output", "cached_input", "reasoning")
 TIERS = {"flex": "0.5", "priority": "2"}
+SOUND_JOBS = 60
 SOUND = 1.25  # seconds: 13 tokens to the simulator, at most 41 before anybody has counted
 
 
@@ -59,10 +60,10 @@ def workload():
     jobs += [ferry.chat(3000 + i, max_cost_usd=0.5) for i in range(20)]
     jobs += [ferry.chat(5000 + i, workspace="tight") for i in range(30)]
     jobs += [ferry.chat(6000 + i, deadline=DEADLINE) for i in range(30)]
-    jobs += [ferry.chat(7000 + i, sound() if i % 2 else None, routing=[{}, {"order": ["middle"]}, {"order": ["dear"]}][i % 3]) for i in range(60)]
-    for i, job in enumerate(jobs[-60:]):
-        job["body"].update({"modalities": ["text", "audio"]} if i % 4 > 1 else {})
-        job["body"].update({"service_tier": ["flex", "priority", "auto"][i // 4 % 3]} if i > 20 else {})
+    for i in range(SOUND_JOBS):  # each with and without sound in and out, at each tier, at each provider
+        order = [{}, {"order": ["middle"]}, {"order": ["dear"]}, {"order": ["cheap"]}][i // 12 % 4]
+        jobs.append(ferry.chat(7000 + i, sound() if i % 2 else None, routing=order))
+        jobs[-1]["body"].update({"modalities": ["text", "audio"]} if i % 4 > 1 else {}, service_tier=["flex", "priority", "auto"][i // 4 % 3])
     return jobs + [ferry.chat(4000, routing={"zdr": True}), ferry.chat(4001, max_cost_usd=0.000000001)]
 
 
@@ -108,11 +109,11 @@ def sound_and_tiers(results, stats):
             assert sum(usage.get(words, 0) for usage in of) == said[f"{side}_audio_tokens"] > 0, (name, side, said)
         assert (said["tiered"] > 0) == (name != "middle"), said
     heard = [result["receipt"] for result in results if result["receipt"]["usage"].get("audio_input_tokens")]
-    assert len(heard) == 30 and all(receipt["usage"]["audio_input_tokens"] == 13 for receipt in heard), heard
+    assert len(heard) == SOUND_JOBS / 2 and all(receipt["usage"]["audio_input_tokens"] == 13 for receipt in heard), heard
     for part in ("cached_input_tokens", "reasoning_tokens"):
         assert {result["receipt"]["provider"] for result in results if result["receipt"]["usage"].get(part)} == {"middle", "dear"}, part
     at = {result["receipt"]["provider"] + "/" + result["response"]["body"].get("service_tier", "-") for result in results if not result["error"]}
-    assert at >= {"cheap/flex", "dear/flex", "dear/priority", "middle/default", "cheap/-"}, at
+    assert at >= {"cheap/flex", "cheap/priority", "cheap/default", "dear/flex", "dear/priority", "middle/default", "cheap/-"}, at
 
 
 def replay(count):
@@ -222,7 +223,8 @@ def share(results):
     rows = {row["provider"]: row for row in told["providers"]}
     for name in PRICES:
         assert rows[name]["jobs"] == sum(r["receipt"]["provider"] == name and r["receipt"]["attempts"] > 0 for r in results), (name, rows)
-    assert rows["cheap"]["neutral_jobs"] == told["compared"] == told["jobs"], told
+    # by what was learned of middle's tokens, but not yet of cheap's, some with sound are cheaper there
+    assert told["jobs"] - SOUND_JOBS <= rows["cheap"]["neutral_jobs"] <= told["compared"] == told["jobs"], told
     causes = {cause["cause"]: cause["jobs"] for cause in told["causes"]}
     assert sum(causes.values()) == told["jobs"] - told["as_neutral"], told
     assert causes["ignored_providers"] == 50 and causes["allowed_providers"] == 50, causes
@@ -230,7 +232,7 @@ def share(results):
     out, _ = ferry.ferry("share", "results.jsonl", "--set", "routing.zdr=true")
     ferry.has(out, "0 of 0 compared", "give the configuration that was in force with -c FILE")
     out, _ = ferry.ferry("share", "results.jsonl")
-    ferry.has(out, "cheap", "100.00 %", "ignored_providers", "capacity_exhausted")
+    ferry.has(out, "cheap", " %", "ignored_providers", "capacity_exhausted")
 
 
 def quote():
