@@ -248,7 +248,8 @@ static int fail(struct error *error) {
 }
 
 static int write_out(struct buffer *text, int code) {
-        bool well = !text->failed && fwrite(text->data, 1, text->size, stdout) == text->size &&
+        bool well = !text->failed &&
+                    (text->size == 0 || fwrite(text->data, 1, text->size, stdout) == text->size) &&
                     fflush(stdout) == 0;
         buffer_deinit(text);
         if (well)
