@@ -228,7 +228,27 @@ class Site:
                 worker.check_alive()
             assert time.monotonic() < deadline, (
                 f"{now} of {count} results and dead letters, and no more for {ferry.WAIT_S} s; not committed {self.uncommitted()}, "
-                f"parked {self.parked()}:\n{tell(workers)}")
+                f"parked {self.parked()}:\n{self.stories()}\n{tell(workers)}")
+
+    def stories(self, most=5):
+        """Of jobs without a result (plain JSON, by their custom_id): where their records stand, and what the other topics say of them."""
+        ended = {record.key for record in self.broker.read_committed(self.results)}
+        jobs, state, results = (self.broker.read_all(topic) for topic in (self.jobs, self.state, self.results))
+        committed = {(record.partition, record.offset) for record in self.broker.read_committed(self.state)}
+        places, said = collections.defaultdict(list), []
+        for record in jobs:
+            if found := re.search(rb'"(?:idempotency_key|custom_id)": ?"([^"]+)"', record.value or b""):
+                places[found[1]].append((record.partition, record.offset))
+        missing = [key for key in places if key not in ended]
+        for key in missing[:most]:
+            said.append(f"{key.decode()}: records at {places[key]}")
+            names = {(partition, b"\0record/%d" % offset) for partition, offset in places[key]}  # of records that went home, or are refused
+            for record in state:
+                if record.key.endswith(key) or (record.partition, record.key) in names:
+                    taken = "" if (record.partition, record.offset) in committed else "taken back, "
+                    said.append(f"  state {record.partition}/{record.offset}: {taken}{record.key} {record.value and unpack(record.value)}")
+            said += [f"  result {record.partition}/{record.offset}: taken back" for record in results if record.key == key]
+        return f"{len(missing)} jobs without a result\n" + "\n".join(said)
 
     def uncommitted(self):
         """{partition: (committed offset, that of the last record)} where they do not meet."""
