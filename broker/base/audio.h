@@ -4,8 +4,7 @@
  * Ogg with Opus or Vorbis, MP4 and M4A. Nothing is decoded. Reads a bounded number of small pieces however
  * large the file is, believes nothing that points outside of it, and says -1 to what it does not know.
  */
-#include <stddef.h>
-#include <stdint.h>
+#include "broker/base/bytes.h"
 
 #define AUDIO_MS_MAX (INT64_C(7) * 86400 * 1000) /* a header that says more is not believed */
 
@@ -18,3 +17,5 @@ struct audio_source {
 
 /* Milliseconds; -1: not known. */
 int64_t audio_length_ms(const struct audio_source *source);
+/* The same of a file in base64, in either alphabet, of which no more is decoded than is looked at. */
+int64_t audio_base64_ms(struct bytes text);

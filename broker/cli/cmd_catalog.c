@@ -248,7 +248,8 @@ static int fail(struct error *error) {
 }
 
 static int write_out(struct buffer *text, int code) {
-        bool well = !text->failed && fwrite(text->data, 1, text->size, stdout) == text->size &&
+        bool well = !text->failed &&
+                    (text->size == 0 || fwrite(text->data, 1, text->size, stdout) == text->size) &&
                     fflush(stdout) == 0;
         buffer_deinit(text);
         if (well)
@@ -332,6 +333,10 @@ static struct error *convert(const struct request *request, struct import *impor
         struct error *error = request->format(import, request->files[0], text);
         if (error == NULL)
                 error = error_wrap(import_finish(import, &catalog), "%s", request->files[0]);
+        if (error == NULL && catalog.endpoints_count == 0) { /* of the other format? a good file stays */
+                report(request, import, &catalog);
+                error = error_new(ERROR_INPUT, "%s: nothing of it can be used", request->files[0]);
+        }
         if (error != NULL)
                 return error;
         buffer_init(&out, OUTPUT_BYTES_MAX);

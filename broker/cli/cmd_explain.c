@@ -8,6 +8,7 @@
 #include "broker/base/time.h"
 #include "broker/cli/assemble.h"
 #include "broker/cli/input.h"
+#include "broker/cli/price_gap.h"
 #include "broker/cli/redecide.h"
 #include "broker/cli/rule_text.h"
 #include "broker/cli/say.h"
@@ -16,6 +17,7 @@
 #include "broker/wire/job.h"
 
 #include <argp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,32 +99,56 @@ static void decide(struct explaining *explaining, const struct job_spec *job) {
                    &explaining->route);
 }
 
-/* The first two decide: what put the first before the second. */
-static const char *reason(const struct explaining *explaining, const struct demand *demand) {
-        const struct candidate *first = &explaining->route.candidates[0], *second = first + 1;
-        if (explaining->route.usable == 1)
-                return "it is the only one that may take the job";
-        if (demand->prefs.order.count > 0)
-                return "the job's `order` puts it first";
-        if (first->model != second->model)
-                return "it serves the model that the job names first";
-        if (demand->prefs.sort != SORT_PRICE)
-                return "it comes first by the `sort` that is in force, and then by cost";
+/* Of two that differ in nothing that comes before the measure. */
+static const char *reason_of_measure(const struct demand *demand, const struct candidate *first,
+                                     const struct candidate *second) {
+        bool by_price = demand->prefs.sort == SORT_PRICE;
+        if (first->shares && second->shares)
+                return "it was drawn, by the job's key, among those that `spread` lets share the jobs";
+        if (!by_price && (first->measure_known != second->measure_known || first->measure != second->measure))
+                return "it comes first by the `sort` that is in force";
+        if (first->cost_known != second->cost_known)
+                return "it is the only one of the first two whose price is known";
         if (!first->cost_known)
                 return "nobody's price is known, and it comes first in the configuration";
-        if (!second->cost_known)
-                return "it is the only one whose price is known";
         if (first->cost_expected_picousd < second->cost_expected_picousd)
-                return "it is expected to cost the least";
+                return by_price ? "it is expected to cost the least"
+                                : "nothing that `sort` looks at tells it from the next one, and it is "
+                                  "expected "
+                                  "to cost less";
+        if (first->model != second->model)
+                return "it costs the same as the next one, and serves the model that the job names first";
         return "it costs the same as the next one, and the draw by the job's key put it first";
+}
+
+/* The first two decide: what put the first before the second. */
+static void append_reason(const struct explaining *explaining, const struct demand *demand,
+                          struct buffer *out) {
+        const struct candidate *first = &explaining->route.candidates[0], *second = first + 1;
+        const char *reason;
+        if (explaining->route.usable == 1)
+                reason = "it is the only one that may take the job";
+        else if (first->group >> 8 != second->group >> 8)
+                reason = "it serves the model that the job names first";
+        else if (first->group != second->group)
+                reason = "`order` puts it first";
+        else if (first->penalties == second->penalties)
+                reason = reason_of_measure(demand, first, second);
+        else
+                reason = NULL;
+        if (reason)
+                buffer_append_string(out, reason);
+        else
+                buffer_printf(out, "%s comes behind it: %s", candidate_name(explaining, 1),
+                              redecide_penalty(second->penalties & ~first->penalties)->meaning);
 }
 
 static void append_why(const struct explaining *explaining, const struct job_spec *job, struct buffer *out) {
         const struct route *route = &explaining->route;
-        if (route->usable > 0)
-                buffer_printf(out, "%s is chosen: %s", candidate_name(explaining, 0),
-                              reason(explaining, &job->demand));
-        else if (route->count > 0)
+        if (route->usable > 0) {
+                buffer_printf(out, "%s is chosen: ", candidate_name(explaining, 0));
+                append_reason(explaining, &job->demand, out);
+        } else if (route->count > 0)
                 buffer_printf(out, "nobody can take it: it would end as %s",
                               failure_text(pick_refusal(route)));
         else
@@ -132,15 +158,43 @@ static void append_why(const struct explaining *explaining, const struct job_spe
 
 /* ---- text ---- */
 
-static void add_sorted_by(const struct explaining *explaining, struct table *table,
-                          const struct demand *demand, const struct candidate *candidate) {
-        int64_t quality = catalog_of(explaining)->endpoints[candidate->endpoint].quality;
-        if (demand->prefs.sort == SORT_PRICE)
-                table_cell(table, "cost");
-        else if (demand->prefs.sort == SORT_QUALITY && quality >= 0)
-                table_cell(table, "quality %lld", (long long)quality);
+/* What a rule excludes is not sorted. */
+static bool is_scored(const struct candidate *candidate) {
+        return !exclusion_is_hard(candidate->excluded_by);
+}
+
+/* Nobody was called, so speed is not known; quality and score count from above. */
+static void add_sorted_by(struct table *table, enum sort_by sort, const struct candidate *candidate) {
+        const char *name = sort == SORT_BALANCED ? "score" : decision_sort_text(sort);
+        if (sort == SORT_PRICE || !is_scored(candidate))
+                table_cell(table, "%s", sort == SORT_PRICE ? "cost" : "");
+        else if (candidate->measure_known)
+                table_cell(table, "%s %lld", name, (long long)-candidate->measure);
         else
-                table_cell(table, "%s unknown", decision_sort_text(demand->prefs.sort));
+                table_cell(table, "%s unknown", name);
+}
+
+/* Why not, or why later; where that is for a price that is not known, which one. */
+static void append_meaning(const struct explaining *explaining, const struct job_spec *job,
+                           const struct candidate *candidate, struct buffer *out) {
+        const struct penalty_words *penalty = redecide_penalty(candidate->penalties);
+        enum exclusion why = candidate->excluded_by;
+        bool of_price = why == EXCLUSION_UNKNOWN_PRICE || why == EXCLUSION_MAX_PRICE ||
+                        why == EXCLUSION_MAX_COST || (penalty && penalty->penalty == PENALTY_UNKNOWN_PRICE);
+        buffer_append_string(out,
+                             why == EXCLUSION_NONE && penalty ? penalty->meaning : exclusion_meaning(why));
+        if (of_price && !candidate->cost_known)
+                price_gap_append(out, &catalog_of(explaining)->endpoints[candidate->endpoint], &job->demand,
+                                 explaining->at_unix_ms);
+}
+
+static void add_meaning(const struct explaining *explaining, const struct job_spec *job,
+                        const struct candidate *candidate, struct table *table) {
+        struct buffer text;
+        buffer_init(&text, 4096);
+        append_meaning(explaining, job, candidate, &text);
+        table_cell(table, "%s%.*s", candidate->penalties ? "comes later: " : "", (int)text.size, text.data);
+        buffer_deinit(&text);
 }
 
 static void print_candidates(const struct explaining *explaining, const struct job_spec *job,
@@ -161,9 +215,9 @@ static void print_candidates(const struct explaining *explaining, const struct j
                 table_bytes(&table, job->demand.models[candidate->model]);
                 table_money(&table, candidate->cost_known, candidate->cost_expected_picousd);
                 table_money(&table, candidate->ceiling_known, candidate->cost_ceiling_picousd);
-                add_sorted_by(explaining, &table, &job->demand, candidate);
+                add_sorted_by(&table, job->demand.prefs.sort, candidate);
                 table_cell(&table, "%s", exclusion_text(candidate->excluded_by));
-                table_cell(&table, "%s", exclusion_meaning(candidate->excluded_by));
+                add_meaning(explaining, job, candidate, &table);
         }
         if (route->count > 0)
                 table_finish(&table, out);
@@ -196,7 +250,8 @@ static void print_job(struct explaining *explaining, const struct job_spec *job)
                 buffer_printf(out, ", at most %lld of output", (long long)demand->output_tokens_max);
         buffer_append_string(out, ", at ");
         rfc3339_append(out, explaining->at_unix_ms);
-        buffer_printf(out, ", catalog %s\n", catalog_of(explaining)->id);
+        buffer_printf(out, ", catalog %s, policy %016llx, seed %016llx\n", catalog_of(explaining)->id,
+                      (unsigned long long)job->class_key.hi, (unsigned long long)job->key.lo);
         print_candidates(explaining, job, out);
         append_why(explaining, job, out);
         size_t start = out->size;
@@ -213,18 +268,24 @@ static void print_job(struct explaining *explaining, const struct job_spec *job)
 
 static void append_candidate(struct explaining *explaining, const struct job_spec *job, uint32_t at) {
         const struct candidate *candidate = &explaining->route.candidates[at];
-        struct buffer *out = &explaining->out;
+        struct buffer *out = &explaining->out, meaning;
+        buffer_init(&meaning, 4096);
+        append_meaning(explaining, job, candidate, &meaning);
         json_comma(out);
         buffer_append_char(out, '{');
         json_string(out, "endpoint", bytes_of(candidate_name(explaining, at)));
         json_string(out, "model", job->demand.models[candidate->model]);
         json_money(out, "cost_usd", candidate->cost_known, candidate->cost_expected_picousd);
         json_money(out, "ceiling_usd", candidate->ceiling_known, candidate->cost_ceiling_picousd);
-        if (candidate->excluded_by != EXCLUSION_NONE) {
+        if (candidate->excluded_by != EXCLUSION_NONE)
                 json_string(out, "excluded_by", bytes_of(exclusion_text(candidate->excluded_by)));
-                json_string(out, "meaning", bytes_of(exclusion_meaning(candidate->excluded_by)));
-        }
+        if (is_scored(candidate) && candidate->measure_known)
+                decision_append_measure(out, job->demand.prefs.sort, candidate->measure);
+        decision_append_penalties(out, candidate->penalties);
+        if (meaning.size > 0)
+                json_string(out, "meaning", buffer_view(&meaning));
         buffer_append_char(out, '}');
+        buffer_deinit(&meaning);
 }
 
 static void append_rule(void *userdata, const struct rule_text *rule) {
@@ -237,6 +298,22 @@ static void append_rule(void *userdata, const struct rule_text *rule) {
         buffer_append_char(out, '}');
 }
 
+/* As in a receipt; numbers of 64 bits are text. */
+static void append_hashes(const struct explaining *explaining, const struct job_spec *job,
+                          struct buffer *out) {
+        char text[24];
+        struct buffer at;
+        buffer_init(&at, 64);
+        rfc3339_append(&at, explaining->at_unix_ms);
+        json_string(out, "at", buffer_view(&at));
+        buffer_deinit(&at);
+        snprintf(text, sizeof text, "%016llx", (unsigned long long)job->class_key.hi);
+        json_string(out, "policy", bytes_of(text));
+        json_string(out, "catalog", bytes_of(catalog_of(explaining)->id));
+        snprintf(text, sizeof text, "%016llx", (unsigned long long)job->key.lo);
+        json_string(out, "seed", bytes_of(text));
+}
+
 static void append_job(struct explaining *explaining, const struct job_spec *job) {
         struct buffer *out = &explaining->out, why;
         const struct route *route = &explaining->route;
@@ -244,7 +321,7 @@ static void append_job(struct explaining *explaining, const struct job_spec *job
         append_why(explaining, job, &why);
         buffer_append_char(out, '{');
         json_string(out, "custom_id", job->custom_id);
-        json_string(out, "catalog", bytes_of(catalog_of(explaining)->id));
+        append_hashes(explaining, job, out);
         json_string(out, "sort", bytes_of(decision_sort_text(job->demand.prefs.sort)));
         json_name(out, "chosen");
         if (route->usable > 0) {

@@ -3,6 +3,7 @@
 #include "broker/base/time.h"
 #include "broker/cli/assemble.h"
 #include "broker/cli/input.h"
+#include "broker/cli/kafka_options.h"
 #include "broker/cli/say.h"
 #include "broker/cli/table.h"
 
@@ -10,11 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_LATENCY = 512, KEY_AT };
+enum { KEY_LATENCY = 512, KEY_AT, KEY_LOCAL };
 
 struct quoting {
         struct input input;
         int64_t latency_ns, at_unix_ms;
+        bool local;
         struct config *config;
         struct assembly assembly;
 };
@@ -23,6 +25,8 @@ static const struct argp_option known[] = {
         {"latency", KEY_LATENCY, "DURATION", 0,
          "How long a call takes (default: 1 s and a second for each 60 tokens of output)", 1},
         {"at", KEY_AT, "TIME", 0, "At the prices of that time, RFC 3339 (default: now)", 1},
+        {"local", KEY_LOCAL, NULL, 0,
+         "Budgets by the state directory, also where the configuration names a Kafka cluster", 1},
         {0},
 };
 
@@ -41,6 +45,9 @@ static error_t parse(int key, char *value, struct argp_state *state) {
                 if (!rfc3339_parse(bytes_of(value), &quoting->at_unix_ms))
                         argp_error(state, "--at takes a time such as 2026-11-23T06:00:00Z, not \"%s\"",
                                    value);
+                return 0;
+        case KEY_LOCAL:
+                quoting->local = true;
                 return 0;
         default:
                 return ARGP_ERR_UNKNOWN;
@@ -64,10 +71,11 @@ static const struct argp argp = {
         "is counted under \"unknown price\" and in no sum. Duration: the tightest of the provider's limits "
         "(requests, tokens, audio, images, concurrency) and limits.in_flight; providers work at the same "
         "time. "
-        "Where there are budgets, what they have left by the state directory is held against that. "
+        "Where there are budgets, what they have left is held against that: with a Kafka cluster in the "
+        "configuration that of all workers together, by the state topic, else that of `run`, by the state "
+        "directory. "
         "Audio that is only referred to is compared as a minute, and has no ceiling. `run --dry-run` says "
-        "the "
-        "same.\n\n"
+        "the same, of the state directory.\n\n"
         "Exit codes: 0 all well, 1 failed, 2 wrong usage or configuration.\n\n"
         "Examples:\n"
         "  batchferry quote jobs.jsonl\n"
@@ -109,7 +117,8 @@ static struct error *quote_command(struct quoting *quoting) {
                                     .quiet = quoting->input.options.quiet};
         struct quote_options options = {.config = quoting->config,
                                         .latency_ns = quoting->latency_ns,
-                                        .at_unix_ms = quoting->at_unix_ms};
+                                        .at_unix_ms = quoting->at_unix_ms,
+                                        .workers = kafka_options_named(quoting->config) && !quoting->local};
         return quote_input(&scan, &options, quoting->input.json, &jobs, &bad);
 }
 
@@ -123,7 +132,7 @@ int cmd_quote(int argc, char **argv) {
         if (quoting->at_unix_ms == 0)
                 quoting->at_unix_ms = clock_now_unix_ms();
         struct error *error = quote_command(quoting);
-        int code = error ? options_fail(error) : EXIT_WELL;
+        int code = error ? kafka_options_fail(error) : EXIT_WELL;
         config_free(quoting->config);
         free(quoting);
         return code;

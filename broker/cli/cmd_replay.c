@@ -37,7 +37,8 @@ struct replay {
         /* with another configuration */
         struct tally tallies[PROVIDERS_MAX];
         size_t tallies_count;
-        uint64_t compared, elsewhere, nobody[FAILURES_COUNT];
+        struct respend *respend;
+        uint64_t compared, elsewhere, over_budget, nobody[FAILURES_COUNT];
 };
 
 static const struct argp_option known[] = {
@@ -81,13 +82,17 @@ static const struct argp argp = {
         "the "
         "same candidates in the same order with the same costs and codes, and the same choice. One that does "
         "not is named with its line, what was expected and what came out, and the command ends with 1. Those "
-        "of other catalogs are counted apart.\n\n"
+        "of other catalogs are counted apart; where all are, and no FILE is to be tried, it ends with 1 too, "
+        "since nothing is proved.\n\n"
         "With -c FILE the table says, for each provider, the jobs and what they cost, and how many jobs "
         "would "
         "have gone there under FILE at which cost: what was used, at the price there. Endpoints that the "
-        "record knows by name are in the state that they were in; others count as fit and with room. Jobs "
+        "record knows by name are in the state that they were in; others count as fit and with room. Budgets "
+        "of FILE hold: nothing was spent before the first result, each job is paid before the next one is "
+        "decided, and one that would have waited for the next day or month is paid from no budget. Jobs "
         "that failed are not compared.\n\n"
-        "Exit codes: 0 all the same, 1 some came out different or the file cannot be read, 2 wrong usage or "
+        "Exit codes: 0 all the same, 1 some came out different, nothing is proved, or the file cannot be "
+        "read, 2 wrong usage or "
         "configuration.\n\n"
         "Examples:\n"
         "  batchferry replay results.jsonl\n"
@@ -121,7 +126,7 @@ static void compare(struct replay *replay) {
         const struct receipt *receipt = &replay->results.receipt;
         struct redecision *now = &replay->redecision;
         const struct catalog *catalog = &replay->config->catalog;
-        redecide_with(replay->config, replay->rules, receipt, now);
+        redecide_with(replay->config, replay->rules, receipt, replay->respend, now);
         replay->compared++;
         struct tally *then = tally_of(replay, receipt->provider);
         then->jobs_then++;
@@ -133,6 +138,7 @@ static void compare(struct replay *replay) {
         const struct endpoint *endpoint = &catalog->endpoints[now->taken->endpoint];
         bool stays = bytes_equal_string(receipt->chosen, endpoint->name);
         replay->elsewhere += !stays;
+        replay->over_budget += now->over_budget;
         struct tally *there = tally_of(replay, bytes_of(catalog->providers[endpoint->provider].name));
         there->jobs_now++;
         if (stays && bytes_equal_string(receipt->catalog, catalog->id))
@@ -198,9 +204,9 @@ static struct tally sum_up(const struct replay *replay) {
 static void add_row(struct table *table, const struct tally *tally) {
         table_cell(table, "%s", tally->name);
         table_count(table, tally->jobs_then);
-        table_money(table, !tally->unknown_then, tally->cost_then_picousd);
+        table_sum(table, !tally->unknown_then, tally->cost_then_picousd);
         table_count(table, tally->jobs_now);
-        table_money(table, !tally->unknown_now, tally->cost_now_picousd);
+        table_sum(table, !tally->unknown_now, tally->cost_now_picousd);
         table_money(table, !tally->unknown_then && !tally->unknown_now,
                     tally->cost_then_picousd - tally->cost_now_picousd);
 }
@@ -220,6 +226,9 @@ static void print_what_if(const struct replay *replay, struct buffer *out) {
         table_finish(&table, out);
         buffer_printf(out, "%llu of %llu jobs would have gone elsewhere\n",
                       (unsigned long long)replay->elsewhere, (unsigned long long)replay->compared);
+        if (replay->over_budget > 0)
+                buffer_printf(out, "%llu jobs would have waited for the next period of a budget\n",
+                              (unsigned long long)replay->over_budget);
         for (int i = 0; i < FAILURES_COUNT; i++)
                 if (replay->nobody[i] > 0)
                         buffer_printf(out, "%llu jobs nobody could have taken: %s\n",
@@ -263,6 +272,7 @@ static void append_what_if(const struct replay *replay, struct buffer *out) {
         json_string(out, "config", bytes_of(replay->input.options.config_path));
         json_count(out, "jobs", replay->compared);
         json_count(out, "elsewhere", replay->elsewhere);
+        json_count(out, "over_budget", replay->over_budget);
         json_name(out, "nobody");
         buffer_append_char(out, '{');
         for (int i = 0; i < FAILURES_COUNT; i++)
@@ -292,6 +302,12 @@ static void print_json(const struct replay *replay, struct buffer *out) {
         buffer_append_string(out, "}\n");
 }
 
+/* Whoever wants proof must not take silence for it. */
+static bool proves_nothing(const struct replay *replay) {
+        return !replay->what_if && replay->outcomes[REDECIDED_OTHER_CATALOG] > 0 &&
+               replay->outcomes[REDECIDED_SAME] + replay->outcomes[REDECIDED_DIFFERENT] == 0;
+}
+
 static int print_report(const struct replay *replay) {
         struct buffer out;
         buffer_init(&out, (size_t)64 << 20);
@@ -307,7 +323,10 @@ static int print_report(const struct replay *replay) {
         if (different > DIFFERENCES_SHOWN_MAX)
                 say(LOG_LEVEL_ERROR, "and %llu more",
                     (unsigned long long)(different - DIFFERENCES_SHOWN_MAX));
-        return different > 0 || replay->unreadable > 0 ? EXIT_FAILED : EXIT_WELL;
+        if (proves_nothing(replay))
+                say(LOG_LEVEL_ERROR, "nothing is proved: no decision was made under the catalog of this "
+                                     "configuration; give the one that was in force with -c FILE");
+        return different > 0 || replay->unreadable > 0 || proves_nothing(replay) ? EXIT_FAILED : EXIT_WELL;
 }
 
 int cmd_replay(int argc, char **argv) {
@@ -319,11 +338,14 @@ int cmd_replay(int argc, char **argv) {
         argp_parse(&argp, argc, argv, 0, NULL, replay);
         replay->what_if = replay->input.options.config_path != NULL;
         struct error *error = options_load(&replay->input.options, &replay->config);
+        if (!error && !(replay->respend = respend_new(&replay->config->catalog)))
+                error = error_new(ERROR_MEMORY, "no memory");
         if (!error) {
                 say_init(replay->config, replay->input.options.quiet, replay->input.options.verbose);
                 error = results_each(&replay->results, &replay->input, visit, replay);
         }
         int code = error ? options_fail(error) : print_report(replay);
+        respend_free(replay->respend);
         config_free(replay->config);
         free(replay);
         return code;

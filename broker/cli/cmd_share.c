@@ -187,10 +187,10 @@ static void print_traffic(const struct share *share, struct buffer *out) {
                 table_cell(&table, "%s", traffic->name);
                 table_count(&table, traffic->jobs);
                 add_share(&table, traffic->jobs, share->sent);
-                table_money(&table, !traffic->unknown, traffic->cost_picousd);
+                table_sum(&table, !traffic->unknown, traffic->cost_picousd);
                 table_count(&table, traffic->neutral_jobs);
                 add_share(&table, traffic->neutral_jobs, share->compared);
-                table_money(&table, !traffic->neutral_unknown, traffic->neutral_cost_picousd);
+                table_sum(&table, !traffic->neutral_unknown, traffic->neutral_cost_picousd);
         }
         table_finish(&table, out);
 }
@@ -216,9 +216,10 @@ static void print_text(const struct share *share, struct buffer *out) {
         if (share->causes_count > 0)
                 print_causes(share, out);
         if (share->compared < share->sent)
-                buffer_printf(out,
-                              "%llu were decided under another catalog, or without a record: not compared\n",
-                              (unsigned long long)(share->sent - share->compared));
+                buffer_printf(
+                        out, "%llu were decided under another catalog, or without a record: not compared\n%s",
+                        (unsigned long long)(share->sent - share->compared),
+                        share->compared > 0 ? "" : "give the configuration that was in force with -c FILE\n");
         if (share->results.strange > 0)
                 buffer_printf(out, "%llu lines are no results\n", (unsigned long long)share->results.strange);
 }

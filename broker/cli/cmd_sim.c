@@ -41,6 +41,11 @@ enum option_key {
         OPTION_LIMIT_WINDOW,
         OPTION_PRICE_INPUT,
         OPTION_PRICE_OUTPUT,
+        OPTION_PRICE_AUDIO_INPUT,
+        OPTION_PRICE_AUDIO_OUTPUT,
+        OPTION_CACHED,
+        OPTION_REASONING,
+        OPTION_TIER,
         OPTION_PRICE_MINUTE,
         OPTION_PRICE_IMAGE,
         OPTION_REPORT_COST,
@@ -76,6 +81,18 @@ static const struct argp_option option_table[] = {
         {NULL, 0, NULL, 0, "Prices in USD, for the cost in the statistics:", 4},
         {"price-input", OPTION_PRICE_INPUT, "USD", 0, "Of a million prompt tokens", 4},
         {"price-output", OPTION_PRICE_OUTPUT, "USD", 0, "Of a million completion tokens", 4},
+        {"price-audio-input", OPTION_PRICE_AUDIO_INPUT, "USD", 0,
+         "Of a million prompt tokens of sound: ten for each second of an input_audio", 4},
+        {"price-audio-output", OPTION_PRICE_AUDIO_OUTPUT, "USD", 0,
+         "Of a million completion tokens of sound: four of five where `modalities` asks for audio", 4},
+        {"cached-input", OPTION_CACHED, "SHARE:USD", 0,
+         "So much of a prompt's text comes from a cache (0.5: half), at that price of a million tokens", 4},
+        {"reasoning", OPTION_REASONING, "SHARE:USD", 0,
+         "So much of a completion's text is reasoning, likewise", 4},
+        {"tier", OPTION_TIER, "NAME:SHARE", 0,
+         "A service_tier that it has, and what its tokens cost there, such as flex:0.5; may be repeated. "
+         "Other tiers are served as \"default\"",
+         4},
         {"price-minute", OPTION_PRICE_MINUTE, "USD", 0, "Of a minute of audio", 4},
         {"price-image", OPTION_PRICE_IMAGE, "USD", 0, "Of an image", 4},
         {"report-cost", OPTION_REPORT_COST, NULL, 0, "Say usage.cost in each answer, as OpenRouter does", 4},
@@ -179,6 +196,34 @@ static int64_t price_of(struct argp_state *state, const char *name, const char *
         return picousd;
 }
 
+/* "0.5:0.075" */
+static void read_share(struct argp_state *state, const char *name, const char *text, int64_t *out_share_picos,
+                       int64_t *out_picousd) {
+        const char *colon = strchr(text, ':');
+
+        if (colon == NULL || !money_parse((struct bytes){text, (size_t)(colon - text)}, out_share_picos) ||
+            *out_share_picos > PICOUSD_PER_USD || !money_parse(bytes_of(colon + 1), out_picousd))
+                argp_error(state,
+                           "--%s %s: expected a share of at most 1 and an amount of dollars such as 0.5:0.15",
+                           name, text);
+}
+
+static void add_tier(struct argp_state *state, const char *text, struct sim_prices *prices) {
+        const char *colon = strchr(text, ':');
+        size_t name_bytes = colon == NULL ? 0 : (size_t)(colon - text);
+        struct sim_tier *tier = &prices->tiers[prices->tiers_count];
+
+        if (prices->tiers_count == SIM_TIERS_MAX)
+                argp_error(state, "--tier %s: there can be %d at most", text, SIM_TIERS_MAX);
+        else if (name_bytes == 0 || name_bytes >= sizeof(tier->name) ||
+                 strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-") != name_bytes ||
+                 !money_parse(bytes_of(colon + 1), &tier->share_picos))
+                argp_error(state, "--tier %s: expected a name and a share of the price such as flex:0.5",
+                           text);
+        else
+                memcpy(prices->tiers[prices->tiers_count++].name, text, name_bytes);
+}
+
 static struct sim_distribution distribution_of(struct argp_state *state, const char *name, const char *text,
                                                bool durations) {
         struct sim_distribution distribution = {0};
@@ -239,6 +284,23 @@ static error_t parse_limit_or_price(int key, char *arg, struct argp_state *state
                 break;
         case OPTION_PRICE_OUTPUT:
                 options->settings.prices.output_picousd = price_of(state, "price-output", arg);
+                break;
+        case OPTION_PRICE_AUDIO_INPUT:
+                options->settings.prices.audio_input_picousd = price_of(state, "price-audio-input", arg);
+                break;
+        case OPTION_PRICE_AUDIO_OUTPUT:
+                options->settings.prices.audio_output_picousd = price_of(state, "price-audio-output", arg);
+                break;
+        case OPTION_CACHED:
+                read_share(state, "cached-input", arg, &options->settings.cached_share_picos,
+                           &options->settings.prices.cached_input_picousd);
+                break;
+        case OPTION_REASONING:
+                read_share(state, "reasoning", arg, &options->settings.reasoning_share_picos,
+                           &options->settings.prices.reasoning_picousd);
+                break;
+        case OPTION_TIER:
+                add_tier(state, arg, &options->settings.prices);
                 break;
         case OPTION_PRICE_MINUTE:
                 options->settings.prices.minute_picousd = price_of(state, "price-minute", arg);

@@ -48,7 +48,8 @@ struct error *quote_new(const struct quote_options *options, struct quote **out_
                 quote_free(quote);
                 return error_new(ERROR_MEMORY, "no memory for a quote");
         }
-        struct error *error = quote_budgets_new(options->config, options->at_unix_ms, &quote->budgets);
+        struct error *error =
+                quote_budgets_new(options->config, options->at_unix_ms, options->workers, &quote->budgets);
         if (error)
                 quote = quote_free(quote);
         *out_quote = quote;

@@ -20,6 +20,7 @@ struct quote_options {
         const struct config *config;
         int64_t latency_ns; /* of a call; 0: QUOTE_LATENCY_NS and the time that the output takes */
         int64_t at_unix_ms; /* at whose prices */
+        bool workers;       /* do the jobs: what budgets have left is read from the state topic */
 };
 
 #define QUOTE_LATENCY_NS INT64_C(1000000000)

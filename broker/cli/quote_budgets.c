@@ -15,10 +15,23 @@ struct planned {
         int64_t expected_picousd, ceiling_picousd;
 };
 
+/* Where it stands what budgets have left. */
+enum quote_source { SOURCE_NOTHING, SOURCE_DIRECTORY, SOURCE_TOPIC };
+
+static const struct {
+        const char *word, *text;
+} sources[] = {
+        [SOURCE_NOTHING] = {"nothing_spent", "There is no state directory, so nothing was spent yet."},
+        [SOURCE_DIRECTORY] = {"state_directory", "Left: by the state directory."},
+        [SOURCE_TOPIC] = {"state_topic",
+                          "Left: by the state topic, of all workers together; each partition of the jobs "
+                          "topic has an even part of it, for its own jobs."},
+};
+
 struct quote_budgets {
         const struct catalog *catalog;
         struct spending spending;
-        bool state; /* there is one */
+        enum quote_source source;
         struct planned *subjects;
 };
 
@@ -36,13 +49,20 @@ static void begin(struct quote_budgets *budgets, uint32_t subject) {
         ledger_roll(ledger, budgets->spending.now_unix_ms);
 }
 
+static struct error *read_topic(struct quote_budgets *budgets, const struct config *config) {
+        budgets->source = SOURCE_TOPIC;
+        return error_wrap(
+                spending_read_topic(&budgets->spending, config),
+                "what budgets have left is asked of the state topic (--local: of the state directory)");
+}
+
 /* Without a state nothing was spent yet; none is made. */
 static struct error *read_state(struct quote_budgets *budgets, const struct config *config) {
         struct store_options options = {.directory = config->settings.state, .read_only = true};
         struct store *store = NULL;
-        budgets->state = access(options.directory, F_OK) == 0;
-        if (!budgets->state)
+        if (access(options.directory, F_OK) != 0)
                 return NULL;
+        budgets->source = SOURCE_DIRECTORY;
         struct error *error = store_open(&options, &store);
         if (!error)
                 error = spending_read_store(&budgets->spending, store);
@@ -50,7 +70,7 @@ static struct error *read_state(struct quote_budgets *budgets, const struct conf
         return error;
 }
 
-struct error *quote_budgets_new(const struct config *config, int64_t at_unix_ms,
+struct error *quote_budgets_new(const struct config *config, int64_t at_unix_ms, bool workers,
                                 struct quote_budgets **out_budgets) {
         const struct catalog *catalog = &config->catalog;
         *out_budgets = NULL;
@@ -65,7 +85,7 @@ struct error *quote_budgets_new(const struct config *config, int64_t at_unix_ms,
         if (!error && !budgets->subjects)
                 error = error_new(ERROR_MEMORY, "no memory for a quote");
         if (!error)
-                error = read_state(budgets, config);
+                error = workers ? read_topic(budgets, config) : read_state(budgets, config);
         for (uint32_t i = 0; !error && budgets->subjects && i < budgets->spending.subjects; i++)
                 begin(budgets, i);
         if (error)
@@ -166,8 +186,7 @@ void quote_budgets_print(const struct quote_budgets *budgets, struct buffer *out
         table_init(&table, headers, right, 8);
         each(budgets, add_row, &table, out);
         table_finish(&table, out);
-        buffer_append_string(out, budgets->state ? "Left: by the state directory."
-                                                 : "There is no state directory, so nothing was spent yet.");
+        buffer_append_string(out, sources[budgets->source].text);
         buffer_append_string(out,
                              " What does not fit waits for the next period, goes elsewhere or fails.\n\n");
 }
@@ -193,6 +212,8 @@ static void append_budget(const struct quote_budgets *budgets, uint32_t subject,
 }
 
 void quote_budgets_print_json(const struct quote_budgets *budgets, struct buffer *out) {
+        if (budgets)
+                json_string(out, "budgets_by", bytes_of(sources[budgets->source].word));
         json_name(out, "budgets");
         buffer_append_char(out, '[');
         if (budgets)

@@ -1,7 +1,8 @@
 #pragma once
 /*
  * Whether what jobs will cost fits into the budgets that are in force: what workspaces and providers have
- * left, by the state directory if there is one, against the sums of those jobs that would be paid from it.
+ * left, by the state topic of the workers or by the state directory of `run`, against the sums of those jobs
+ * that would be paid from it.
  */
 #include "broker/base/error.h"
 #include "broker/ops/config.h"
@@ -9,8 +10,11 @@
 
 struct quote_budgets;
 
-/* NULL, and no error, where nothing has a budget. Periods are those of that time. */
-struct error *quote_budgets_new(const struct config *config, int64_t at_unix_ms,
+/*
+ * NULL, and no error, where nothing has a budget. Periods are those of that time. `workers`: they will do the
+ * jobs, so the state topic is read.
+ */
+struct error *quote_budgets_new(const struct config *config, int64_t at_unix_ms, bool workers,
                                 struct quote_budgets **out_budgets) MUST_USE;
 struct quote_budgets *quote_budgets_free(struct quote_budgets *budgets);
 /* What routing must know of them: no call is made that a budget cannot bound. */

@@ -190,6 +190,7 @@ static void redecision_init(const struct receipt *receipt, struct redecision *ou
         out->demand = receipt->inputs.demand;
         out->taken = NULL;
         out->failure = FAILURE_NONE;
+        out->over_budget = false;
         out->cost_known = false;
         out->cost_picousd = 0;
 }
@@ -212,14 +213,23 @@ static bool merge_rules(const struct config *config, enum redecide_rules rules, 
         return true;
 }
 
-/* What budgets would have left under another policy, nobody knows: they are taken to cover it. */
+static void spend(struct respend *respend, struct redecision *out) {
+        const struct candidate *taken = out->taken;
+        if (!taken)
+                return;
+        out->over_budget = taken->excluded_by == EXCLUSION_BUDGET_EXCEEDED;
+        if (out->cost_known && !out->over_budget)
+                respend_add(respend, out->demand.workspace, taken->endpoint, out->moment.route.now_unix_ms,
+                            out->cost_picousd);
+}
+
 static void forget_budgets(struct redecision *out) {
         for (uint32_t i = 0; i < out->set.count; i++)
                 out->states[i].budgets[0] = out->states[i].budgets[1] = NULL;
 }
 
 void redecide_with(const struct config *config, enum redecide_rules rules, const struct receipt *receipt,
-                   struct redecision *out) {
+                   struct respend *respend, struct redecision *out) {
         redecision_init(receipt, out);
         out->demand.workspace = workspace_of(&config->catalog, receipt->workspace);
         if (!merge_rules(config, rules, &out->demand)) {
@@ -228,8 +238,9 @@ void redecide_with(const struct config *config, enum redecide_rules rules, const
         }
         route_match(&config->catalog, &out->demand, &out->set);
         take_states(&config->catalog, receipt, out);
-        forget_budgets(out);
+        respend_view(respend, out->demand.workspace, &out->set, out->moment.route.now_unix_ms, out->states);
         decide(&config->catalog, receipt, out);
+        spend(respend, out);
 }
 
 /* ---- neutral ---- */
@@ -255,16 +266,20 @@ void redecide_neutral(const struct catalog *catalog, const struct receipt *recei
         decide(catalog, receipt, out);
 }
 
-static const char *penalty_text(uint8_t penalties) {
-        if (penalties & PENALTY_UNKNOWN_PRICE)
-                return "price unknown";
-        if (penalties & PENALTY_FAILING)
-                return "failing";
-        if (penalties & PENALTY_SLOW)
-                return "slow";
-        if (penalties & PENALTY_PARAMETERS)
-                return "parameters";
-        return penalties & PENALTY_THROUGHPUT ? "preferred throughput" : "preferred latency";
+const struct penalty_words *redecide_penalty(uint8_t penalties) {
+        static const struct penalty_words heaviest_first[] = {
+                {PENALTY_UNKNOWN_PRICE, "price unknown", "its price for this job is not known"},
+                {PENALTY_FAILING, "failing", "too many of its calls fail"},
+                {PENALTY_SLOW, "slow", "it is far slower than usual, or than the others"},
+                {PENALTY_PARAMETERS, "parameters",
+                 "it is known not to support tools, response_format or verbosity of the request"},
+                {PENALTY_THROUGHPUT, "preferred throughput", "it misses `preferred_min_throughput`"},
+                {PENALTY_LATENCY, "preferred latency", "it misses `preferred_max_latency`"},
+        };
+        for (size_t i = 0; i < sizeof heaviest_first / sizeof *heaviest_first; i++)
+                if (penalties & heaviest_first[i].penalty)
+                        return &heaviest_first[i];
+        return NULL;
 }
 
 /* Both were usable: what put the other one before it. */
@@ -274,7 +289,7 @@ static const char *preference(const struct receipt *receipt, const struct candid
         if (prefs->order.count > 0)
                 return "order";
         if (taken && then->penalties > taken->penalties)
-                return penalty_text(then->penalties);
+                return redecide_penalty(then->penalties)->words;
         if (receipt->inputs.moment.planned)
                 return "plan for the deadline";
         switch (prefs->sort) {

@@ -5,6 +5,7 @@
  * the memory that the caller gives.
  */
 #include "broker/base/bytes.h"
+#include "broker/cli/respend.h"
 #include "broker/core/pick.h"
 #include "broker/ops/config.h"
 #include "broker/wire/receipt.h"
@@ -35,6 +36,7 @@ struct redecision {
         struct route route;
         const struct candidate *taken; /* NULL: nobody can take it */
         enum failure failure;          /* then */
+        bool over_budget;              /* it would have waited until a budget covers it */
         bool cost_known;               /* of what was used, else of what was expected */
         int64_t cost_picousd;
 };
@@ -43,11 +45,13 @@ struct redecision {
 enum redecide_rules { RULES_MERGED, RULES_RECORDED, RULES_CONFIG };
 
 /*
- * With the recorded state of the endpoints that both know by name, and fresh state of others. A job that
- * would have waited counts as taken by the one that it would have waited for.
+ * With the recorded state of the endpoints that both know by name, and fresh state of others; with what
+ * budgets have left by `respend`, which is told what is spent. A job that would have waited counts as taken
+ * by the one that it would have waited for; where that is for a budget, in some later period, nothing is
+ * spent of this one.
  */
 void redecide_with(const struct config *config, enum redecide_rules rules, const struct receipt *receipt,
-                   struct redecision *out);
+                   struct respend *respend, struct redecision *out);
 /*
  * What a broker that only looks for the cheapest would have chosen: no rules, no wishes, everybody fit and
  * with room; the order of models stays, as it is what the job asks for. For a receipt that
@@ -60,6 +64,15 @@ void redecide_neutral(const struct catalog *catalog, const struct receipt *recei
  */
 const char *redecide_cause(const struct catalog *catalog, const struct receipt *receipt,
                            const struct redecision *neutral);
+
+/* What moves a candidate behind others: in a word or two, and as a sentence about it. */
+struct penalty_words {
+        enum penalty penalty;
+        const char *words, *meaning;
+};
+
+/* The heaviest of a set of penalties; NULL: none. */
+const struct penalty_words *redecide_penalty(uint8_t penalties);
 
 /* States of endpoints that nobody has called yet. */
 void redecide_fresh(const struct route_set *set, struct route_state *states);

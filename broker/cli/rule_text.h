@@ -7,7 +7,7 @@
 #include "workers/routing/catalog.h"
 
 struct rule_text {
-        const char *name;  /* "zdr", "max_price_input" */
+        const char *name;  /* as it stands in `routing`: "zdr", "max_price.prompt" */
         const char *layer; /* "configuration", "workspace" or "job" */
         struct bytes value;
 };

@@ -51,6 +51,15 @@ void table_money(struct table *table, bool known, int64_t picousd) {
         table->cells++;
 }
 
+void table_sum(struct table *table, bool whole, int64_t picousd) {
+        table_money(table, whole || picousd > 0, picousd);
+        if (whole || picousd == 0 || table->text.failed)
+                return;
+        table->text.size--; /* the zero byte */
+        buffer_append_string(&table->text, " and more");
+        buffer_append_char(&table->text, '\0');
+}
+
 /* Columns as they stand on a terminal: bytes that go on a character of UTF-8 take no room. */
 static size_t width_of(const char *text) {
         size_t width = 0;

@@ -23,6 +23,8 @@ void table_bytes(struct table *table, struct bytes text);
 void table_count(struct table *table, uint64_t count);
 /* "$0.00012"; "unknown" when it is not known; with a minus when `negative`. */
 void table_money(struct table *table, bool known, int64_t picousd);
+/* A sum: "$0.5 and more" where parts of it are not known. */
+void table_sum(struct table *table, bool whole, int64_t picousd);
 /* Appends the rows as text, and frees the table. */
 void table_finish(struct table *table, struct buffer *out);
 

@@ -10,9 +10,13 @@
 #define CREATED_UNIX_FIRST INT64_C(1760000000)
 #define CREATED_SPAN       10000000
 
-const struct sim_usage_words sim_usage_prompt = {"prompt_tokens", "completion_tokens", "total_tokens"};
-const struct sim_usage_words sim_usage_input = {"input_tokens", "output_tokens", "total_tokens"};
-const struct sim_usage_words sim_usage_no_output = {"prompt_tokens", NULL, "total_tokens"};
+__extension__ typedef __int128 wide;
+
+const struct sim_usage_words sim_usage_prompt = {"prompt_tokens", "completion_tokens", "total_tokens",
+                                                 "prompt_tokens_details", "completion_tokens_details"};
+const struct sim_usage_words sim_usage_input = {"input_tokens", "output_tokens", "total_tokens",
+                                                "input_tokens_details", "output_tokens_details"};
+const struct sim_usage_words sim_usage_no_output = {"prompt_tokens", NULL, "total_tokens", NULL, NULL};
 
 void sim_answer_init(struct sim_answer *answer) {
         *answer = (struct sim_answer){.content_type = "application/json"};
@@ -23,14 +27,64 @@ void sim_answer_deinit(struct sim_answer *answer) {
         buffer_deinit(&answer->body);
 }
 
+static const struct sim_tier *tier_of(const struct sim_order *order) {
+        const struct sim_prices *prices = &order->settings->prices;
+        struct bytes wanted = sim_request_text(order->request, "service_tier");
+
+        for (size_t i = 0; i < prices->tiers_count; i++)
+                if (bytes_equal_string(wanted, prices->tiers[i].name))
+                        return &prices->tiers[i];
+        return NULL;
+}
+
+static int64_t share_of(int64_t tokens, int64_t share_picos) {
+        return (int64_t)((wide)tokens * share_picos / PICOUSD_PER_USD);
+}
+
+/* Of so many tokens, at the tier's price per million; both are rounded up. */
+static void bill(struct sim_answer *answer, int64_t price_picousd, int64_t tokens) {
+        wide price = price_picousd;
+
+        if (answer->tier != NULL)
+                price = (price * answer->tier->share_picos + PICOUSD_PER_USD - 1) / PICOUSD_PER_USD;
+        answer->cost_picousd =
+                money_add(answer->cost_picousd,
+                          money_per_million(price < PICOUSD_MAX ? (int64_t)price : PICOUSD_MAX, tokens));
+}
+
 void sim_answer_bill(const struct sim_order *order, int64_t prompt_tokens, int64_t completion_tokens,
                      struct sim_answer *answer) {
         const struct sim_prices *prices = &order->settings->prices;
 
         answer->prompt_tokens = prompt_tokens;
         answer->completion_tokens = completion_tokens;
-        answer->cost_picousd = money_add(money_per_million(prices->input_picousd, prompt_tokens),
-                                         money_per_million(prices->output_picousd, completion_tokens));
+        answer->tier = tier_of(order);
+        answer->cost_picousd = 0;
+        bill(answer, prices->input_picousd,
+             prompt_tokens - answer->prompt_audio_tokens - answer->prompt_cached_tokens);
+        bill(answer, prices->audio_input_picousd, answer->prompt_audio_tokens);
+        bill(answer, prices->cached_input_picousd, answer->prompt_cached_tokens);
+        bill(answer, prices->output_picousd,
+             completion_tokens - answer->completion_audio_tokens - answer->completion_reasoning_tokens);
+        bill(answer, prices->audio_output_picousd, answer->completion_audio_tokens);
+        bill(answer, prices->reasoning_picousd, answer->completion_reasoning_tokens);
+}
+
+void sim_answer_bill_parts(const struct sim_order *order, int64_t completion_tokens,
+                           int64_t completion_audio_tokens, struct sim_answer *answer) {
+        answer->prompt_audio_tokens = order->request->audio_tokens;
+        answer->completion_audio_tokens = completion_audio_tokens;
+        answer->prompt_cached_tokens = share_of(order->request->prompt_tokens - answer->prompt_audio_tokens,
+                                                order->settings->cached_share_picos);
+        answer->completion_reasoning_tokens =
+                share_of(completion_tokens - completion_audio_tokens, order->settings->reasoning_share_picos);
+        sim_answer_bill(order, order->request->prompt_tokens, completion_tokens, answer);
+}
+
+void sim_answer_tier(const struct sim_order *order, struct sim_answer *answer) {
+        if (sim_request_text(order->request, "service_tier").size > 0)
+                buffer_printf(&answer->body, ",\"service_tier\":\"%s\"",
+                              answer->tier == NULL ? "default" : answer->tier->name);
 }
 
 /* "NAME":COUNT with a comma, bent as the fault says. */
@@ -63,6 +117,19 @@ static void append_count(const struct sim_order *order, const char *name, int64_
         buffer_append_char(body, ',');
 }
 
+/* "NAME":{"text_tokens":…,"audio_tokens":…,PART:…} with a comma, when there is any of these two. */
+static void append_details(const struct sim_order *order, const char *name, int64_t all, int64_t audio,
+                           const char *part, int64_t tokens, struct buffer *body) {
+        if (name == NULL || (audio == 0 && tokens == 0))
+                return;
+        buffer_printf(body, "\"%s\":{", name);
+        append_count(order, "text_tokens", all - audio, body);
+        append_count(order, "audio_tokens", audio, body);
+        append_count(order, part, tokens, body);
+        body->size--; /* the last comma */
+        buffer_append_string(body, "},");
+}
+
 static void append_cost_and_close(const struct sim_order *order, struct sim_answer *answer) {
         if (order->settings->report_cost) {
                 buffer_append_string(&answer->body, "\"cost\":");
@@ -83,6 +150,11 @@ void sim_answer_usage(const struct sim_order *order, const struct sim_usage_word
         append_count(order, words->input, answer->prompt_tokens, body);
         append_count(order, words->output, answer->completion_tokens, body);
         append_count(order, words->total, answer->prompt_tokens + answer->completion_tokens, body);
+        append_details(order, words->input_details, answer->prompt_tokens, answer->prompt_audio_tokens,
+                       "cached_tokens", answer->prompt_cached_tokens, body);
+        append_details(order, words->output_details, answer->completion_tokens,
+                       answer->completion_audio_tokens, "reasoning_tokens",
+                       answer->completion_reasoning_tokens, body);
         append_cost_and_close(order, answer);
 }
 

@@ -12,6 +12,9 @@
 #define SPEECH_RATE_HZ         16000
 #define SPEECH_MS_PER_BYTE     60
 #define SPEECH_SAMPLES_MAX     (SPEECH_RATE_HZ * 60 * 5)
+#define VOICE_RATE_HZ          8000
+#define VOICE_TOKENS_MAX       (20 * 60 * 5)
+#define VOICE_SAMPLES          (VOICE_RATE_HZ / 20) /* of a token */
 
 static int64_t duration_ms_of(const struct sim_form *form) {
         int64_t duration_ms;
@@ -111,6 +114,13 @@ static void append_samples(struct bytes input, uint32_t samples, struct buffer *
                 sample = (uint16_t)((phase & 0xffff) / 4);
                 buffer_append(body, &sample, sizeof(sample));
         }
+}
+
+void sim_answer_append_voice(struct bytes text, int64_t tokens, struct buffer *body) {
+        uint32_t samples = VOICE_SAMPLES * (uint32_t)(tokens < VOICE_TOKENS_MAX ? tokens : VOICE_TOKENS_MAX);
+
+        sim_wav_append_header(VOICE_RATE_HZ, samples, body);
+        append_samples(text, text.size > 0 ? samples : 0, body);
 }
 
 /*

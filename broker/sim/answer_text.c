@@ -2,13 +2,14 @@
 #include "broker/sim/answer_text.h"
 
 #include "broker/sim/answer.h"
+#include "broker/sim/answer_audio.h"
 #include "broker/sim/hash.h"
 
 #define BYTES_PER_TOKEN 4
 #define CHOICES_MAX     128
 
 struct reply {
-        int64_t tokens;
+        int64_t tokens, audio_tokens; /* all, and which of them are sound */
         bool capped;
         const char *refusal; /* NULL: the text itself */
         bool filtered;
@@ -32,6 +33,8 @@ static struct reply plan_reply(const struct sim_order *order) {
         reply.filtered = order->fault.kind == SIM_FAULT_CONTENT_FILTER;
         if (reply.filtered)
                 reply.tokens = 0;
+        if (request->speaks && request->endpoint == SIM_ENDPOINT_CHAT && reply.refusal == NULL)
+                reply.audio_tokens = reply.tokens - reply.tokens / 5;
         return reply;
 }
 
@@ -39,16 +42,39 @@ static const char *finish_reason(const struct reply *reply) {
         return reply->filtered ? "content_filter" : reply->capped ? "length" : "stop";
 }
 
+static void reply_text(const struct sim_order *order, const struct reply *reply, uint64_t variant,
+                       struct buffer *out_text) {
+        buffer_init(out_text, (size_t)1 << 28);
+        sim_answer_text(sim_hash_mix(order->request->content.hi, variant), order->request->prefix,
+                        (size_t)reply->tokens * BYTES_PER_TOKEN, out_text);
+}
+
 /* The text as the inside of a JSON string. */
 static void append_reply(const struct sim_order *order, const struct reply *reply, uint64_t variant,
                          struct buffer *body) {
         struct buffer text;
 
-        buffer_init(&text, (size_t)1 << 28);
-        sim_answer_text(sim_hash_mix(order->request->content.hi, variant), order->request->prefix,
-                        (size_t)reply->tokens * BYTES_PER_TOKEN, &text);
+        reply_text(order, reply, variant, &text);
         buffer_append_json_escaped(body, buffer_view(&text));
         buffer_deinit(&text);
+}
+
+/* ,"message":{…} with sound, and what it says as text beside it. */
+static void append_voice(const struct sim_order *order, const struct reply *reply, uint64_t variant,
+                         struct buffer *body) {
+        struct buffer text, voice;
+
+        reply_text(order, reply, variant, &text);
+        buffer_init(&voice, (size_t)1 << 28);
+        sim_answer_append_voice(buffer_view(&text), reply->audio_tokens, &voice);
+        buffer_append_string(body, ",\"message\":{\"role\":\"assistant\",\"content\":null,\"refusal\":null,"
+                                   "\"audio\":{\"data\":\"");
+        buffer_append_base64(body, voice.data, voice.size);
+        buffer_append_string(body, "\",\"transcript\":\"");
+        buffer_append_json_escaped(body, buffer_view(&text));
+        buffer_append_string(body, "\"}}");
+        buffer_deinit(&text);
+        buffer_deinit(&voice);
 }
 
 static void append_head(const struct sim_order *order, const char *prefix, const char *object,
@@ -84,6 +110,8 @@ static void append_choice(const struct sim_order *order, const struct reply *rep
                                      ",\"message\":{\"role\":\"assistant\",\"content\":null,\"refusal\":\"");
                 buffer_append_string(body, reply->refusal);
                 buffer_append_string(body, "\"}");
+        } else if (reply->audio_tokens > 0) {
+                append_voice(order, reply, (uint64_t)index, body);
         } else {
                 buffer_append_string(body, chat ? ",\"message\":{\"role\":\"assistant\",\"content\":\""
                                                 : ",\"text\":\"");
@@ -99,13 +127,14 @@ static void answer_choices(const struct sim_order *order, bool chat, struct sim_
         struct reply reply = plan_reply(order);
         int64_t choices = choices_of(order);
 
-        sim_answer_bill(order, order->request->prompt_tokens, reply.tokens * choices, answer);
+        sim_answer_bill_parts(order, reply.tokens * choices, reply.audio_tokens * choices, answer);
         append_head(order, chat ? "chatcmpl-" : "cmpl-", chat ? "chat.completion" : "text_completion",
                     "created", answer);
         buffer_append_string(&answer->body, ",\"choices\":[");
         for (int64_t i = 0; i < choices; i++)
                 append_choice(order, &reply, i, chat, &answer->body);
         buffer_append_char(&answer->body, ']');
+        sim_answer_tier(order, answer);
         sim_answer_usage(order, &sim_usage_prompt, answer);
         buffer_append_char(&answer->body, '}');
 }
@@ -132,7 +161,7 @@ void sim_answer_response(const struct sim_order *order, struct sim_answer *answe
         struct reply reply = plan_reply(order);
         struct buffer *body = &answer->body;
 
-        sim_answer_bill(order, order->request->prompt_tokens, reply.tokens, answer);
+        sim_answer_bill_parts(order, reply.tokens, 0, answer);
         append_head(order, "resp_", "response", "created_at", answer);
         append_status(&reply, body);
         buffer_append_string(body, ",\"error\":null,\"output\":[{\"type\":\"message\",");
@@ -146,6 +175,7 @@ void sim_answer_response(const struct sim_order *order, struct sim_answer *answe
                 buffer_append_string(body, "\"}");
         }
         buffer_append_string(body, "]}]");
+        sim_answer_tier(order, answer);
         sim_answer_usage(order, &sim_usage_input, answer);
         buffer_append_char(body, '}');
 }

@@ -163,6 +163,9 @@ static void count_executed(struct sim_call *call, const struct sim_answer *answe
         stats->executed++;
         stats->prompt_tokens += answer->prompt_tokens;
         stats->completion_tokens += answer->completion_tokens;
+        stats->prompt_audio_tokens += answer->prompt_audio_tokens;
+        stats->completion_audio_tokens += answer->completion_audio_tokens;
+        stats->tiered += answer->tier != NULL;
         stats->cost_picousd = money_add(stats->cost_picousd, answer->cost_picousd);
         sim_identities_executed(&call->server->identities, call->identity);
 }

@@ -1,10 +1,14 @@
 #include "broker/sim/request.h"
 
+#include "broker/base/audio.h"
+
 #include <string.h>
 #include <yyjson.h>
 
 #define BYTES_PER_TOKEN      4
 #define EMBEDDING_INPUTS_MAX 2048
+#define MS_PER_AUDIO_TOKEN   100
+#define BASE64_PER_MS_GUESS  21 /* of sound that does not say how long it is: 128 kbit/s */
 
 static const struct {
         const char *path;
@@ -93,6 +97,19 @@ static struct sim_problem missing(const char *param, const char *message) {
         return problem("missing_required_parameter", param, message);
 }
 
+/* Of a content part that is {"input_audio": {"data": base64}}; 0 for any other. */
+static int64_t audio_tokens_of(yyjson_val *part) {
+        yyjson_val *data = yyjson_obj_get(yyjson_obj_get(part, "input_audio"), "data");
+        int64_t ms;
+
+        if (!yyjson_is_str(data))
+                return 0;
+        ms = audio_base64_ms(text_of(data));
+        if (ms < 0)
+                ms = (int64_t)yyjson_get_len(data) / BASE64_PER_MS_GUESS;
+        return (ms + MS_PER_AUDIO_TOKEN - 1) / MS_PER_AUDIO_TOKEN;
+}
+
 static uint64_t content_bytes(struct sim_request *request, yyjson_val *content) {
         size_t parts = yyjson_is_arr(content) ? yyjson_arr_size(content) : 1;
         uint64_t bytes = 0;
@@ -101,6 +118,7 @@ static uint64_t content_bytes(struct sim_request *request, yyjson_val *content) 
                 struct bytes text = sim_content_part(content, i);
 
                 bytes += text.size;
+                request->audio_tokens += audio_tokens_of(yyjson_arr_get(content, i));
                 if (text.size > 0)
                         request->prefix = text;
         }
@@ -255,6 +273,15 @@ static void hash_content(struct sim_request *request) {
         request->content = sim_hash_final(&hash);
 }
 
+static void read_modalities(struct sim_request *request) {
+        yyjson_val *word;
+        size_t i, count;
+
+        yyjson_arr_foreach(yyjson_obj_get(request->root, "modalities"), i, count, word) {
+                request->speaks = request->speaks || yyjson_equals_str(word, "audio");
+        }
+}
+
 static void read_output_max(struct sim_request *request) {
         static const char *const keys[] = {"max_completion_tokens", "max_output_tokens", "max_tokens"};
 
@@ -292,7 +319,9 @@ struct sim_problem sim_request_read(struct sim_request *request) {
         if (yyjson_is_true(yyjson_obj_get(request->root, "stream")))
                 return problem("unsupported_value", "stream", "The simulator does not stream.");
         read_output_max(request);
+        read_modalities(request);
         found = read_by_endpoint(request, &text_bytes);
         request->prompt_tokens = (int64_t)((text_bytes + BYTES_PER_TOKEN - 1) / BYTES_PER_TOKEN);
+        request->prompt_tokens += request->audio_tokens;
         return found;
 }

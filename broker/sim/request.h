@@ -49,7 +49,9 @@ struct sim_request {
         struct bytes model;      /* inside the body, the form or the path */
         struct bytes prefix;     /* start of the last thing that was said, for the echo */
         struct key128 content; /* hash of path and body: seeds the answer; the identity, if no job is named */
-        int64_t prompt_tokens; /* a quarter of the text's bytes, rounded up */
+        int64_t prompt_tokens; /* a quarter of the text's bytes, rounded up, and those of sound */
+        int64_t audio_tokens;  /* which of them are sound: ten for each second of an input_audio */
+        bool speaks;           /* `modalities` asks for sound */
         int64_t output_max;    /* max_tokens under any of its names; -1 is absent */
 };
 

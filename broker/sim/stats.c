@@ -65,6 +65,9 @@ void sim_stats_append_json(const struct sim_stats *stats, const struct sim_ident
         append_number(buffer, "executions_max", identities->executed_max);
         append_number(buffer, "prompt_tokens", (uint64_t)stats->prompt_tokens);
         append_number(buffer, "completion_tokens", (uint64_t)stats->completion_tokens);
+        append_number(buffer, "prompt_audio_tokens", (uint64_t)stats->prompt_audio_tokens);
+        append_number(buffer, "completion_audio_tokens", (uint64_t)stats->completion_audio_tokens);
+        append_number(buffer, "tiered", stats->tiered);
         buffer_append_string(buffer, ",\"cost_usd\":");
         money_append(buffer, stats->cost_picousd);
         append_number(buffer, "in_flight", stats->in_flight);

@@ -15,6 +15,8 @@ struct sim_stats {
         uint64_t executed; /* an answer was generated: would be billed */
         uint64_t answered; /* and handed to the kernel whole and true */
         int64_t prompt_tokens, completion_tokens, cost_picousd;
+        int64_t prompt_audio_tokens, completion_audio_tokens; /* which of them are sound */
+        uint64_t tiered;                   /* executed at another tier of service than the standard one */
         uint64_t in_flight, in_flight_max; /* fully read, not yet ended */
         uint64_t connections_accepted, connections_open;
         uint64_t clients_gone; /* closed their connection while they waited */

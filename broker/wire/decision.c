@@ -1,5 +1,8 @@
 #include "broker/wire/decision.h"
 
+#include "broker/base/money.h"
+#include "broker/base/time.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,6 +95,47 @@ static bool read_text(struct bytes text, struct buffer *record) {
 bool decision_read(struct bytes text, struct buffer *record, struct decision_inputs *out_inputs) {
         buffer_clear(record);
         return read_text(text, record) && record_read(buffer_view(record), out_inputs);
+}
+
+/* Lower measures come first, so what is better when higher is negative. */
+void decision_append_measure(struct buffer *out, enum sort_by sort, int64_t measure) {
+        static const char *const names[] = {[SORT_THROUGHPUT] = ",\"tokens_per_s\":",
+                                            [SORT_LATENCY] = ",\"latency_ms\":",
+                                            [SORT_QUALITY] = ",\"quality\":",
+                                            [SORT_BALANCED] = ",\"score\":"};
+        if ((size_t)sort >= sizeof names / sizeof *names || names[sort] == NULL)
+                return;
+        buffer_append_string(out, names[sort]);
+        if (sort == SORT_LATENCY)
+                buffer_append_i64(out, measure / NS_PER_MS);
+        else if (sort == SORT_THROUGHPUT)
+                money_append(out, money_multiply(-measure, PICOUSD_PER_USD / 1000)); /* thousandths */
+        else
+                buffer_append_i64(out, -measure);
+}
+
+void decision_append_penalties(struct buffer *out, uint8_t penalties) {
+        static const struct {
+                enum penalty bit;
+                const char *text;
+        } words[] = {{PENALTY_UNKNOWN_PRICE, "\"price_unknown\""},
+                     {PENALTY_FAILING, "\"failing\""},
+                     {PENALTY_SLOW, "\"slow\""},
+                     {PENALTY_PARAMETERS, "\"parameters\""},
+                     {PENALTY_THROUGHPUT, "\"throughput\""},
+                     {PENALTY_LATENCY, "\"latency\""}};
+        bool first = true;
+        if (penalties == 0)
+                return;
+        buffer_append_string(out, ",\"penalties\":[");
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+                if ((penalties & words[i].bit) == 0)
+                        continue;
+                buffer_append_string(out, first ? "" : ",");
+                buffer_append_string(out, words[i].text);
+                first = false;
+        }
+        buffer_append_char(out, ']');
 }
 
 const char *decision_sort_text(enum sort_by sort) {

@@ -20,5 +20,11 @@ enum {
 bool decision_append(struct buffer *out, const struct demand *demand, const struct decision *decision);
 /* The record into `record`, which is cleared before; names in the inputs point there. */
 bool decision_read(struct bytes text, struct buffer *record, struct decision_inputs *out_inputs);
+/*
+ * The score parts of a candidate, as receipts have them, each with a comma before it: the known measure that
+ * it was sorted by besides the cost, and what put it behind its peers. Nothing where there is none.
+ */
+void decision_append_measure(struct buffer *out, enum sort_by sort, int64_t measure);
+void decision_append_penalties(struct buffer *out, uint8_t penalties);
 /* "price", "throughput", ... as in `routing.sort`. */
 const char *decision_sort_text(enum sort_by sort);

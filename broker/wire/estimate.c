@@ -1,9 +1,13 @@
 /*
  * A walk over the value with an explicit stack. What looks like media counts flat: an image at 1,100 tokens
- * (a 1024 px square at high detail is 765 at OpenAI; 1,100 covers the other providers' usual sizes).
+ * (a 1024 px square at high detail is 765 at OpenAI; 1,100 covers the other providers' usual sizes). Sound
+ * counts by how long its header says that it plays, at 32 tokens a second: what Gemini takes, and nobody
+ * more (OpenAI 10, Voxtral 12.5, Qwen 25). A header is not believed that makes it shorter than the bytes
+ * play at 1,536 kbit/s (48 kHz, stereo); where there is none, the bytes count as if they were packed speech.
  */
 #include "broker/wire/estimate.h"
 
+#include "broker/base/audio.h"
 #include "broker/base/check.h"
 #include "broker/wire/canonical.h"
 #include "workers/routing/kind.h"
@@ -15,8 +19,10 @@ enum {
         BYTES_PER_TOKEN = 3,
         TOKENS_PER_MESSAGE = 8,
         TOKENS_PER_IMAGE = 1100,
-        TOKENS_PER_SCHEMA_NAME = 3,   /* quotes, colon, comma */
-        AUDIO_BASE64_PER_TOKEN = 100, /* at 32 kbit/s, ten tokens a second */
+        TOKENS_PER_SCHEMA_NAME = 3, /* quotes, colon, comma */
+        AUDIO_TOKENS_PER_S = 32,
+        AUDIO_BASE64_PER_TOKEN = 100,      /* at 19 kbit/s, 32 tokens a second */
+        AUDIO_BASE64_PER_TOKEN_MAX = 8000, /* at 1,536 kbit/s */
 };
 
 struct level {
@@ -61,8 +67,26 @@ static uint32_t media_of(struct bytes name) {
         return 0;
 }
 
+/* Some want base64 as a data: URL. */
+static struct bytes base64_of(struct bytes text) {
+        const char *comma = text.size > 5 && memcmp(text.data, "data:", 5) == 0
+                                    ? memchr(text.data, ',', text.size)
+                                    : NULL;
+        size_t head = comma ? (size_t)(comma - text.data) + 1 : 0;
+        return (struct bytes){text.data + head, text.size - head};
+}
+
+static int64_t tokens_of_audio(struct bytes text) {
+        int64_t ms = audio_base64_ms(base64_of(text));
+        if (ms < 0)
+                return (int64_t)text.size / AUDIO_BASE64_PER_TOKEN + 1;
+        int64_t tokens = ms * AUDIO_TOKENS_PER_S / 1000,
+                least = (int64_t)text.size / AUDIO_BASE64_PER_TOKEN_MAX;
+        return (tokens > least ? tokens : least) + 1;
+}
+
 static void count_audio(struct walk *walk, struct bytes text) {
-        int64_t tokens = (int64_t)text.size / AUDIO_BASE64_PER_TOKEN + 1;
+        int64_t tokens = tokens_of_audio(text);
         walk->sum.tokens += tokens;
         walk->sum.audio_tokens += tokens;
 }

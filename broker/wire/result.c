@@ -222,52 +222,6 @@ static void append_usage(struct buffer *out, const struct usage *usage) {
         buffer_append_char(out, '}');
 }
 
-/*
- * What it was sorted by besides the cost. Lower measures come first, so what is better when higher is
- * negative.
- */
-static void append_measure(struct buffer *out, enum sort_by sort,
-                           const struct decision_candidate *candidate) {
-        static const char *const names[] = {[SORT_THROUGHPUT] = ",\"tokens_per_s\":",
-                                            [SORT_LATENCY] = ",\"latency_ms\":",
-                                            [SORT_QUALITY] = ",\"quality\":",
-                                            [SORT_BALANCED] = ",\"score\":"};
-        if (!candidate->measure_known || (size_t)sort >= sizeof names / sizeof *names || names[sort] == NULL)
-                return;
-        buffer_append_string(out, names[sort]);
-        if (sort == SORT_LATENCY)
-                buffer_append_i64(out, candidate->measure / NS_PER_MS);
-        else if (sort == SORT_THROUGHPUT)
-                append_seconds(out, -candidate->measure); /* thousandths, too */
-        else
-                buffer_append_i64(out, -candidate->measure);
-}
-
-/* What put it behind its peers. */
-static void append_penalties(struct buffer *out, uint8_t penalties) {
-        static const struct {
-                enum penalty bit;
-                const char *text;
-        } words[] = {{PENALTY_UNKNOWN_PRICE, "\"price_unknown\""},
-                     {PENALTY_FAILING, "\"failing\""},
-                     {PENALTY_SLOW, "\"slow\""},
-                     {PENALTY_PARAMETERS, "\"parameters\""},
-                     {PENALTY_THROUGHPUT, "\"throughput\""},
-                     {PENALTY_LATENCY, "\"latency\""}};
-        bool first = true;
-        if (penalties == 0)
-                return;
-        APPEND(out, ",\"penalties\":[");
-        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-                if ((penalties & words[i].bit) == 0)
-                        continue;
-                buffer_append_string(out, first ? "" : ",");
-                buffer_append_string(out, words[i].text);
-                first = false;
-        }
-        buffer_append_char(out, ']');
-}
-
 /* What must wait has a cost like what may start; what a rule excludes has none that matters. */
 static void append_candidate(struct buffer *out, const struct result_source *source,
                              const struct decision_candidate *candidate) {
@@ -281,8 +235,9 @@ static void append_candidate(struct buffer *out, const struct result_source *sou
         if (!exclusion_is_hard(candidate->excluded_by)) {
                 APPEND(out, ",\"cost_usd\":");
                 append_money(out, candidate->cost_known, candidate->cost_expected_picousd);
-                append_measure(out, source->job->demand.prefs.sort, candidate);
-                append_penalties(out, candidate->penalties);
+                if (candidate->measure_known)
+                        decision_append_measure(out, source->job->demand.prefs.sort, candidate->measure);
+                decision_append_penalties(out, candidate->penalties);
         }
         buffer_append_char(out, '}');
 }

@@ -206,6 +206,10 @@ def another_file():
         ferry.check_sentence(said, "audit.file", "no file")
         out, said = ferry.ferry("audit", "verify", "none.jsonl", code=1)
         ferry.check_sentence(said, "cannot read none.jsonl")
+        pathlib.Path("emptied.jsonl").write_text("")
+        out, said = ferry.ferry("audit", "verify", "emptied.jsonl", code=1)
+        ferry.check_sentence(said, "emptied.jsonl: no record is there")
+        assert not out
         ferry.ferry("audit", "verify", "audit.jsonl", "--head", "12", code=2)
         ferry.ferry("audit", "verify", code=2)
 

@@ -156,7 +156,8 @@ def fits():
     with ferry.Sim(*PRICES) as sim:
         configure(sim, [{"name": "a", "budget": {"daily": 0.015, "lifetime": 1}}, {"name": "b"}, {"name": "c", "budget": {"monthly": 0.001}}])
         ferry.write_jobs("jobs.jsonl", jobs("first"))
-        text, told, _ = quoted("nowhere")
+        text, told, whole = quoted("nowhere")
+        assert whole["budgets_by"] == "nothing_spent", whole
         assert not pathlib.Path("nowhere").exists() and set(told) == {("a", "day"), ("a", "lifetime"), ("c", "month")}, told
         assert told["a", "day"]["left_usd"] == USD("0.015") and told["a", "day"]["fits"] == "yes" and told["c", "month"]["fits"] == "no", told
         ferry.has(text, "nothing was spent yet", "workspace", "no\n")

@@ -66,6 +66,11 @@ def whole_or_not_at_all():
         _, said = ferry.ferry("catalog", "import", form, source, "-o", "c.yaml", code=2)
         ferry.check_sentence(said, sentence)
         assert pathlib.Path("c.yaml").read_text() == "old\n"
+    for form, source in (("litellm", "openrouter"), ("openrouter", "none")):  # the other's format, and a list of nothing
+        pathlib.Path("none.json").write_text('{"data": []}')
+        _, said = ferry.ferry("catalog", "import", form, pathlib.Path("none.json") if source == "none" else DATA / f"{source}.json", "-o", "c.yaml", code=2)
+        ferry.has(said, "nothing of it can be used", "0 of ")
+        assert pathlib.Path("c.yaml").read_text() == "old\n"
     _, said = ferry.ferry("catalog", "import", "litellm", DATA / "litellm.json", "-o", "no/such/c.yaml", code=1)
     ferry.check_sentence(said, "no/such/c.yaml")
     with open("/dev/full", "w") as full:

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """The golden decisions of tests/decisions again: by the program that ships, and their money worked out here, in decimals, from the numbers as the catalogues write them."""
+import base64
 import json
 import math
 import os
 import pathlib
 import re
+import struct
 import subprocess
 import sys
 from decimal import Decimal
@@ -167,12 +169,28 @@ def cost(*parts):
     return sum(math.ceil(kept(price) * tokens * PICO) for price, tokens in parts if tokens)
 
 
+def tokens_of_sound(text):
+    """At 32 tokens a second where its header says how long it plays (WAV, FLAC), else by its bytes."""
+    whole = text[: len(text) // 4 * 4] if len(text) % 4 == 1 else text + "=" * (-len(text) % 4)
+    file = base64.b64decode(whole) if re.fullmatch(r"[A-Za-z0-9+/]{16,}=*", text) else b""
+    if file[:4] == b"fLaC":
+        bits = int.from_bytes(file[18:26], "big")
+        ms = (bits & 0xFFFFFFFFF) * 1000 // (bits >> 44)
+    elif file[:4] == b"RIFF":
+        (rate,), (said,) = struct.unpack("<I", file[28:32]), struct.unpack("<I", file[40:44])
+        held = len(file) - 44
+        ms = (said if 0 < said <= held else held) * 1000 // rate
+    else:
+        return len(text) // 100 + 1
+    return max(ms * 32 // 1000, len(text) // 8000) + 1
+
+
 def media(job):
     """Tokens of audio and of images in its input, as they are estimated, and what it is to answer in."""
     audio = images = 0
     parts = [part for message in job["body"].get("messages", []) if isinstance(message["content"], list) for part in message["content"]]
     for part in parts:
-        audio += sum(len(text) // 100 + 1 for text in part.get("input_audio", {}).values())
+        audio += sum(tokens_of_sound(text) for text in part.get("input_audio", {}).values())
         images += 1100 if "image_url" in part else 0
     return audio, images, job["body"].get("modalities", ["text"])
 

@@ -73,10 +73,25 @@ def exact():
             assert receipts(site) == billed(sim)
             assert report()["a"]["lifetime"]["left_usd"] == 10 - receipts(site, "a")
             two.stop()
+        quoted(10 - receipts(site, "a"))
         local = report("--local", "--state", "two")
         assert local["a"]["lifetime"]["spent_usd"] <= receipts(site, "a")
         table, _ = ferry.ferry("workspaces", "-c", "batchferry.yaml")
         ferry.has(table, "workspace a", "lifetime", "left")
+
+
+def quoted(left):
+    """A quote of what workers will do knows what all of them have spent, or fails with a sentence; that of a run does not ask."""
+    ferry.write_jobs("jobs.jsonl", [ferry.chat(0, workspace="a")])
+    def told(*more):
+        return ferry.json.loads(ferry.ferry("quote", "jobs.jsonl", "--json", *more)[0], parse_float=USD, parse_int=USD)
+    of = told()
+    assert of["budgets_by"] == "state_topic" and of["budgets"][1]["period"] == "lifetime" and of["budgets"][1]["left_usd"] == left, of
+    assert told("--local")["budgets_by"] == "nothing_spent" and told("--local", "--state", "two")["budgets_by"] == "state_directory"
+    ferry.has(ferry.ferry("quote", "jobs.jsonl")[0], "by the state topic", "each partition")
+    ferry.has(ferry.ferry("run", "jobs.jsonl", "-o", "none.jsonl", "--dry-run")[0], "There is no state directory")
+    _, said = ferry.ferry("quote", "jobs.jsonl", "--set", "topics.state=nowhere", code=1)
+    ferry.check_sentence(said, "state topic", "--local", "nowhere")
 
 
 def fails():

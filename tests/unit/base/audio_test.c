@@ -349,6 +349,38 @@ static void lengths_are_in_the_headers(void **state) {
         }
 }
 
+static void append_base64(const struct file *from, const char *alphabet, bool pad, struct buffer *out) {
+        for (size_t at = 0; at < from->size; at += 3) {
+                size_t left = from->size - at < 3 ? from->size - at : 3;
+                uint32_t bits = 0;
+                for (size_t i = 0; i < 3; i++)
+                        bits = bits << 8 | (i < left ? from->bytes[at + i] : 0);
+                for (size_t i = 0; i <= left; i++)
+                        buffer_append_char(out, alphabet[bits >> (18 - 6 * i) & 63]);
+                for (size_t i = left; i < 3 && pad; i++)
+                        buffer_append_char(out, '=');
+        }
+}
+
+static void base64_has_the_same_headers(void **state) {
+        (void)state;
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+        for (size_t i = 0; i < ROWS; i++)
+                for (int round = 0; round < 4; round++) {
+                        make(i);
+                        if (file.said_size > 0)
+                                continue; /* not all of it is here */
+                        struct buffer text;
+                        buffer_init(&text, 2 * FILE_MAX);
+                        append_base64(&file, round & 1 ? LETTERS "+/" : LETTERS "-_", round & 2, &text);
+                        assert_int_equal(audio_base64_ms(buffer_view(&text)), rows[i].ms);
+                        buffer_deinit(&text);
+                }
+        assert_int_equal(audio_base64_ms((struct bytes){0}), -1);
+        assert_int_equal(audio_base64_ms(BYTES("====")), -1);
+        assert_int_equal(audio_base64_ms(BYTES("A")), -1);
+}
+
 /* Cut anywhere, also with less there than its size says: no answer is out of bounds. */
 static void cut_files_are_harmless(void **state) {
         (void)state;
@@ -381,6 +413,7 @@ static void changed_files_are_harmless(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(lengths_are_in_the_headers),
+                cmocka_unit_test(base64_has_the_same_headers),
                 cmocka_unit_test(cut_files_are_harmless),
                 cmocka_unit_test(changed_files_are_harmless),
         };

@@ -6,16 +6,22 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yyjson.h>
 
 #include <cmocka.h>
 
-static const struct sim_settings settings = {
+static struct sim_settings settings = {
         .reply_tokens = {SIM_SHAPE_FIXED, 16, 0},
         .dimensions = 8,
-        .prices = {.input_picousd = PICOUSD_PER_USD, .output_picousd = 2 * PICOUSD_PER_USD},
+        .prices = {.input_picousd = PICOUSD_PER_USD,
+                   .output_picousd = 2 * PICOUSD_PER_USD,
+                   .audio_input_picousd = 10 * PICOUSD_PER_USD,
+                   .audio_output_picousd = 20 * PICOUSD_PER_USD,
+                   .tiers = {{"flex", PICOUSD_PER_USD / 2}, {"third", PICOUSD_PER_USD / 3}},
+                   .tiers_count = 2},
         .report_cost = true,
 };
 
@@ -147,6 +153,86 @@ static void text_is_never_cut_inside_a_character(void **state) {
         }
 }
 
+/* FLAC by its header, of 90 seconds: ten tokens for each. */
+#define LISTEN                                                                                               \
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"        \
+        "\"01234567\"},"                                                                                     \
+        "{\"type\":\"input_audio\",\"input_audio\":{\"data\":"                                               \
+        "\"ZkxhQwAAACIAAAAAAAAAAAAACsRC8AA8j+gAAAAAAAAAAAAAAAAAAAAA\",\"format\":\"flac\"}}]}]"
+
+static int64_t whole(const char *pointer) {
+        return yyjson_get_sint(at(&asked, pointer));
+}
+
+static void sound_is_counted_apart(void **state) {
+        (void)state;
+        ask_well(SIM_ENDPOINT_CHAT, LISTEN "}", SIM_FAULT_NONE, &asked);
+        assert_int_equal(whole("/usage/prompt_tokens"), 902);
+        assert_int_equal(whole("/usage/prompt_tokens_details/audio_tokens"), 900);
+        assert_int_equal(whole("/usage/prompt_tokens_details/text_tokens"), 2);
+        assert_null(at(&asked, "/usage/completion_tokens_details"));
+        assert_true(fabs(yyjson_get_real(at(&asked, "/usage/cost")) - (2 + 9000 + 32) * 1e-6) < 1e-12);
+        yyjson_doc_free(asked.doc);
+        ask_well(SIM_ENDPOINT_CHAT, CHAT ",\"modalities\":[\"text\",\"audio\"]}", SIM_FAULT_NONE, &asked);
+        assert_int_equal(whole("/usage/completion_tokens"), 16);
+        assert_int_equal(whole("/usage/completion_tokens_details/audio_tokens"), 13);
+        assert_int_equal(yyjson_get_len(at(&asked, "/choices/0/message/audio/transcript")), 64);
+        assert_int_equal(yyjson_get_len(at(&asked, "/choices/0/message/audio/data")),
+                         (44 + 13 * 800 + 2) / 3 * 4);
+        assert_true(fabs(yyjson_get_real(at(&asked, "/usage/cost")) - (3 + 6 + 260) * 1e-6) < 1e-12);
+        yyjson_doc_free(asked.doc);
+        ask_well(SIM_ENDPOINT_CHAT, LISTEN "}", SIM_FAULT_USAGE_LIE, &asked);
+        assert_int_equal(whole("/usage/prompt_tokens_details/audio_tokens"), 2700);
+        yyjson_doc_free(asked.doc);
+}
+
+static void caches_and_thoughts_are_counted_apart(void **state) {
+        (void)state;
+        struct sim_settings before = settings;
+        settings.cached_share_picos = PICOUSD_PER_USD / 2;
+        settings.reasoning_share_picos = PICOUSD_PER_USD / 4;
+        settings.prices.cached_input_picousd = PICOUSD_PER_USD / 10;
+        settings.prices.reasoning_picousd = 3 * PICOUSD_PER_USD;
+        ask_well(SIM_ENDPOINT_CHAT, LISTEN ",\"modalities\":[\"audio\"]}", SIM_FAULT_NONE, &asked);
+        assert_int_equal(whole("/usage/prompt_tokens_details/cached_tokens"), 1); /* of two that are text */
+        assert_int_equal(whole("/usage/completion_tokens_details/reasoning_tokens"), 0);
+        yyjson_doc_free(asked.doc);
+        ask_well(SIM_ENDPOINT_RESPONSES, "{\"model\":\"m\",\"input\":\"01234567\"}", SIM_FAULT_NONE, &asked);
+        assert_int_equal(whole("/usage/input_tokens_details/cached_tokens"), 1);
+        assert_int_equal(whole("/usage/output_tokens_details/reasoning_tokens"), 4);
+        assert_true(fabs(yyjson_get_real(at(&asked, "/usage/cost")) - (1.1 + 12 * 2 + 4 * 3) * 1e-6) < 1e-12);
+        yyjson_doc_free(asked.doc);
+        settings = before;
+}
+
+static void a_tier_of_service_is_said_and_billed(void **state) {
+        static const struct {
+                const char *member, *said;
+                double cost;
+        } rows[] = {
+                {"", NULL, 35e-6},
+                {",\"service_tier\":\"flex\"", "flex", 17.5e-6},
+                {",\"service_tier\":\"priority\"", "default", 35e-6},
+                {",\"service_tier\":\"auto\"", "default", 35e-6},
+                {",\"service_tier\":\"third\"", "third",
+                 0.000011666667}, /* prices and parts are rounded up */
+                {",\"service_tier\":7", NULL, 35e-6},
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+                char body[256];
+
+                snprintf(body, sizeof(body), CHAT "%s}", rows[i].member);
+                ask_well(SIM_ENDPOINT_CHAT, body, SIM_FAULT_NONE, &asked);
+                assert_true((rows[i].said == NULL) == (at(&asked, "/service_tier") == NULL));
+                if (rows[i].said != NULL)
+                        assert_string_equal(yyjson_get_str(at(&asked, "/service_tier")), rows[i].said);
+                assert_true(fabs(yyjson_get_real(at(&asked, "/usage/cost")) - rows[i].cost) < 1e-12);
+                yyjson_doc_free(asked.doc);
+        }
+}
+
 static void usage_lies_as_told(void **state) {
         (void)state;
         ask_well(SIM_ENDPOINT_CHAT, CHAT "}", SIM_FAULT_USAGE_ABSENT, &asked);
@@ -271,6 +357,9 @@ int main(void) {
                 cmocka_unit_test(chat_has_the_shape_and_true_usage),
                 cmocka_unit_test(output_is_capped),
                 cmocka_unit_test(text_is_never_cut_inside_a_character),
+                cmocka_unit_test(sound_is_counted_apart),
+                cmocka_unit_test(caches_and_thoughts_are_counted_apart),
+                cmocka_unit_test(a_tier_of_service_is_said_and_billed),
                 cmocka_unit_test(usage_lies_as_told),
                 cmocka_unit_test(refusals_and_filters_are_said),
                 cmocka_unit_test(vectors_are_deterministic_and_of_unit_length),

@@ -401,6 +401,45 @@ static void what_is_no_text_is_counted_apart(void **state) {
         job_decoder_free(decoder);
 }
 
+/* FLAC by its header, of 90 seconds and of 10 ms. */
+#define MINUTE_AND_HALF "ZkxhQwAAACIAAAAAAAAAAAAACsRC8AA8j+gAAAAAAAAAAAAAAAAAAAAA"
+#define MOMENT          "ZkxhQwAAACIAAAAAAAAAAAAACsRC8AAAAbkAAAAAAAAAAAAAAAAAAAAA"
+
+/* At 32 tokens a second, not by its bytes; and never less than bytes can play. */
+static void sound_counts_by_its_length(void **state) {
+        (void)state;
+        static char line[40000];
+        static const struct {
+                const char *begin;
+                int more; /* characters behind it */
+                int64_t tokens;
+        } rows[] = {
+                {MINUTE_AND_HALF, 0, 90 * 32 + 1},
+                {MINUTE_AND_HALF, 12000, 90 * 32 + 1},
+                {"data:audio/flac;base64," MINUTE_AND_HALF, 0, 90 * 32 + 1},
+                {"data:;base64,", 0, 1},
+                {MOMENT, 0, 1},
+                {MOMENT, 16000 - 56, 3},
+                {"AAAA", 12000, 121}, /* nobody knows how long it plays */
+                {"", 0, 1},
+        };
+        struct job_decoder *decoder = new_decoder(NULL);
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+                snprintf(line, sizeof line,
+                         "{\"custom_id\":\"a\",\"url\":\"/v1/chat/completions\",\"body\":{\"model\":\"m\","
+                         "\"messages\":[{\"content\":[{\"input_audio\":{\"data\":\"%s\"}}]}]}}",
+                         rows[i].begin);
+                char *end = strstr(line, "\"}}]}]}}");
+                memmove(end + rows[i].more, end, strlen(end) + 1);
+                memset(end, 'A', (size_t)rows[i].more);
+                struct job_spec *job = decode_good(decoder, line);
+                assert_int_equal(job->demand.audio_tokens, rows[i].tokens);
+                assert_int_equal(job->demand.input_tokens, rows[i].tokens + 16); /* a message, a part */
+                job_spec_free(job);
+        }
+        job_decoder_free(decoder);
+}
+
 static const struct {
         const char *member;
         enum vector_format format;
@@ -531,6 +570,7 @@ int main(void) {
                 cmocka_unit_test(suffixes_sort),
                 cmocka_unit_test(sizes_are_estimated),
                 cmocka_unit_test(what_is_no_text_is_counted_apart),
+                cmocka_unit_test(sound_counts_by_its_length),
                 cmocka_unit_test(vector_formats),
                 cmocka_unit_test(large_urls_stay_in_the_body),
                 cmocka_unit_test(the_first_millisecond_is_a_time),
