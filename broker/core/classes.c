@@ -37,15 +37,24 @@ static struct key128 name_class(const struct engine *engine, const struct job *j
         return key;
 }
 
+/* There are as many as jobs. Memory of those that were never needed at one time is never touched. */
+static struct job_class *take_class(struct engine *engine) {
+        if (list_empty(&engine->free_classes)) {
+                CHECK(engine->classes_made < engine->config.jobs_max);
+                return &engine->classes[engine->classes_made++];
+        }
+        struct job_class *taken = LIST_ENTRY(engine->free_classes.next, struct job_class, link);
+        list_unlink(&taken->link);
+        return taken;
+}
+
 static void enter(struct engine *engine, struct job *job, const struct route_set *set, uint32_t closed,
                   uint32_t generation) {
         uint32_t index;
         bool pressed = engine_pressed(engine, job);
         struct key128 key = name_class(engine, job, closed, pressed, generation);
         if (!map_get(&engine->by_class, key, &index)) {
-                CHECK(!list_empty(&engine->free_classes)); /* there are as many as jobs */
-                struct job_class *made = LIST_ENTRY(engine->free_classes.next, struct job_class, link);
-                list_unlink(&made->link);
+                struct job_class *made = take_class(engine);
                 index = (uint32_t)(made - engine->classes);
                 *made = (struct job_class){.key = key,
                                            .set = *set,
@@ -68,15 +77,16 @@ static void enter(struct engine *engine, struct job *job, const struct route_set
 
 bool classes_join(struct engine *engine, struct job *job) {
         uint32_t index;
-        struct route_set set;
+        struct route_set matched;
+        const struct route_set *set = &matched;
         if (map_get(&engine->by_class,
                     name_class(engine, job, 0, engine_pressed(engine, job), engine->generation), &index))
-                set = engine->classes[index].set;
+                set = &engine->classes[index].set;
         else
-                route_match(engine->catalog, job_demand(job), &set);
-        if (set.count == 0)
+                route_match(engine->catalog, job_demand(job), &matched);
+        if (set->count == 0)
                 return false;
-        enter(engine, job, &set, 0, engine->generation);
+        enter(engine, job, set, 0, engine->generation);
         return true;
 }
 
@@ -105,7 +115,7 @@ void classes_leave(struct engine *engine, struct job *job) {
         CHECK(!classes_first(job_class));
         map_remove(&engine->by_class, job_class->key);
         planning_leave(engine, job_class);
-        list_append(&engine->free_classes, &job_class->link);
+        list_prepend(&engine->free_classes, &job_class->link); /* to be taken first: it is at hand */
 }
 
 /* Behind all that are in the class, as most are when they come. */

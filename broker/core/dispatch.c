@@ -315,10 +315,11 @@ static void look_at_plan(struct engine *engine, const struct job *job, struct ra
  * Ranks the places where the job may go; without fallbacks, once it was called, that is one, the only place
  * of a set of its own.
  */
-static void rank(struct engine *engine, struct job *job, const struct job_class *job_class,
+static void rank(struct engine *engine, struct job *job, struct job_class *job_class,
                  struct ranked *out_ranked) {
         struct decision_moment moment = moment_of(engine, job);
         const struct route_set *set = &job_class->set;
+        route_set_prices(engine->catalog, job_demand(job), &job_class->set, moment.route.now_unix_ms);
         if (job->pinned) {
                 route_set_one(set, job->place, &out_ranked->only);
                 set = &out_ranked->only;

@@ -55,10 +55,8 @@ static void init_lists(struct engine *engine) {
         list_init(&engine->free_jobs);
         list_init(&engine->free_classes);
         list_init(&engine->ready_endpoints);
-        for (uint32_t i = 0; i < engine->config.jobs_max; i++) {
+        for (uint32_t i = 0; i < engine->config.jobs_max; i++)
                 list_append(&engine->free_jobs, &engine->jobs[i].link);
-                list_append(&engine->free_classes, &engine->classes[i].link);
-        }
         engine->states[JOB_FREE] = engine->config.jobs_max;
 }
 

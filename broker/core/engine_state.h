@@ -132,6 +132,7 @@ struct engine {
 
         struct job_class *classes;
         struct list free_classes;
+        uint32_t classes_made;   /* of `classes`, that were ever used */
         struct plan_pool *pools; /* PLAN_POOLS_MAX */
         struct map by_class;
         struct workspace_state *workspaces; /* one at least */

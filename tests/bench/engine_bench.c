@@ -213,6 +213,7 @@ static void next_job(struct market *market, struct demand *demand, uint64_t i) {
 static uint64_t decide(struct market *market, uint64_t at, uint64_t i) {
         struct route_moment moment = {.now_unix_ms = (int64_t)i * 1000, .seed = i, .call_ms = 600000};
         next_job(market, &market->demands[at], i);
+        route_set_prices(&market->catalog, &market->demands[at], &market->sets[at], moment.now_unix_ms);
         route_rank(&market->catalog, &market->demands[at], &market->sets[at], market->states, &moment,
                    &market->route);
         return market->route.usable;

@@ -442,28 +442,8 @@ bool cost_expected_cached_at(const struct endpoint *endpoint, const struct deman
                              demand->kind, &usage, out_picousd);
 }
 
-static inline int64_t expected_output(const struct endpoint *endpoint, const struct demand *demand,
-                                      int64_t input_tokens, int64_t seen_tokens) {
-        int64_t most = output_tokens_ceiling(endpoint, demand, input_tokens);
-        return most < 0 || most > seen_tokens ? or_zero(seen_tokens) : most;
-}
-
-/*
- * The most that a token costs: of the input read anew, from a cache, or into one. What is unknown stays so.
- */
-static inline int64_t dearest_input(const struct price *price) {
-        int64_t dearest = price->cached_input > price->cache_write ? price->cached_input : price->cache_write;
-        return price->input >= 0 && dearest > price->input ? dearest : price->input;
-}
-
-/* And of so much output: said, or all of it thought. */
-static inline int64_t dearest_output(const struct price *price, int64_t output_tokens) {
-        bool thought = price->output >= 0 && output_tokens > 0 && price->reasoning > price->output;
-        return thought ? price->reasoning : price->output;
-}
-
 static bool is_plain(int64_t price, bool needed) {
-        return price < 0 ? !needed : money_is_whole(price);
+        return price < 0 ? !needed : money_is_whole(price) && price / MILLION <= UINT32_MAX;
 }
 
 /* Text alone, or what costs as text does, at the standard tier of service. */
@@ -473,43 +453,48 @@ static bool is_plain_demand(const struct demand *demand) {
                (demand->input_modalities & ~text) == 0 && (demand->output_modalities & ~text) == 0;
 }
 
-bool cost_is_plain(const struct endpoint *endpoint, const struct demand *demand) {
-        const struct price *price = &endpoint->price;
-        return is_plain_demand(demand) && (endpoint->output_modalities & MODALITY_BIT(IMAGE)) == 0 &&
-               is_plain(price->audio_input, false) && is_plain(price->image_input, false) &&
+static bool is_plain_price(const struct price *price) {
+        return is_plain(price->audio_input, false) && is_plain(price->image_input, false) &&
                is_plain(price->audio_output, false) && is_plain(price->image_output, false) &&
-               price_is_fixed(endpoint) && price->request <= 0 && is_plain(price->input, true) &&
-               is_plain(price->output, true) && is_plain(price->cached_input, false) &&
-               is_plain(price->cache_write, false) && is_plain(price->reasoning, false);
+               price->request <= 0 && is_plain(price->input, true) && is_plain(price->output, true) &&
+               is_plain(price->cached_input, false) && is_plain(price->cache_write, false) &&
+               is_plain(price->reasoning, false);
 }
 
-static inline wide plain_part(int64_t price, int64_t units) {
-        return (wide)((uint64_t)price / MILLION) * (uint64_t)units;
+static uint32_t rate_of(int64_t price, uint32_t otherwise) {
+        return price < 0 ? otherwise : (uint32_t)(price / MILLION);
 }
 
-static inline int64_t plain_sum(wide picousd) {
-        return picousd < (wide)PICOUSD_MAX ? (int64_t)picousd : PICOUSD_MAX;
+static uint32_t dearer(int64_t price, uint32_t rate) {
+        uint32_t other = rate_of(price, 0);
+        return other > rate ? other : rate;
 }
 
-struct cost_bounds cost_plain(const struct endpoint *endpoint, const struct demand *demand,
-                              const struct cost_tokens *tokens) {
-        const struct price *price = &endpoint->price;
-        int64_t most = output_tokens_ceiling(endpoint, demand, tokens->input_most);
-        int64_t output = expected_output(endpoint, demand, tokens->input, tokens->output);
-        int64_t output_price = dearest_output(price, most);
-        wide expected = plain_part(price->output, output), ceiling = 0;
-        if (tokens->cached > 0) {
-                int64_t cached = tokens->cached < tokens->input ? tokens->cached : tokens->input;
-                expected += plain_part(price->cached_input < 0 ? price->input : price->cached_input, cached);
-                expected += plain_part(price->input, tokens->input - cached);
-        } else {
-                expected += plain_part(price->input, tokens->input);
-        }
-        if (most > 0)
-                ceiling = plain_part(output_price, most);
-        ceiling += plain_part(dearest_input(price), tokens->input_most);
-        return (struct cost_bounds){plain_sum(expected), plain_sum(ceiling),
-                                    most >= 0 || dearest_output(price, 1) == 0};
+/*
+ * The most that a token costs: of the input read anew, from a cache, or into one; and of the output said, or
+ * thought.
+ */
+bool cost_rates_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                   struct cost_rates *out_rates) {
+        struct price scratch;
+        if (!is_plain_demand(demand) || (endpoint->output_modalities & MODALITY_BIT(IMAGE)) != 0 ||
+            (uint64_t)endpoint->context > COST_TOKENS_MAX || (uint64_t)endpoint->output_max > COST_TOKENS_MAX)
+                return false;
+        const struct price *price = price_of_tier(endpoint, SERVICE_STANDARD, 0,
+                                                  price_multiply_at(endpoint, now_unix_ms), &scratch);
+        if (!is_plain_price(price))
+                return false;
+        *out_rates = (struct cost_rates){.input = rate_of(price->input, 0),
+                                         .output = rate_of(price->output, 0),
+                                         .context = (uint32_t)endpoint->context,
+                                         .output_max = (uint32_t)endpoint->output_max,
+                                         .input_limit = (uint32_t)COST_TOKENS_MAX};
+        out_rates->cached_input = rate_of(price->cached_input, out_rates->input);
+        out_rates->input_most = dearer(price->cache_write, dearer(price->cached_input, out_rates->input));
+        out_rates->output_most = dearer(price->reasoning, out_rates->output);
+        if (endpoint->tiers_count > 0 && endpoint->tiers[0].above_input < COST_TOKENS_MAX)
+                out_rates->input_limit = (uint32_t)endpoint->tiers[0].above_input;
+        return true;
 }
 
 bool cost_ceiling(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,

@@ -72,11 +72,23 @@ bool cost_expected_cached_at(const struct endpoint *endpoint, const struct deman
                              int64_t expected_output_tokens, int64_t *out_picousd);
 
 /*
- * Nearly all endpoints: the price is the same at any time and of any input, has no part for the request, and
- * each token costs a known number of whole picodollars. Then text for text costs a sum of products.
+ * Nearly all endpoints, nearly always: each token costs a known number of whole picodollars, no more than
+ * 2^32 of them, nothing costs anything for the request, and it is the same for all inputs that are not very
+ * long. Then text for text costs a sum of products, in which nothing can overflow.
  */
-bool cost_is_plain(const struct endpoint *endpoint, const struct demand *demand);
-/* The two above at once, with the same answers, where it is plain. */
+#define COST_TOKENS_MAX (INT64_C(1) << 30)
+
+struct cost_rates {
+        uint32_t input, cached_input, output; /* picodollars per token */
+        uint32_t input_most, output_most;     /* the most that one costs, read or written in whatever way */
+        uint32_t context, output_max;         /* the endpoint's */
+        uint32_t input_limit;                 /* of longer inputs it does not hold; <= COST_TOKENS_MAX */
+};
+
+/* What it asks at that moment; false: it is not so. */
+bool cost_rates_at(const struct endpoint *endpoint, const struct demand *demand, int64_t now_unix_ms,
+                   struct cost_rates *out_rates);
+
 struct cost_tokens {
         int64_t input, cached, output; /* expected; the cached ones are among the input */
         int64_t input_most;
@@ -85,5 +97,27 @@ struct cost_bounds {
         int64_t expected_picousd, ceiling_picousd;
         bool ceiling_known; /* what is expected always is */
 };
-struct cost_bounds cost_plain(const struct endpoint *endpoint, const struct demand *demand,
-                              const struct cost_tokens *tokens);
+
+/*
+ * The two above at once, with the same answers: of at most `input_limit` tokens of input, COST_TOKENS_MAX of
+ * output that is expected and as many that the demand allows (-1: it does not say). In a decision, of each
+ * candidate.
+ */
+static inline struct cost_bounds cost_plain(const struct cost_rates *rates, int64_t output_tokens_max,
+                                            const struct cost_tokens *tokens) {
+        int64_t context = rates->context, limit = rates->output_max > 0 ? (int64_t)rates->output_max : -1;
+        int64_t left = context > tokens->input ? context - tokens->input : 0;
+        int64_t left_most = context > tokens->input_most ? context - tokens->input_most : 0;
+        bool by_context = output_tokens_max < 0 && limit < 0 && context > 0;
+        int64_t allowed = output_tokens_max >= 0 ? output_tokens_max : limit;
+        int64_t most = by_context ? left_most : allowed, room = by_context ? left : allowed;
+        int64_t output = room < 0 || room > tokens->output ? tokens->output : room;
+        int64_t cached = tokens->cached < tokens->input ? tokens->cached : tokens->input;
+        output = output > 0 ? output : 0;
+        cached = cached > 0 ? cached : 0;
+        int64_t expected = (int64_t)rates->output * output + (int64_t)rates->cached_input * cached +
+                           (int64_t)rates->input * (tokens->input - cached);
+        int64_t ceiling = (int64_t)rates->output_most * (most > 0 ? most : 0) +
+                          (int64_t)rates->input_most * tokens->input_most;
+        return (struct cost_bounds){expected, ceiling, most >= 0 || rates->output_most == 0};
+}

@@ -120,12 +120,11 @@ bool eligible_price_stays(const struct endpoint *endpoint, const struct demand *
 }
 
 bool eligible_above_max_price(const struct endpoint *endpoint, const struct demand *demand,
-                              int64_t now_unix_ms) {
+                              int64_t now_unix_ms, int64_t input_tokens) {
         struct price scratch;
         if (!has_max_price(&demand->prefs))
                 return false;
-        const struct price *price =
-                price_at(endpoint, demand->service, now_unix_ms, demand->input_tokens, &scratch);
+        const struct price *price = price_at(endpoint, demand->service, now_unix_ms, input_tokens, &scratch);
         const struct routing_prefs *prefs = &demand->prefs;
         bool writes = demand->kind == KIND_CHAT || demand->kind == KIND_RESPONSES ||
                       demand->kind == KIND_COMPLETIONS;

@@ -8,9 +8,12 @@
 
 /* What stays true as long as the catalog does. */
 enum exclusion eligible_check(const struct catalog *catalog, const struct demand *demand, uint32_t index);
-/* Whether its price of that moment is above max_price, or not known though that says one. */
+/*
+ * Whether its price of that moment, for so many tokens of input, is above max_price, or not known though that
+ * says one.
+ */
 bool eligible_above_max_price(const struct endpoint *endpoint, const struct demand *demand,
-                              int64_t now_unix_ms);
+                              int64_t now_unix_ms, int64_t input_tokens);
 /* The answer is the same for all jobs of a class and at any time, as long as the catalog is the same. */
 bool eligible_price_stays(const struct endpoint *endpoint, const struct demand *demand);
 /* Index of the first name that means this endpoint; names->count when none does. */

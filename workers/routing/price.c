@@ -90,8 +90,10 @@ static int64_t window_next_unix_s(const struct price_window *window, int64_t uni
         return next_s;
 }
 
-static int64_t next_change_unix_ms(const struct endpoint *endpoint, int64_t unix_ms) {
+int64_t price_changes_after(const struct endpoint *endpoint, int64_t unix_ms) {
         int64_t first_s = INT64_MAX / 1000;
+        if (endpoint->windows_count == 0)
+                return INT64_MAX;
         for (unsigned i = 0; i < endpoint->windows_count; i++) {
                 int64_t next_s = window_next_unix_s(&endpoint->windows[i], unix_ms);
                 first_s = next_s < first_s ? next_s : first_s;
@@ -110,7 +112,7 @@ static int64_t dearest_window(const struct endpoint *endpoint) {
 int64_t price_multiply_most(const struct endpoint *endpoint, int64_t from_unix_ms, int64_t until_unix_ms) {
         int64_t dearest = dearest_window(endpoint), most = price_multiply_at(endpoint, from_unix_ms);
         for (unsigned changes = 0; most < dearest; changes++) {
-                from_unix_ms = next_change_unix_ms(endpoint, from_unix_ms);
+                from_unix_ms = price_changes_after(endpoint, from_unix_ms);
                 if (from_unix_ms > until_unix_ms)
                         return most;
                 if (changes == CHANGES_LOOKED_AT)

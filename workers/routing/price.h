@@ -38,6 +38,11 @@ const struct price *price_of_tier(const struct endpoint *endpoint, enum service_
 /* By how much prices are multiplied, in millionths. */
 int64_t price_multiply_at(const struct endpoint *endpoint, int64_t now_unix_ms);
 /*
+ * The first moment after that one at which a window may begin or end; before it nothing changes. INT64_MAX:
+ * it has none.
+ */
+int64_t price_changes_after(const struct endpoint *endpoint, int64_t unix_ms);
+/*
  * The most by which they are multiplied at any moment from the one to the other, both included. When many
  * windows begin and end in between, not less than that.
  */

@@ -373,6 +373,7 @@ static bool bind_place(const struct catalog *catalog, const struct demand *deman
                        uint32_t place) {
         uint32_t index = set->endpoints[place];
         set->excluded_by[place] = EXCLUSION_WRONG_ENDPOINT;
+        set->facts[place] = 0;
         if (index == ENDPOINT_GONE)
                 return true;
         if (index >= catalog->endpoints_count)

@@ -1,7 +1,8 @@
 /*
  * See the header. route_rank() makes one candidate per place, gives each usable one its score parts, and
- * sorts places by insertion: there are at most ROUTE_CANDIDATES_MAX, mostly fewer than five. Scores are
- * integers, so that the order is the same on every machine.
+ * sorts places by them as one number: there are at most ROUTE_CANDIDATES_MAX, mostly fewer than five. Scores
+ * are integers, so that the order is the same on every machine. It is made of plain passes over the places:
+ * twenty of them cost as much as the branches that are foretold wrongly, and as what waits for one another.
  */
 #include "workers/routing/route.h"
 
@@ -11,190 +12,7 @@
 
 #include <string.h>
 
-_Static_assert(ROUTE_CANDIDATES_MAX <= 32, "`refused` has a bit per place");
 __extension__ typedef unsigned __int128 wide;
-
-_Static_assert(DEMAND_MODELS_MAX <= UINT8_MAX && ROUTE_CANDIDATES_MAX <= UINT8_MAX, "held in uint8_t");
-
-/* Which endpoints serve it. */
-
-enum match { MATCH_EXACT, MATCH_BEHIND_SLASH, MATCH_ANY, MATCH_NONE };
-
-/* A model that a job names, and the part behind the first slash; that is empty where there is none. */
-struct wanted {
-        struct bytes name, behind;
-};
-
-static struct wanted wanted_of(struct bytes name) {
-        struct wanted wanted = {.name = name};
-        const char *slash = name.size > 0 ? memchr(name.data, '/', name.size) : NULL;
-        if (slash)
-                wanted.behind = (struct bytes){slash + 1, name.size - (size_t)(slash - name.data) - 1};
-        return wanted;
-}
-
-/* Names of one length differ at their ends, mostly. */
-static bool same_name(struct bytes a, struct bytes b) {
-        if (a.size != b.size || a.size == 0)
-                return a.size == b.size;
-        return a.data[a.size - 1] == b.data[b.size - 1] && memcmp(a.data, b.data, a.size) == 0;
-}
-
-/* How well a name fits an endpoint that names its model. */
-static enum match match_by_name(struct bytes model, const struct wanted *wanted) {
-        if (same_name(model, wanted->name))
-                return MATCH_EXACT;
-        return wanted->behind.size > 0 && same_name(model, wanted->behind) ? MATCH_BEHIND_SLASH : MATCH_NONE;
-}
-
-static bool serves_kind(const struct endpoint *endpoint, enum kind kind) {
-        return endpoint->kinds >> (unsigned)kind & 1U;
-}
-
-static bool serves_all(const struct endpoint *endpoint) {
-        return endpoint->model[0] == '*' && endpoint->model[1] == '\0';
-}
-
-static bool provider_names_model(const struct catalog *catalog, uint32_t provider, enum kind kind,
-                                 const struct wanted *wanted) {
-        for (uint32_t i = 0; i < catalog->endpoints_count; i++) {
-                const struct endpoint *endpoint = &catalog->endpoints[i];
-                if (endpoint->provider == provider && serves_kind(endpoint, kind) && !serves_all(endpoint) &&
-                    match_by_name(bytes_of(endpoint->model), wanted) != MATCH_NONE)
-                        return true;
-        }
-        return false;
-}
-
-struct matching {
-        struct route_set *set;
-        struct wanted wanted[DEMAND_MODELS_MAX];
-        uint32_t ranks[ROUTE_CANDIDATES_MAX]; /* rules, model and closeness of each place; lower is better */
-};
-
-/* The last of the worst places makes room. */
-static void drop_worst(struct matching *matching) {
-        struct route_set *set = matching->set;
-        uint32_t worst = 0;
-        for (uint32_t i = 1; i < set->count; i++)
-                if (matching->ranks[i] >= matching->ranks[worst])
-                        worst = i;
-        for (uint32_t i = worst + 1; i < set->count; i++) {
-                set->endpoints[i - 1] = set->endpoints[i];
-                set->models[i - 1] = set->models[i];
-                matching->ranks[i - 1] = matching->ranks[i];
-        }
-        set->count--;
-}
-
-static uint32_t worst_rank(const struct matching *matching) {
-        uint32_t worst = 0;
-        for (uint32_t i = 0; i < matching->set->count; i++)
-                worst = matching->ranks[i] > worst ? matching->ranks[i] : worst;
-        return worst;
-}
-
-/* Appends, so that catalog order stays; a full set loses a worse place when there is one. */
-static void matching_add(struct matching *matching, uint32_t endpoint, uint32_t model, enum match match,
-                         enum exclusion why) {
-        struct route_set *set = matching->set;
-        uint32_t behind = why == EXCLUSION_NONE ? 0 : DEMAND_MODELS_MAX; /* only to be told why not */
-        uint32_t rank = (behind + model) * MATCH_NONE + (uint32_t)match;
-        if (set->count == ROUTE_CANDIDATES_MAX) {
-                set->truncated = true;
-                if (worst_rank(matching) <= rank)
-                        return;
-                drop_worst(matching);
-        }
-        set->endpoints[set->count] = endpoint;
-        set->models[set->count] = (uint8_t)model;
-        matching->ranks[set->count++] = rank;
-}
-
-static void match_endpoint(struct matching *matching, const struct catalog *catalog,
-                           const struct demand *demand, uint32_t index) {
-        const struct endpoint *endpoint = &catalog->endpoints[index];
-        struct bytes name = bytes_of(endpoint->model);
-        bool all = serves_all(endpoint);
-        for (uint32_t model = 0; model < demand->models_count; model++) {
-                const struct wanted *wanted = &matching->wanted[model];
-                enum match match = all ? MATCH_ANY : match_by_name(name, wanted);
-                if (match == MATCH_NONE ||
-                    (all && provider_names_model(catalog, endpoint->provider, demand->kind, wanted)))
-                        continue;
-                matching_add(matching, index, model, match, eligible_check(catalog, demand, index));
-                if (!all)
-                        return;
-        }
-}
-
-void route_set_rules(const struct catalog *catalog, const struct demand *demand, struct route_set *set,
-                     uint32_t place) {
-        const struct endpoint *endpoint = &catalog->endpoints[set->endpoints[place]];
-        unsigned facts = 0;
-        if (cost_is_plain(endpoint, demand))
-                facts |= PLACE_PLAIN;
-        if (!eligible_price_stays(endpoint, demand))
-                facts |= PLACE_PERHAPS_DEAR;
-        else if (eligible_above_max_price(endpoint, demand, 0))
-                facts |= PLACE_DEAR;
-        if (eligible_missed(endpoint, demand) != 0)
-                facts |= PLACE_LACKS_SUPPORT;
-        set->excluded_by[place] = (uint8_t)eligible_check(catalog, demand, set->endpoints[place]);
-        set->orders[place] = (uint8_t)eligible_place(&demand->prefs.order, catalog, endpoint);
-        set->facts[place] = (uint8_t)facts;
-}
-
-static void set_all_rules(const struct catalog *catalog, const struct demand *demand, struct route_set *set) {
-        for (uint32_t place = 0; place < set->count; place++)
-                route_set_rules(catalog, demand, set, place);
-}
-
-void route_match(const struct catalog *catalog, const struct demand *demand, struct route_set *out_set) {
-        CHECK(demand->models_count <= DEMAND_MODELS_MAX);
-        memset(out_set, 0, sizeof *out_set);
-        struct matching matching = {.set = out_set};
-        for (uint32_t model = 0; model < demand->models_count; model++)
-                matching.wanted[model] = wanted_of(demand->models[model]);
-        for (uint32_t i = 0; i < catalog->endpoints_count; i++)
-                if (serves_kind(&catalog->endpoints[i], demand->kind))
-                        match_endpoint(&matching, catalog, demand, i);
-        set_all_rules(catalog, demand, out_set);
-}
-
-static bool has_place(const struct route_set *set, uint32_t endpoint, uint32_t model) {
-        for (uint32_t i = 0; i < set->count; i++)
-                if (set->endpoints[i] == endpoint && set->models[i] == model)
-                        return true;
-        return false;
-}
-
-void route_match_again(const struct catalog *catalog, const struct demand *demand, struct route_set *set) {
-        struct route_set fresh;
-        route_match(catalog, demand, &fresh);
-        set->truncated = set->truncated || fresh.truncated;
-        for (uint32_t i = 0; i < fresh.count; i++) {
-                if (has_place(set, fresh.endpoints[i], fresh.models[i]))
-                        continue;
-                if (set->count == ROUTE_CANDIDATES_MAX) {
-                        set->truncated = true;
-                        break;
-                }
-                set->endpoints[set->count] = fresh.endpoints[i];
-                set->models[set->count++] = fresh.models[i];
-        }
-        set_all_rules(catalog, demand, set);
-}
-
-void route_set_one(const struct route_set *set, uint32_t place, struct route_set *out_set) {
-        CHECK(place < set->count);
-        *out_set = (struct route_set){.count = 1, .truncated = set->truncated};
-        out_set->endpoints[0] = set->endpoints[place];
-        out_set->models[0] = set->models[place];
-        out_set->excluded_by[0] = set->excluded_by[place];
-        out_set->orders[0] = set->orders[place];
-        out_set->facts[0] = set->facts[place];
-}
 
 enum exclusion route_check(const struct catalog *catalog, const struct demand *demand, uint32_t index,
                            int64_t now_unix_ms) {
@@ -204,7 +22,7 @@ enum exclusion route_check(const struct catalog *catalog, const struct demand *d
         enum exclusion why = eligible_check(catalog, demand, index);
         if (why != EXCLUSION_NONE)
                 return why;
-        if (eligible_above_max_price(endpoint, demand, now_unix_ms))
+        if (eligible_above_max_price(endpoint, demand, now_unix_ms, demand->input_tokens))
                 return EXCLUSION_MAX_PRICE;
         bool priced = !demand->prefs.deny_unknown_price ||
                       cost_expected(endpoint, demand, now_unix_ms, OUTPUT_TOKENS_GUESS, &unused);
@@ -219,11 +37,12 @@ struct ranking {
         const struct route_set *set;
         const struct route_state *states;
         const struct route_moment *moment;
-        bool writes;
-        bool of_text; /* none of the input is said to be sound or pictures */
-        const struct endpoint *endpoints[ROUTE_CANDIDATES_MAX]; /* NULL: gone */
-        int64_t outputs[ROUTE_CANDIDATES_MAX]; /* tokens of an answer, by what was seen at the place; or 0 */
-        int64_t output_guess; /* for endpoints that have not answered: one for all, so that they compare */
+        bool writes, bounded; /* bounded: by max_cost_usd */
+        int64_t left_picousd; /* of that, then */
+        unsigned asked;       /* of these facts of a place, PLACE_PLAIN alone says that its rates hold */
+        struct cost_tokens tokens[ROUTE_CANDIDATES_MAX]; /* by place: what is expected there */
+        int64_t inputs[ROUTE_CANDIDATES_MAX];            /* the estimate, by what was seen of such there */
+        int64_t output_most;                             /* that is expected anywhere */
         uint32_t throughputs, latencies; /* preferred ones that are said, a bit per percentile */
 };
 
@@ -238,27 +57,35 @@ static int64_t scaled(int64_t tokens, double ratio) {
         return value < 9e18 ? (int64_t)value + (value > (double)(int64_t)value) : INT64_MAX;
 }
 
-/* Endpoints lie far apart: they are on their way while the first ones are looked at. */
-static void look_at_endpoints(struct ranking *ranking) {
-        for (uint32_t i = 0; i < ranking->set->count; i++) {
-                uint32_t index = ranking->set->endpoints[i];
-                const struct endpoint *endpoint = NULL;
-                if (index != ENDPOINT_GONE) { /* of a record that is decided again */
-                        endpoint = &ranking->catalog->endpoints[index];
-                        __builtin_prefetch(&endpoint->price);
-                }
-                ranking->endpoints[i] = endpoint;
-        }
-}
-
+/* Endpoints that have not answered get one guess for all, so that they compare. */
 static void look_at_outputs(struct ranking *ranking) {
-        int64_t guess = 0;
+        int64_t most = 0;
         for (uint32_t i = 0; i < ranking->set->count; i++) {
                 int64_t seen = whole(ranking->states[i].expected_output_tokens + 0.5);
-                ranking->outputs[i] = seen;
-                guess = seen > guess ? seen : guess;
+                ranking->tokens[i].output = seen;
+                most = seen > most ? seen : most;
         }
-        ranking->output_guess = guess > 0 ? guess : OUTPUT_TOKENS_GUESS;
+        ranking->output_most = most > 0 ? most : OUTPUT_TOKENS_GUESS;
+}
+
+/* By what was seen at each place of estimates, of caches and of answers. */
+static void look_at_sizes(struct ranking *ranking) {
+        int64_t estimate = ranking->demand->input_tokens;
+        look_at_outputs(ranking);
+        for (uint32_t i = 0; i < ranking->set->count; i++) {
+                const struct route_state *state = &ranking->states[i];
+                struct cost_tokens *tokens = &ranking->tokens[i];
+                int64_t input = scaled(estimate, state->tokens_ratio > 0 ? state->tokens_ratio : 1);
+                int32_t cached_permille = state->cached_permille > 0 ? state->cached_permille : 0;
+                ranking->inputs[i] = input;
+                tokens->input_most = input > estimate ? input : estimate;
+                if (state->input_permille > 0)
+                        input = scaled(estimate, (double)state->input_permille / 1000);
+                tokens->input = input;
+                tokens->cached = scaled(input, (double)cached_permille / 1000);
+                if (tokens->output == 0)
+                        tokens->output = ranking->output_most;
+        }
 }
 
 static void look_at_wishes(struct ranking *ranking) {
@@ -270,16 +97,33 @@ static void look_at_wishes(struct ranking *ranking) {
         }
 }
 
-/* By what was seen of the estimates there. */
-static int64_t calibrated_input(const struct demand *demand, const struct route_state *state) {
-        double ratio = state->tokens_ratio > 0 ? state->tokens_ratio : 1;
-        return scaled(demand->input_tokens, ratio);
+/* Whether what the set remembers of prices holds of such a job, and where they go by the time, now. */
+static void look_at_prices(struct ranking *ranking) {
+        const struct demand *demand = ranking->demand;
+        const struct route_moment *moment = ranking->moment;
+        int64_t from_unix_ms = ranking->set->from_unix_ms, until_unix_ms = ranking->set->until_unix_ms;
+        bool text = demand->audio_tokens <= 0 && demand->image_tokens <= 0;
+        bool small = demand->output_tokens_max <= COST_TOKENS_MAX && ranking->output_most <= COST_TOKENS_MAX;
+        bool now = moment->now_unix_ms >= from_unix_ms && moment->now_unix_ms < until_unix_ms &&
+                   (uint64_t)until_unix_ms - (uint64_t)moment->now_unix_ms > (uint64_t)moment->call_ms;
+        ranking->asked = text && small ? PLACE_PLAIN | (now ? 0 : PLACE_BY_TIME) : 0;
+        ranking->bounded = demand->max_cost_picousd != PICOUSD_MAX;
+        ranking->left_picousd = demand->max_cost_picousd - moment->spent_picousd;
 }
 
+/* What a candidate's exclusion goes by. */
+struct asked {
+        int64_t context;
+        bool dear;
+};
+
 /* Of any price. */
-static void look_up_cost(const struct ranking *ranking, const struct endpoint *endpoint,
-                         const struct cost_tokens *tokens, struct candidate *candidate) {
+static void ask_endpoint(const struct ranking *ranking, struct candidate *candidate,
+                         struct asked *out_asked) {
         const struct demand *demand = ranking->demand;
+        const struct cost_tokens *tokens = &ranking->tokens[candidate->place];
+        const struct endpoint *endpoint = &ranking->catalog->endpoints[candidate->endpoint];
+        unsigned facts = ranking->set->facts[candidate->place];
         int64_t now_unix_ms = ranking->moment->now_unix_ms;
         candidate->cost_known =
                 cost_expected_cached_at(endpoint, demand, now_unix_ms, tokens->input, tokens->cached,
@@ -288,27 +132,30 @@ static void look_up_cost(const struct ranking *ranking, const struct endpoint *e
                 candidate->cost_known &&
                 cost_ceiling_until(endpoint, demand, now_unix_ms, now_unix_ms + ranking->moment->call_ms,
                                    tokens->input_most, &candidate->cost_ceiling_picousd);
+        out_asked->context = endpoint->context;
+        out_asked->dear = facts & PLACE_PERHAPS_DEAR ? eligible_above_max_price(endpoint, demand, now_unix_ms,
+                                                                                demand->input_tokens)
+                                                     : (facts & PLACE_DEAR) != 0;
 }
 
-static void candidate_cost(const struct ranking *ranking, const struct endpoint *endpoint,
-                           const struct route_state *state, int64_t input_tokens,
-                           struct candidate *candidate) {
-        int64_t estimate = ranking->demand->input_tokens, seen = ranking->outputs[candidate->place];
-        struct cost_tokens tokens = {.input = input_tokens,
-                                     .output = seen > 0 ? seen : ranking->output_guess,
-                                     .input_most = input_tokens > estimate ? input_tokens : estimate};
-        if (state->input_permille > 0)
-                tokens.input = scaled(estimate, (double)state->input_permille / 1000);
-        if (state->cached_permille > 0)
-                tokens.cached = scaled(tokens.input, (double)state->cached_permille / 1000);
-        if (ranking->of_text && (ranking->set->facts[candidate->place] & PLACE_PLAIN)) {
-                struct cost_bounds cost = cost_plain(endpoint, ranking->demand, &tokens);
+/* What it costs there, by what the set remembers if that reaches so far. */
+static void candidate_cost(const struct ranking *ranking, struct candidate *candidate,
+                           struct asked *out_asked) {
+        uint32_t place = candidate->place;
+        const struct cost_rates *rates = &ranking->set->rates[place];
+        unsigned facts = ranking->set->facts[place];
+        const struct cost_tokens *tokens = &ranking->tokens[place];
+        if ((facts & ranking->asked) == PLACE_PLAIN && tokens->input <= rates->input_limit &&
+            tokens->input_most <= rates->input_limit) {
+                struct cost_bounds cost = cost_plain(rates, ranking->demand->output_tokens_max, tokens);
                 candidate->cost_known = true;
                 candidate->cost_expected_picousd = cost.expected_picousd;
                 candidate->ceiling_known = cost.ceiling_known;
                 candidate->cost_ceiling_picousd = cost.ceiling_picousd;
+                out_asked->context = rates->context;
+                out_asked->dear = (facts & PLACE_DEAR) != 0;
         } else {
-                look_up_cost(ranking, endpoint, &tokens, candidate);
+                ask_endpoint(ranking, candidate, out_asked);
         }
         if (!candidate->ceiling_known)
                 candidate->cost_ceiling_picousd = candidate->cost_expected_picousd;
@@ -318,17 +165,13 @@ static void candidate_cost(const struct ranking *ranking, const struct endpoint 
  * Only the input is held against the context, and only where the context holds all of it: estimates are
  * rough, and a list of texts to embed or to rank shares no context.
  */
-static bool exceeds_context(const struct ranking *ranking, const struct endpoint *endpoint,
-                            int64_t input_tokens) {
-        return ranking->writes && endpoint->context > 0 && input_tokens > endpoint->context;
+static bool exceeds_context(const struct ranking *ranking, uint32_t place, int64_t context) {
+        return ranking->writes && context > 0 && ranking->inputs[place] > context;
 }
 
 static bool exceeds_max_cost(const struct ranking *ranking, const struct candidate *candidate) {
-        int64_t max_picousd = ranking->demand->max_cost_picousd;
-        if (max_picousd == PICOUSD_MAX)
-                return false;
-        return !candidate->cost_known ||
-               money_add(candidate->cost_ceiling_picousd, ranking->moment->spent_picousd) > max_picousd;
+        return ranking->bounded &&
+               (!candidate->cost_known || candidate->cost_ceiling_picousd > ranking->left_picousd);
 }
 
 /*
@@ -370,28 +213,18 @@ static void check_budgets(const struct ranking *ranking, const struct route_stat
         }
 }
 
-static enum exclusion check_price(const struct ranking *ranking, const struct candidate *candidate,
-                                  const struct endpoint *endpoint) {
-        unsigned facts = ranking->set->facts[candidate->place];
-        if ((facts & PLACE_DEAR) ||
-            ((facts & PLACE_PERHAPS_DEAR) &&
-             eligible_above_max_price(endpoint, ranking->demand, ranking->moment->now_unix_ms)))
-                return EXCLUSION_MAX_PRICE;
-        return ranking->demand->prefs.deny_unknown_price && !candidate->cost_known ? EXCLUSION_UNKNOWN_PRICE
-                                                                                   : EXCLUSION_NONE;
-}
-
 static enum exclusion exclusion_of(const struct ranking *ranking, const struct candidate *candidate,
-                                   const struct route_state *state, int64_t input_tokens) {
-        const struct endpoint *endpoint = ranking->endpoints[candidate->place];
+                                   const struct route_state *state, const struct asked *asked) {
         enum exclusion why = (enum exclusion)ranking->set->excluded_by[candidate->place];
-        if (why == EXCLUSION_NONE)
-                why = check_price(ranking, candidate, endpoint);
         if (why != EXCLUSION_NONE)
                 return why;
+        if (asked->dear)
+                return EXCLUSION_MAX_PRICE;
+        if (ranking->demand->prefs.deny_unknown_price && !candidate->cost_known)
+                return EXCLUSION_UNKNOWN_PRICE;
         if (ranking->moment->refused >> candidate->place & 1U)
                 return EXCLUSION_REFUSED;
-        if (exceeds_context(ranking, endpoint, input_tokens))
+        if (exceeds_context(ranking, candidate->place, asked->context))
                 return EXCLUSION_CONTEXT_LENGTH;
         if (exceeds_max_cost(ranking, candidate))
                 return EXCLUSION_MAX_COST;
@@ -405,15 +238,14 @@ static void candidate_init(const struct ranking *ranking, uint32_t place, struct
                                         .place = (uint8_t)place,
                                         .in_flight = state->in_flight,
                                         .ready_ns = state->ready_ns};
-        const struct endpoint *endpoint = ranking->endpoints[place];
-        if (!endpoint) {
+        if (candidate->endpoint == ENDPOINT_GONE) { /* of a record that is decided again */
                 candidate->excluded_by = EXCLUSION_WRONG_ENDPOINT;
                 return;
         }
-        int64_t input_tokens = calibrated_input(ranking->demand, state);
-        candidate_cost(ranking, endpoint, state, input_tokens, candidate);
-        candidate->excluded_by = exclusion_of(ranking, candidate, state, input_tokens);
-        if (!exclusion_is_hard(candidate->excluded_by) && (state->budgets[0] || state->budgets[1]))
+        struct asked asked;
+        candidate_cost(ranking, candidate, &asked);
+        candidate->excluded_by = exclusion_of(ranking, candidate, state, &asked);
+        if ((state->budgets[0] || state->budgets[1]) && !exclusion_is_hard(candidate->excluded_by))
                 check_budgets(ranking, state, candidate);
 }
 
@@ -444,8 +276,9 @@ static uint32_t wishes_missed(const struct ranking *ranking, const struct route_
         }
         for (uint32_t said = ranking->latencies; said != 0; said &= said - 1) {
                 int i = __builtin_ctz(said);
-                if (state->latency_p_ns[i] > prefs->preferred_max_latency[i])
-                        missed |= PENALTY_LATENCY;
+                /* no branch: as often so as not */
+                missed |= PENALTY_LATENCY *
+                          (uint32_t)(state->latency_p_ns[i] > prefs->preferred_max_latency[i]);
         }
         return missed;
 }
@@ -564,13 +397,41 @@ static uint64_t mixed(uint64_t seed, uint32_t endpoint) {
         return z ^ (z >> 31);
 }
 
-/* What decides nearly always: the group, the penalties, and whether there is a measure, as one number. */
-static uint32_t tier_of(const struct candidate *candidate) {
-        return (uint32_t)candidate->group << 16 | (uint32_t)candidate->penalties << 8 |
-               !candidate->measure_known;
+/*
+ * What decides nearly always, as one number: group, penalties, whether there is a measure, and the measure as
+ * far as it fits; below that the place. Keys that differ in no more than the place are a draw, which
+ * comes_before() decides.
+ */
+enum { KEY_PLACE_BITS = 5, KEY_MEASURE_BITS = 44, KEY_ORDER_BITS = 5, KEY_PENALTY_BITS = 6 };
+
+_Static_assert(ROUTE_CANDIDATES_MAX == 1 << KEY_PLACE_BITS, "a place is its last part");
+_Static_assert(PREFS_NAMES_MAX < 1 << KEY_ORDER_BITS, "a place in `order` fits");
+_Static_assert(2 * PENALTY_UNKNOWN_PRICE == 1 << KEY_PENALTY_BITS, "penalties fit");
+_Static_assert(KEY_PLACE_BITS + KEY_MEASURE_BITS + 1 + KEY_PENALTY_BITS + KEY_ORDER_BITS + 3 == 64 &&
+                       DEMAND_MODELS_MAX <= 1 << 3,
+               "and all of it together");
+
+static uint64_t key_of(const struct candidate *candidate) {
+        const int64_t most = (INT64_C(1) << (KEY_MEASURE_BITS - 1)) - 1;
+        uint64_t key = candidate->group >> 8;
+        int64_t measure = candidate->measure < most ? candidate->measure : most;
+        measure = measure > -most ? measure : -most;
+        key = key << KEY_ORDER_BITS | (candidate->group & 0xff);
+        key = key << KEY_PENALTY_BITS | candidate->penalties;
+        key = key << 1 | !candidate->measure_known;
+        key = key << KEY_MEASURE_BITS | (uint64_t)(measure + most);
+        return key << KEY_PLACE_BITS | candidate->place;
 }
 
-/* Of two in the same tier. */
+static uint32_t place_of(uint64_t key) {
+        return key & (ROUTE_CANDIDATES_MAX - 1);
+}
+
+static bool is_draw(uint64_t a, uint64_t b) {
+        return (a ^ b) >> KEY_PLACE_BITS == 0;
+}
+
+/* Of two in a draw. */
 static bool comes_before(const struct ranking *ranking, const struct candidate *a,
                          const struct candidate *b) {
         if (a->measure != b->measure)
@@ -590,23 +451,41 @@ static bool comes_before(const struct ranking *ranking, const struct candidate *
                mixed(seed, catalog_listed(ranking->catalog, b->endpoint));
 }
 
+/* By counting who stands before each: keys are all different, and nobody can foretell how two compare. */
+static void sort_keys(const uint64_t *keys, uint32_t count, uint64_t *out_sorted) {
+        for (uint32_t i = 0; i < count; i++) {
+                uint32_t before = 0;
+                for (uint32_t j = 0; j < count; j += 4) /* behind them are more that are behind all */
+                        before += (uint32_t)(keys[j] < keys[i]) + (uint32_t)(keys[j + 1] < keys[i]) +
+                                  (uint32_t)(keys[j + 2] < keys[i]) + (uint32_t)(keys[j + 3] < keys[i]);
+                out_sorted[before] = keys[i];
+        }
+}
+
+/* Moves the one at `at` before those of its draw that it comes before; they are in order. */
+static void settle_draws(const struct ranking *ranking, const struct candidate *candidates, uint64_t *sorted,
+                         uint32_t at) {
+        uint64_t key = sorted[at];
+        for (; at > 0 && is_draw(key, sorted[at - 1]) &&
+               comes_before(ranking, &candidates[place_of(key)], &candidates[place_of(sorted[at - 1])]);
+             at--)
+                sorted[at] = sorted[at - 1];
+        sorted[at] = key;
+}
+
 /* Puts the places of the usable ones in order, best first. */
 static void sort(const struct ranking *ranking, const struct candidate *candidates, uint8_t *usable,
                  uint32_t count) {
-        uint32_t tiers[ROUTE_CANDIDATES_MAX];
-        for (uint32_t i = 0; i < count; i++) {
-                uint8_t place = usable[i];
-                uint32_t tier = tier_of(&candidates[place]), at = i;
-                for (; at > 0 && tier <= tiers[at - 1]; at--) {
-                        if (tier == tiers[at - 1] &&
-                            !comes_before(ranking, &candidates[place], &candidates[usable[at - 1]]))
-                                break;
-                        tiers[at] = tiers[at - 1];
-                        usable[at] = usable[at - 1];
-                }
-                tiers[at] = tier;
-                usable[at] = place;
-        }
+        uint64_t keys[ROUTE_CANDIDATES_MAX + 3], sorted[ROUTE_CANDIDATES_MAX];
+        for (uint32_t i = 0; i < count; i++)
+                keys[i] = key_of(&candidates[usable[i]]);
+        keys[count] = keys[count + 1] = keys[count + 2] = UINT64_MAX;
+        sort_keys(keys, count, sorted);
+        for (uint32_t i = 1; i < count; i++)
+                if (is_draw(sorted[i - 1], sorted[i]))
+                        settle_draws(ranking, candidates, sorted, i);
+        for (uint32_t i = 0; i < count; i++)
+                usable[i] = (uint8_t)place_of(sorted[i]);
 }
 
 /* The inverse square of the price, the cheapest having 2^32. */
@@ -687,9 +566,8 @@ void route_rank(const struct catalog *catalog, const struct demand *demand, cons
         ranking.states = states;
         ranking.moment = moment;
         ranking.writes = kind_writes(demand->kind);
-        ranking.of_text = demand->audio_tokens <= 0 && demand->image_tokens <= 0;
-        look_at_endpoints(&ranking);
-        look_at_outputs(&ranking);
+        look_at_sizes(&ranking);
+        look_at_prices(&ranking);
         look_at_wishes(&ranking);
         struct candidate candidates[ROUTE_CANDIDATES_MAX]; /* by place */
         uint8_t usable[ROUTE_CANDIDATES_MAX], excluded[ROUTE_CANDIDATES_MAX];

@@ -101,11 +101,14 @@ struct route {
 
 /* What holds of a place for all jobs of a class: a set of these. */
 enum place_facts {
-        PLACE_PLAIN = 1, /* cost_is_plain(), of a demand that writes */
-        PLACE_DEAR = 2,  /* its price is above max_price */
-        /* that goes by the time or by the length of the input: to be asked each time */
+        /* cost_rates_at(): `rates` is what it asks, and PLACE_DEAR holds, as far as these reach */
+        PLACE_PLAIN = 1,
+        PLACE_DEAR = 2, /* its price is above max_price */
+        /* that goes by the time or by the length of the input: to be asked where the rates do not reach */
         PLACE_PERHAPS_DEAR = 4,
         PLACE_LACKS_SUPPORT = 8, /* known not to support what the request softly needs */
+        /* its price goes by the time: what is remembered of it is of the set's time */
+        PLACE_BY_TIME = 16,
 };
 
 /*
@@ -117,14 +120,18 @@ struct route_set {
         uint32_t endpoints[ROUTE_CANDIDATES_MAX];
         uint8_t models[ROUTE_CANDIDATES_MAX];
         /*
-         * What the class's rules say of each place, so that a decision compares neither names nor sets: it
-         * holds as long as the catalog does, and nothing of it goes by time or size. By route_set_rules().
+         * What the class's rules say of each place, and what is asked there, so that a decision compares
+         * neither names nor sets and visits no endpoint: it holds as long as the catalog does, and nothing of
+         * it goes by size, nor by time but for PLACE_BY_TIME. By route_set_rules().
          */
         uint8_t excluded_by[ROUTE_CANDIDATES_MAX]; /* enum exclusion */
         uint8_t orders[ROUTE_CANDIDATES_MAX];      /* place in `order` */
         uint8_t facts[ROUTE_CANDIDATES_MAX];       /* enum place_facts */
         uint32_t count;
         bool truncated;
+        /* What goes by the time is that of from <= time < until; by route_set_prices(). 0 and 0: of none */
+        int64_t from_unix_ms, until_unix_ms;
+        struct cost_rates rates[ROUTE_CANDIDATES_MAX]; /* where PLACE_PLAIN */
 };
 
 /* The set that holds one place of another only. */
@@ -150,6 +157,13 @@ void route_match_again(const struct catalog *catalog, const struct demand *deman
  */
 void route_set_rules(const struct catalog *catalog, const struct demand *demand, struct route_set *set,
                      uint32_t place);
+
+/*
+ * Remembers what is asked at that moment where prices go by the time, until the first of them may change. A
+ * decision at a time for which nothing is remembered comes to the same, but takes longer.
+ */
+void route_set_prices(const struct catalog *catalog, const struct demand *demand, struct route_set *set,
+                      int64_t now_unix_ms);
 
 /*
  * `set` was matched for a demand with the same kind, models, modalities, parameters and prefs. `states` is

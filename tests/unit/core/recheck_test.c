@@ -65,6 +65,17 @@ RULE(required,
      (prefs->require_parameters = true, fixture->spec.demand.parameters = 3, second->parameters = 1))
 RULE(context, second->context = 1)
 
+/* From a minute past midnight on, the first is above the ceiling as well. */
+static const struct zone_change utc_changes[] = {{INT64_MIN, 0}};
+static const struct zone utc = {"UTC", utc_changes, 1};
+static const struct price_window dear_day = {&utc, 1000000000, 1, 1440, 0x7f};
+
+static void max_price_later(struct fixture *fixture) {
+        max_price(fixture);
+        fixture->endpoints[0].windows = &dear_day;
+        fixture->endpoints[0].windows_count = 1;
+}
+
 static rule *const rules[] = {kinds,         only,       ignore,        order,     regions,
                               zdr,           training,   quantizations, max_price, max_cost,
                               unknown_price, modalities, required,      context};
@@ -135,7 +146,7 @@ static void react(struct fixture *fixture, const struct command *command) {
                 return;
         case COMMAND_OPEN:
                 if (fixture->dearer_when_opened && command->endpoint == 0)
-                        fixture->endpoints[0].price.output = INT64_C(1) << 40;
+                        fixture->now_ns = 59 * NS_PER_S; /* and then the window begins */
                 add_event(fixture, command, EVENT_OPENED, NULL);
                 return;
         case COMMAND_CALL:
@@ -205,7 +216,7 @@ static void without_a_rule_the_second_is_next(void **state) {
 static void what_changes_before_the_call_stops_it(void **state) {
         (void)state;
         struct fixture fixture;
-        set_up(&fixture, max_price, VERDICT_OK);
+        set_up(&fixture, max_price_later, VERDICT_OK);
         fixture.dearer_when_opened = true;
         drive(&fixture);
         assert_true(fixture.ended);

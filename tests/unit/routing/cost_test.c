@@ -671,109 +671,10 @@ static void usage_within_bounds_stays_under_the_ceiling(void **state) {
         }
 }
 
-static int64_t some_plain_price(struct prng *prng, bool needed) {
-        if (!needed && prng_below(prng, 3) == 0)
-                return U;
-        uint64_t most = prng_below(prng, 9) == 0 ? INT64_MAX / MILLION : 100000000;
-        return (int64_t)prng_below(prng, prng_below(prng, 6) == 0 ? 1 : most) * MILLION;
-}
-
-static int64_t some_tokens(struct prng *prng) {
-        return prng_below(prng, 9) == 0 ? INT64_MAX - (int64_t)prng_below(prng, 2)
-                                        : (int64_t)prng_below(prng, 100000);
-}
-
-/* The short way and the long one have the same answers to a picodollar. */
-static void plain_costs_are_those_of_any_price(void **state) {
-        (void)state;
-        struct prng prng;
-        prng_init(&prng, 7);
-        uint32_t unbounded = 0;
-        for (int i = 0; i < 50000; i++) {
-                struct endpoint endpoint = {.name = "p/m", .model = "m", .price = nothing, .kinds = ~0U};
-                endpoint.price.input = some_plain_price(&prng, true);
-                endpoint.price.output = some_plain_price(&prng, true);
-                endpoint.price.cached_input = some_plain_price(&prng, false);
-                endpoint.price.cache_write = some_plain_price(&prng, false);
-                endpoint.price.reasoning = some_plain_price(&prng, false);
-                endpoint.output_max = (int64_t)prng_below(&prng, 3) * 1000;
-                endpoint.context = (int64_t)prng_below(&prng, 3) * 50000;
-                struct demand demand;
-                demand_init(&demand, prng_below(&prng, 2) == 0 ? KIND_CHAT : KIND_RESPONSES);
-                assert_true(cost_is_plain(&endpoint, &demand));
-                demand.output_tokens_max = prng_below(&prng, 3) == 0 ? -1 : some_tokens(&prng);
-                struct cost_tokens tokens = {.input = some_tokens(&prng),
-                                             .cached = some_tokens(&prng) - 10,
-                                             .output = some_tokens(&prng) - 10,
-                                             .input_most = some_tokens(&prng)};
-                int64_t expected = -1, ceiling = -1;
-                assert_true(cost_expected_cached_at(&endpoint, &demand, 0, tokens.input, tokens.cached,
-                                                    tokens.output, &expected));
-                bool known = cost_ceiling_at(&endpoint, &demand, 0, tokens.input_most, &ceiling);
-                struct cost_bounds cost = cost_plain(&endpoint, &demand, &tokens);
-                assert_int_equal(cost.expected_picousd, expected);
-                assert_int_equal(cost.ceiling_known, known);
-                if (known)
-                        assert_int_equal(cost.ceiling_picousd, ceiling);
-                unbounded += !known;
-        }
-        assert_in_range(unbounded, 100, 49000);
-}
-
-static void a_price_that_moves_or_is_rounded_is_not_plain(void **state) {
-        (void)state;
-        static const struct price_window window = {.multiply_millionths = 500000};
-        static const struct price_tier tier = {.above_input = 1};
-        struct endpoint plain = {.name = "p/m", .model = "m", .price = nothing, .kinds = ~0U};
-        plain.price.input = plain.price.output = PER_UNIT(3);
-        struct demand demand;
-        demand_init(&demand, KIND_CHAT);
-        assert_true(cost_is_plain(&plain, &demand));
-        int64_t *const parts[] = {
-                &plain.price.input,       &plain.price.output,       &plain.price.cached_input,
-                &plain.price.cache_write, &plain.price.reasoning,    &plain.price.audio_input,
-                &plain.price.image_input, &plain.price.audio_output, &plain.price.image_output};
-        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-                int64_t before = *parts[i];
-                *parts[i] = PER_UNIT(3) + 1;
-                assert_false(cost_is_plain(&plain, &demand));
-                *parts[i] = U;
-                assert_int_equal(cost_is_plain(&plain, &demand), i >= 2); /* input and output must be known */
-                *parts[i] = before;
-        }
-        plain.price.request = PER_UNIT(1);
-        assert_false(cost_is_plain(&plain, &demand));
-        plain.price.request = 0;
-        assert_true(cost_is_plain(&plain, &demand));
-        plain.windows = &window;
-        plain.windows_count = 1;
-        assert_false(cost_is_plain(&plain, &demand));
-        plain.windows_count = 0;
-        plain.tiers = &tier;
-        plain.tiers_count = 1;
-        assert_false(cost_is_plain(&plain, &demand));
-        plain.tiers_count = 0;
-        plain.output_modalities = MODALITY_BIT(IMAGE);
-        assert_false(cost_is_plain(&plain, &demand));
-        plain.output_modalities = 0;
-        demand.input_modalities = MODALITY_BIT(TEXT) | MODALITY_BIT(AUDIO);
-        assert_false(cost_is_plain(&plain, &demand));
-        demand.input_modalities = MODALITY_BIT(TEXT);
-        demand.output_modalities = MODALITY_BIT(AUDIO);
-        assert_false(cost_is_plain(&plain, &demand));
-        demand.output_modalities = 0;
-        demand.service = SERVICE_FLEX;
-        assert_false(cost_is_plain(&plain, &demand));
-        demand.service = SERVICE_STANDARD;
-        assert_true(cost_is_plain(&plain, &demand));
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(kinds_are_billed_by_their_parts),
                 cmocka_unit_test(every_part_is_rounded_up),
-                cmocka_unit_test(plain_costs_are_those_of_any_price),
-                cmocka_unit_test(a_price_that_moves_or_is_rounded_is_not_plain),
                 cmocka_unit_test(amounts_saturate),
                 cmocka_unit_test(usage_adds_what_is_said),
                 cmocka_unit_test(ceiling_takes_the_most_output),

@@ -141,6 +141,7 @@ static void what_has_no_ceiling(void **state) {
         spend(&world.workspace, 1000000, 0, 0);
         check(&world, CHEAP, EXCLUSION_BUDGET_PRICE_UNKNOWN, NOW_NS);
         world.endpoints[CHEAP].output_max = 100;
+        route_match(&world.catalog, &world.demand, &world.set);
         check(&world, CHEAP, EXCLUSION_NONE, NOW_NS);
 }
 

@@ -118,7 +118,7 @@ static void rank(struct world *world, const struct route_set *set, struct route 
         route_rank(&world->catalog, &world->demand, set, world->states, &world->moment, out_route);
 }
 
-/* Nothing is remembered but what a catalog says of support. */
+/* Nothing is remembered but what a catalog says of support: each decision asks the endpoints. */
 static struct route_set forgetful(const struct route_set *set) {
         struct route_set asked = *set;
         for (uint32_t i = 0; i < set->count; i++)
@@ -136,6 +136,8 @@ static bool same_candidate(const struct candidate *a, const struct candidate *b)
 static void compare(struct world *world, uint64_t seed, const char *when) {
         struct route_set asked = forgetful(&world->set);
         struct route again;
+        if (seed % 3 > 0) /* else at times for which nothing is remembered */
+                route_set_prices(&world->catalog, &world->demand, &world->set, world->moment.now_unix_ms);
         rank(world, &world->set, &world->route);
         rank(world, &asked, &again);
         assert_int_equal(world->route.usable, again.usable);
@@ -146,7 +148,7 @@ static void compare(struct world *world, uint64_t seed, const char *when) {
 
 static void what_is_remembered_changes_no_decision(void **state) {
         (void)state;
-        uint32_t plain = 0, dear = 0, moving = 0;
+        uint32_t plain = 0, dear = 0, moving = 0, timed = 0, tiers_too = 0;
         for (uint64_t seed = 0; seed < 2000; seed++) {
                 static struct world world;
                 struct prng prng;
@@ -160,9 +162,13 @@ static void what_is_remembered_changes_no_decision(void **state) {
                         plain += (world.set.facts[i] & PLACE_PLAIN) != 0;
                         dear += (world.set.facts[i] & PLACE_DEAR) != 0;
                         moving += (world.set.facts[i] & PLACE_PERHAPS_DEAR) != 0;
+                        timed += (world.set.facts[i] & PLACE_BY_TIME) && (world.set.facts[i] & PLACE_PLAIN);
+                        tiers_too += (world.set.facts[i] & PLACE_PLAIN) &&
+                                     world.set.rates[i].input_limit < COST_TOKENS_MAX;
                 }
         }
         assert_true(plain > 1000 && dear > 1000 && moving > 1000);
+        assert_true(timed > 500 && tiers_too > 500);
 }
 
 static void another_catalog_is_asked_anew(void **state) {
@@ -180,6 +186,7 @@ static void another_catalog_is_asked_anew(void **state) {
                 route_match(&world.catalog, &world.demand, &fresh);
                 assert_int_equal(world.set.count, fresh.count);
                 assert_memory_equal(world.set.facts, fresh.facts, fresh.count);
+                assert_true(world.set.from_unix_ms == 0 && world.set.until_unix_ms == 0);
                 assert_memory_equal(world.set.excluded_by, fresh.excluded_by, fresh.count);
                 some_moment(&prng, &world);
                 compare(&world, seed, "another catalog");
@@ -198,6 +205,9 @@ static void one_place_keeps_its_facts(void **state) {
                 route_set_one(&world.set, place, &one);
                 assert_int_equal(one.facts[0], world.set.facts[place]);
                 assert_int_equal(one.excluded_by[0], world.set.excluded_by[place]);
+                assert_memory_equal(&one.rates[0], &world.set.rates[place], sizeof one.rates[0]);
+                assert_true(one.from_unix_ms == world.set.from_unix_ms &&
+                            one.until_unix_ms == world.set.until_unix_ms);
         }
 }
 
@@ -215,6 +225,7 @@ static void record_is_bound_to_the_same_facts(void **state) {
                 inputs.set = world.set;
                 memset(inputs.set.facts, 0xff, sizeof inputs.set.facts);
                 memset(inputs.set.excluded_by, 0xff, sizeof inputs.set.excluded_by);
+                memset(inputs.set.rates, 0xff, sizeof inputs.set.rates);
                 assert_true(record_bind(&world.catalog, &inputs));
                 assert_memory_equal(inputs.set.facts, world.set.facts, world.set.count);
                 assert_memory_equal(inputs.set.excluded_by, world.set.excluded_by, world.set.count);
@@ -262,6 +273,82 @@ static void price_rule_goes_by_hour_and_length(void **state) {
         }
 }
 
+/* One endpoint, a dollar per million tokens of input, half of that by night and thrice from ten to twelve. */
+static void one_by_the_hour(struct world *world) {
+        memset(world, 0, sizeof *world);
+        world->endpoints[0] = (struct endpoint){.name = "p/m",
+                                                .model = "m",
+                                                .quantization = "unknown",
+                                                .price = {USD, U, U, USD, U, U, U, U, U, U, U, U, U, U},
+                                                .windows = windows,
+                                                .windows_count = 2,
+                                                .kinds = ~0U};
+        world->catalog = (struct catalog){&provider, 1, world->endpoints, 1, "0", NULL, 0};
+        demand_init(&world->demand, KIND_CHAT);
+        world->demand.models[world->demand.models_count++] = BYTES("m");
+        world->demand.input_tokens = 1000;
+        world->demand.output_tokens_max = 0;
+        route_match(&world->catalog, &world->demand, &world->set);
+}
+
+/* As a class does, time after time: what its set remembers then, and what the decision comes to. */
+static void costs_at(struct world *world, int64_t now_unix_ms, int64_t rate, int64_t until_unix_ms) {
+        route_set_prices(&world->catalog, &world->demand, &world->set, now_unix_ms);
+        world->moment.now_unix_ms = now_unix_ms;
+        rank(world, &world->set, &world->route);
+        assert_true((world->set.facts[0] & PLACE_PLAIN) && (world->set.facts[0] & PLACE_BY_TIME));
+        assert_int_equal(world->set.rates[0].input, rate);
+        assert_int_equal(world->set.until_unix_ms, until_unix_ms);
+        assert_int_equal(world->route.candidates[0].cost_expected_picousd, 1000 * rate);
+        assert_int_equal(world->route.candidates[0].cost_ceiling_picousd, 1000 * rate);
+}
+
+static void what_is_asked_is_renewed_where_a_window_begins_or_ends(void **state) {
+        (void)state;
+        static struct world world;
+        const int64_t hour = 3600000, whole = 1000000;
+        one_by_the_hour(&world);
+        assert_false(world.set.facts[0] & PLACE_PLAIN); /* before there is a time */
+        costs_at(&world, 0, whole / 2, 6 * hour);
+        costs_at(&world, 6 * hour - 1, whole / 2, 6 * hour);
+        costs_at(&world, 6 * hour, whole, 10 * hour);
+        costs_at(&world, 10 * hour - 1, whole, 10 * hour);
+        costs_at(&world, 10 * hour, 3 * whole, 12 * hour);
+        costs_at(&world, 12 * hour, whole, 24 * hour);
+        costs_at(&world, 11 * hour, 3 * whole, 12 * hour); /* a clock that was set back */
+        /* a call that may last into the next window costs at most what is asked there; nothing is renewed */
+        costs_at(&world, 9 * hour, whole, 10 * hour);
+        world.moment.call_ms = hour;
+        rank(&world, &world.set, &world.route);
+        assert_int_equal(world.route.candidates[0].cost_expected_picousd, 1000 * whole);
+        assert_int_equal(world.route.candidates[0].cost_ceiling_picousd, 3000 * whole);
+        world.moment.call_ms = hour - 1;
+        rank(&world, &world.set, &world.route);
+        assert_int_equal(world.route.candidates[0].cost_ceiling_picousd, 1000 * whole);
+        /* and at another time than that of the set, what is asked then */
+        world.moment.now_unix_ms = 3 * hour;
+        rank(&world, &world.set, &world.route);
+        assert_int_equal(world.route.candidates[0].cost_expected_picousd, 500 * whole);
+}
+
+/* The time for which the set remembers prices goes on; the catalog by which it does is another one. */
+static void what_is_asked_is_renewed_by_a_reload(void **state) {
+        (void)state;
+        static struct world world;
+        const int64_t hour = 3600000, whole = 1000000;
+        one_by_the_hour(&world);
+        costs_at(&world, hour, whole / 2, 6 * hour);
+        world.endpoints[0].price.input = 4 * USD;
+        route_match_again(&world.catalog, &world.demand, &world.set);
+        costs_at(&world, hour, 2 * whole, 6 * hour);
+        world.endpoints[0].windows_count = 0;
+        route_match_again(&world.catalog, &world.demand, &world.set);
+        route_set_prices(&world.catalog, &world.demand, &world.set, hour);
+        rank(&world, &world.set, &world.route);
+        assert_int_equal(world.set.rates[0].input, 4 * whole);
+        assert_int_equal(world.route.candidates[0].cost_expected_picousd, 4000 * whole);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(what_is_remembered_changes_no_decision),
@@ -269,6 +356,8 @@ int main(void) {
                 cmocka_unit_test(one_place_keeps_its_facts),
                 cmocka_unit_test(record_is_bound_to_the_same_facts),
                 cmocka_unit_test(price_rule_goes_by_hour_and_length),
+                cmocka_unit_test(what_is_asked_is_renewed_where_a_window_begins_or_ends),
+                cmocka_unit_test(what_is_asked_is_renewed_by_a_reload),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
