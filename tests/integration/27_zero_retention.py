@@ -166,12 +166,18 @@ def pipe():
 
 
 def stall(provider, taken):
-    """Runs until the pipe is full and more was answered than it holds, kills it, and takes what is in the pipe."""
-    before = len(provider.server.asked)
+    """Runs until the pipe is full and nothing moves any more, which is when more was answered than it holds; kills it, and takes what is in the pipe."""
     process = subprocess.Popen(ferry.command("jobs.jsonl", "-", "-c", "batchferry.yaml", "--in-flight", "16"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    ferry.wait_for(
-        lambda: process.poll() is not None or waiting(process.stdout) > PIPE - 2 * FLOOD and len(provider.server.asked) - before >= PIPE // FLOOD - 2,
-        "the pipe to be full")
+    asked, since = -1, 0
+
+    def stalled():
+        nonlocal asked, since
+        now = len(provider.server.asked)
+        if now != asked or waiting(process.stdout) <= PIPE - 2 * FLOOD:
+            asked, since = now, time.monotonic()
+        return process.poll() is not None or time.monotonic() - since > 0.3
+
+    ferry.wait_for(stalled, "the pipe to be full")
     process.kill()
     process.wait()
     taken += [json.loads(line) for line in process.stdout if line.endswith(b"\n")]
