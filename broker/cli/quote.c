@@ -165,8 +165,9 @@ void quote_add(struct quote *quote, const struct job_spec *job) {
         for (uint32_t i = 0; i < set.count; i++)
                 quote_budgets_view(quote->budgets, job->demand.workspace, set.endpoints[i], &states[i]);
         const struct route_moment moment = {.now_unix_ms = quote->options.at_unix_ms,
-                                            .call_ms = quote->options.config->settings.timeout_total /
-                                                       NS_PER_MS};
+                                            .call_ms =
+                                                    quote->options.config->settings.timeout_total / NS_PER_MS,
+                                            .seed = job->key.lo}; /* as explain draws */
         route_rank(catalog, &job->demand, &set, states, &moment, &route);
         if (route.usable == 0) {
                 add_refused(quote, &route);

@@ -3,6 +3,7 @@
 prices, limits and faults; and that the receipts hold exactly the money that the providers counted, of text, of sound, and at
 each tier of service."""
 import base64
+import collections
 import datetime
 import decimal
 import json
@@ -259,6 +260,18 @@ def quote():
     assert not os.path.exists("state")
 
 
+def spread_quote():
+    """Jobs that `spread` shares among providers are shared by a quote too, each as explain draws it."""
+    two = [{"name": name, "kind": "openai", "base_url": "http://127.0.0.1:9/v1", "models": [{"model": "m", "price": {"input": 1, "output": output}}]}
+           for name, output in (("a", 2), ("b", 2.1))]
+    ferry.configure(providers=two, routing={"spread": 0.2})
+    ferry.write_jobs("jobs.jsonl", [ferry.chat(i) for i in range(60)])
+    told = json.loads(ferry.ferry("quote", "jobs.jsonl", "--json")[0])
+    explained = [json.loads(line)["chosen"] for line in ferry.ferry("explain", "jobs.jsonl", "--json")[0].splitlines()]
+    assert {f"{row['provider']}/m": row["jobs"] for row in told["providers"]} == collections.Counter(explained), (told, explained)
+    assert min(explained.count("a/m"), explained.count("b/m")) > 10, explained
+
+
 def piped_quote():
     """Standard input is waited for, and text that pipes has no control characters."""
     with ferry.Sim() as sim:
@@ -350,4 +363,4 @@ def reasons():
         assert told["candidates"][0]["endpoint"] == "a/m" and told["candidates"][0]["meaning"].endswith(gap), told
 
 
-ferry.main([decisions, quote, piped_quote, explain, rules, reasons])
+ferry.main([decisions, quote, spread_quote, piped_quote, explain, rules, reasons])
