@@ -193,7 +193,8 @@ static void add_meaning(const struct explaining *explaining, const struct job_sp
         struct buffer text;
         buffer_init(&text, 4096);
         append_meaning(explaining, job, candidate, &text);
-        table_cell(table, "%s%.*s", candidate->penalties ? "comes later: " : "", (int)text.size, text.data);
+        bool later = candidate->excluded_by == EXCLUSION_NONE && candidate->penalties != 0;
+        table_cell(table, "%s%.*s", later ? "comes later: " : "", (int)text.size, text.data);
         buffer_deinit(&text);
 }
 
@@ -281,7 +282,8 @@ static void append_candidate(struct explaining *explaining, const struct job_spe
                 json_string(out, "excluded_by", bytes_of(exclusion_text(candidate->excluded_by)));
         if (is_scored(candidate) && candidate->measure_known)
                 decision_append_measure(out, job->demand.prefs.sort, candidate->measure);
-        decision_append_penalties(out, candidate->penalties);
+        if (is_scored(candidate))
+                decision_append_penalties(out, candidate->penalties);
         if (meaning.size > 0)
                 json_string(out, "meaning", buffer_view(&meaning));
         buffer_append_char(out, '}');

@@ -353,6 +353,13 @@ def reasons():
         if body == tools:
             assert [(one["endpoint"], one.get("penalties")) for one in told["candidates"]] == [("b/m", None), ("a/m", ["parameters"]), ("c/m", ["price_unknown"])], told
             ferry.has(ferry.ferry("explain", "job.json")[0], "comes later: it is known not to support tools", "comes later: its price for this job is not known: price.input is not said")
+    job = ferry.chat(1, routing={"allow_fallbacks": False})
+    job["body"].update(tools)
+    ferry.write_jobs("job.json", [job])
+    out = ferry.ferry("explain", "job.json")[0]
+    ferry.has(out, "fallbacks_off")
+    assert "comes later" not in out, "what never comes does not come later"
+    assert not any("penalties" in one for one in json.loads(ferry.ferry("explain", "job.json", "--json")[0])["candidates"])
     gaps = ({"service_tier": "flex"}, "price.flex.input is not said"), ({"service_tier": "gold"}, "no tier of service of that name has a price"), ({"modalities": ["text", "audio"]}, "price.audio_output is not said"), \
         ({"messages": [{"role": "user", "content": sound()}]}, "price.audio_input is not said")
     for body, gap in gaps:
