@@ -250,17 +250,6 @@ int64_t audio_length_ms(const struct audio_source *source) {
 
 /* ---- base64 (RFC 4648) ---- */
 
-/* -1: of neither alphabet. */
-static int value_of(char c) {
-        if (c >= 'A' && c <= 'Z')
-                return c - 'A';
-        if (c >= 'a' && c <= 'z')
-                return c - 'a' + 26;
-        if (c >= '0' && c <= '9')
-                return c - '0' + 52;
-        return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
-}
-
 /* Four characters are three bytes, so any place can be found. What is escaped or broken ends the reading. */
 static size_t read_base64(void *userdata, int64_t offset, void *out, size_t size) {
         const struct bytes *text = userdata;
@@ -268,7 +257,7 @@ static size_t read_base64(void *userdata, int64_t offset, void *out, size_t size
         for (size_t i = 0; i < size; i++) {
                 if (at + place + 1 >= text->size)
                         return i;
-                int high = value_of(text->data[at + place]), low = value_of(text->data[at + place + 1]);
+                int high = base64_digit(text->data[at + place]), low = base64_digit(text->data[at + place + 1]);
                 if (high < 0 || low < 0)
                         return i;
                 ((uint8_t *)out)[i] = (uint8_t)(high << (2 + 2 * place) | low >> (4 - 2 * place));

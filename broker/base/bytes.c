@@ -338,6 +338,13 @@ static bool decode_last(char *out, const unsigned char *in, size_t pads) {
         return true;
 }
 
+int base64_digit(char c) {
+        char standard = c;
+        if (c == '-' || c == '_')
+                standard = c == '-' ? '+' : '/';
+        return base64_values[(unsigned char)standard] - 1;
+}
+
 bool buffer_append_base64_decoded(struct buffer *buffer, struct bytes text) {
         const unsigned char *in = (const unsigned char *)text.data;
         size_t pads, whole, decoded;

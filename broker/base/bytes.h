@@ -74,6 +74,8 @@ void buffer_append_base64(struct buffer *buffer, const void *data, size_t size);
  * otherwise. Also false when it does not fit, and then `failed` is set.
  */
 bool buffer_append_base64_decoded(struct buffer *buffer, struct bytes text);
+/* 0 to 63, in the standard alphabet or the one for URLs (section 5); -1: in neither. */
+int base64_digit(char c);
 static inline struct bytes buffer_view(const struct buffer *buffer) {
         return (struct bytes){buffer->data, buffer->size};
 }

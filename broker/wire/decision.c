@@ -61,16 +61,9 @@ bool decision_append(struct buffer *out, const struct demand *demand, const stru
         return appended;
 }
 
+/* Of the alphabet for URLs only, in which records are written. */
 static int digit_value(char c) {
-        if (c >= 'A' && c <= 'Z')
-                return c - 'A';
-        if (c >= 'a' && c <= 'z')
-                return c - 'a' + 26;
-        if (c >= '0' && c <= '9')
-                return c - '0' + 52;
-        if (c == '-')
-                return 62;
-        return c == '_' ? 63 : -1;
+        return c == '+' || c == '/' ? -1 : base64_digit(c);
 }
 
 static bool read_text(struct bytes text, struct buffer *record) {
