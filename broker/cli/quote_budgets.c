@@ -107,11 +107,9 @@ struct quote_budgets *quote_budgets_free(struct quote_budgets *budgets) {
 static struct planned *planned_at(const struct quote_budgets *budgets, bool provider, uint32_t workspace,
                                   uint32_t endpoint) {
         const struct catalog *catalog = budgets->catalog;
-        uint32_t subject =
-                provider ? catalog->workspaces_count + catalog->endpoints[endpoint].provider : workspace;
-        if ((!provider && workspace >= catalog->workspaces_count) || !budget_is_counted(catalog, subject))
-                return NULL;
-        return &budgets->subjects[subject];
+        uint32_t subject = provider ? budget_provider_subject(catalog, endpoint)
+                                    : budget_workspace_subject(catalog, workspace);
+        return subject == BUDGET_NO_SUBJECT ? NULL : &budgets->subjects[subject];
 }
 
 void quote_budgets_view(const struct quote_budgets *budgets, uint32_t workspace, uint32_t endpoint,

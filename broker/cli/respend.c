@@ -25,14 +25,13 @@ struct respend *respend_free(struct respend *respend) {
         return NULL;
 }
 
-/* Of the workspace, or of the endpoint's provider, as of that time; NULL: it has no budget. */
+/* Of the workspace, or of the endpoint's provider, as of that time; NULL: nothing is counted. */
 static struct ledger *ledger_of(struct respend *respend, bool provider, uint32_t workspace, uint32_t endpoint,
                                 int64_t now_unix_ms) {
         const struct catalog *catalog = respend->catalog;
-        uint32_t subject =
-                provider ? catalog->workspaces_count + catalog->endpoints[endpoint].provider : workspace;
-        if (subject >= budget_subjects(catalog) || (!provider && workspace >= catalog->workspaces_count) ||
-            !budget_bounds(budget_of_subject(catalog, subject)))
+        uint32_t subject = provider ? budget_provider_subject(catalog, endpoint)
+                                    : budget_workspace_subject(catalog, workspace);
+        if (subject == BUDGET_NO_SUBJECT)
                 return NULL;
         ledger_roll(&respend->ledgers[subject], now_unix_ms);
         return &respend->ledgers[subject];

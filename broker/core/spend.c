@@ -11,8 +11,6 @@
 
 #include <stdlib.h>
 
-#define NO_SUBJECT UINT32_MAX
-
 /* ---- purses ---- */
 
 static void init_ledger(const struct engine *engine, const struct purse *purse, uint32_t subject,
@@ -151,8 +149,9 @@ bool spend_make(const struct engine *engine, const struct catalog *catalog,
 }
 
 static uint32_t moved(const struct engine *engine, const struct catalog *before, uint32_t subject) {
-        return subject == NO_SUBJECT ? NO_SUBJECT
-                                     : budget_of_lasting(engine->catalog, budget_lasting(before, subject));
+        return subject == BUDGET_NO_SUBJECT
+                       ? BUDGET_NO_SUBJECT
+                       : budget_of_lasting(engine->catalog, budget_lasting(before, subject));
 }
 
 /* What was spent stays; the limits are the new ones. */
@@ -217,13 +216,7 @@ void spend_share(struct engine *engine, uint32_t whole) {
 /* ---- what a job reserves ---- */
 
 static uint32_t workspace_subject(const struct engine *engine, const struct job *job) {
-        return engine->catalog->workspaces_count > 0 ? job_demand(job)->workspace : NO_SUBJECT;
-}
-
-static uint32_t provider_subject(const struct engine *engine, uint32_t endpoint) {
-        const struct catalog *catalog = engine->catalog;
-        uint32_t subject = catalog->workspaces_count + catalog->endpoints[endpoint].provider;
-        return budget_is_counted(catalog, subject) ? subject : NO_SUBJECT;
+        return engine->catalog->workspaces_count > 0 ? job_demand(job)->workspace : BUDGET_NO_SUBJECT;
 }
 
 /* From which the job is paid; NULL: there is none, as it was never opened, or has gone with its partition. */
@@ -233,7 +226,7 @@ static struct purse *purse_of(const struct engine *engine, const struct job *job
 }
 
 static struct ledger *rolled(struct engine *engine, const struct purse *purse, uint32_t subject) {
-        if (subject == NO_SUBJECT)
+        if (subject == BUDGET_NO_SUBJECT)
                 return NULL;
         CHECK(subject < engine->subjects_count);
         struct ledger *ledger = &purse->subjects[subject].ledger;
@@ -245,13 +238,15 @@ static struct ledger *rolled(struct engine *engine, const struct purse *purse, u
 static const struct ledger *no_ledger(const struct engine *engine, uint32_t subject) {
         static const struct ledger nothing = {.limit = {.lifetime = INT64_MAX},
                                               .allowance = {.needed = true}};
-        return subject != NO_SUBJECT && budget_bounds(budget_of_subject(engine->catalog, subject)) ? &nothing
-                                                                                                   : NULL;
+        return subject != BUDGET_NO_SUBJECT && budget_bounds(budget_of_subject(engine->catalog, subject))
+                       ? &nothing
+                       : NULL;
 }
 
 void spend_view(struct engine *engine, const struct job *job, uint32_t endpoint, struct route_state *view) {
         const struct purse *purse = purse_of(engine, job);
-        uint32_t subjects[2] = {workspace_subject(engine, job), provider_subject(engine, endpoint)};
+        uint32_t subjects[2] = {workspace_subject(engine, job),
+                                budget_provider_subject(engine->catalog, endpoint)};
         for (int i = 0; i < 2; i++)
                 view->budgets[i] =
                         purse ? rolled(engine, purse, subjects[i]) : no_ledger(engine, subjects[i]);
@@ -263,7 +258,7 @@ void spend_want(struct engine *engine, const struct job *job, const struct candi
         if (!engine->config.by_partition || !purse || purse->closing)
                 return;
         uint32_t subjects[2] = {workspace_subject(engine, job),
-                                provider_subject(engine, candidate->endpoint)};
+                                budget_provider_subject(engine->catalog, candidate->endpoint)};
         for (int i = 0; i < 2; i++) {
                 struct ledger *ledger = rolled(engine, purse, subjects[i]);
                 if (!ledger || !purse->subjects[subjects[i]].loaded)
@@ -295,7 +290,8 @@ void spend_reserve(struct engine *engine, struct job *job) {
                 .journaled = !engine->config.by_partition,
                 .purse = purse,
                 .life = purse->life,
-                .subjects = {workspace_subject(engine, job), provider_subject(engine, job->endpoint)},
+                .subjects = {workspace_subject(engine, job),
+                             budget_provider_subject(engine->catalog, job->endpoint)},
                 .day = budget_day(engine->time.now_unix_ms),
                 .picousd = job->exposure_picousd == SPEND_UNKNOWN ? 0 : job->exposure_picousd,
         };

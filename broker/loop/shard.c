@@ -359,12 +359,11 @@ static void describe(const struct shard *shard, const struct command *command, s
         memcpy(out_begun->fingerprint, command->job->fingerprint, sizeof(out_begun->fingerprint));
         memcpy(out_begun->endpoint, endpoint->name, /* zeros behind it */
                strnlen(endpoint->name, sizeof(out_begun->endpoint) - 1));
-        uint32_t provider = catalog->workspaces_count + endpoint->provider;
         if (!command->hold.any)
                 return;
         if (catalog->workspaces_count > 0)
                 out_begun->workspace = bytes_of(catalog->workspaces[command->job->demand.workspace].name);
-        if (budget_is_counted(catalog, provider))
+        if (budget_provider_subject(catalog, command->endpoint) != BUDGET_NO_SUBJECT)
                 out_begun->provider = bytes_of(catalog->providers[endpoint->provider].name);
 }
 

@@ -518,6 +518,15 @@ bool budget_is_counted(const struct catalog *catalog, uint32_t subject) {
                budget_bounds(&catalog->providers[subject - catalog->workspaces_count].budget);
 }
 
+uint32_t budget_workspace_subject(const struct catalog *catalog, uint32_t workspace) {
+        return workspace < catalog->workspaces_count ? workspace : BUDGET_NO_SUBJECT;
+}
+
+uint32_t budget_provider_subject(const struct catalog *catalog, uint32_t endpoint) {
+        uint32_t subject = catalog->workspaces_count + catalog->endpoints[endpoint].provider;
+        return budget_is_counted(catalog, subject) ? subject : BUDGET_NO_SUBJECT;
+}
+
 uint32_t budget_lasting(const struct catalog *catalog, uint32_t subject) {
         return subject < catalog->workspaces_count ? 2 * subject
                                                    : 2 * (subject - catalog->workspaces_count) + 1;

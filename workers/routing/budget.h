@@ -139,6 +139,10 @@ void ledger_view(const struct ledger *ledger, enum budget_kind kind, struct budg
  */
 uint32_t budget_subjects(const struct catalog *catalog);
 bool budget_is_counted(const struct catalog *catalog, uint32_t subject);
+/* Who pays for a job of the workspace, and for one at the endpoint; BUDGET_NO_SUBJECT: nobody is counted. */
+#define BUDGET_NO_SUBJECT UINT32_MAX
+uint32_t budget_workspace_subject(const struct catalog *catalog, uint32_t workspace);
+uint32_t budget_provider_subject(const struct catalog *catalog, uint32_t endpoint);
 /* Any period has a limit. */
 bool budget_bounds(const struct budget_spec *budget);
 /* A workspace or a provider has a budget. */
