@@ -257,7 +257,8 @@ static size_t read_base64(void *userdata, int64_t offset, void *out, size_t size
         for (size_t i = 0; i < size; i++) {
                 if (at + place + 1 >= text->size)
                         return i;
-                int high = base64_digit(text->data[at + place]), low = base64_digit(text->data[at + place + 1]);
+                int high = base64_digit(text->data[at + place]),
+                    low = base64_digit(text->data[at + place + 1]);
                 if (high < 0 || low < 0)
                         return i;
                 ((uint8_t *)out)[i] = (uint8_t)(high << (2 + 2 * place) | low >> (4 - 2 * place));
