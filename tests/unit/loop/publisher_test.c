@@ -6,6 +6,8 @@
  */
 #include "tests/unit/loop/publishing.h"
 
+#define CALM_NS (4 * NS_PER_S) /* half of it is more than a busy machine stands still for */
+
 static void publishes_in_order(void **state) {
         (void)state;
         struct fixture *fixture = open_fixture(NS_PER_MS);
@@ -236,7 +238,7 @@ static void drops_what_has_gone(void **state) {
 /* The first part of a transaction is sent at half of the interval; what comes then goes with it. */
 static void takes_more_into_what_is_open(void **state) {
         (void)state;
-        struct fixture *fixture = open_fixture(NS_PER_S);
+        struct fixture *fixture = open_fixture(CALM_NS);
         struct publisher_stats stats;
         submit_results(fixture, 0, 10); /* at once: nothing was published just before */
         wait_told(fixture, 10);
@@ -259,7 +261,7 @@ static void takes_more_into_what_is_open(void **state) {
  */
 static void drops_what_goes_while_it_is_open(void **state) {
         (void)state;
-        struct fixture *fixture = open_fixture(NS_PER_S);
+        struct fixture *fixture = open_fixture(CALM_NS);
         struct publisher_stats stats;
         struct seen seen;
         struct publication first[] = {result(fixture, 0)};
