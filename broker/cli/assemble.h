@@ -28,8 +28,9 @@ struct engine_config assemble_engine(const struct assembly *assembly, uint32_t i
 struct calls_options assemble_calls(const struct assembly *assembly, uint32_t in_flight);
 struct job_decoder_options assemble_decoder(const struct assembly *assembly, const char *batch);
 /*
- * Between commits: what makes batches, of a busy shard's results larger ones. Attempts are opened ahead, so
- * no call waits for it.
+ * Between commits: what makes batches, of a busy run's results larger ones. Attempts are opened ahead, so no
+ * call waits for it. A worker has nothing of larger ones: 1 us less per job, and a tenth fewer jobs/s with 64
+ * in flight.
  */
 #define ASSEMBLE_COMMIT_SPACING_NS      (2 * NS_PER_MS)
 #define ASSEMBLE_COMMIT_SPACING_BUSY_NS (20 * NS_PER_MS)

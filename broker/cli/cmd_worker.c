@@ -169,7 +169,7 @@ static struct error *open_loop(struct worker *worker, uint32_t index) {
                           .committer = {.store = worker->store,
                                         .source_name = "",
                                         .spacing_ns = ASSEMBLE_COMMIT_SPACING_NS,
-                                        .spacing_busy_ns = ASSEMBLE_COMMIT_SPACING_BUSY_NS,
+                                        .spacing_busy_ns = ASSEMBLE_COMMIT_SPACING_NS,
                                         .patience_ns = settings->disk_patience},
                           .memory_max = (size_t)settings->memory / worker->shards,
                           .report = worker_metrics_report,

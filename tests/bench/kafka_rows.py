@@ -331,20 +331,38 @@ def row_rate(bench):
         )
 
 
+def compiler_seconds(pid):
+    """CPU of a JVM's compiler threads so far."""
+    names, seconds = names_of_threads(pid), thread_seconds(pid)
+    return sum(value for number, value in seconds.items() if re.match(r"C[12] Compiler", names.get(number, "")))
+
+
+def at_rate(cluster, sim, rate, seconds):
+    """What the other side saw, and how many cores the broker's compiler took."""
+    place = cluster.place(sim)
+    with Worker(place, 1, 4000) as worker:
+        worker.restored()
+        before, begun = compiler_seconds(cluster.pid), time.monotonic()
+        text = cluster.run("latency", place.prefix, rate * seconds, rate)
+        compiling = (compiler_seconds(cluster.pid) - before) / (time.monotonic() - begun)
+    place.check(rate * seconds)
+    return text, compiling
+
+
 def row_latency(bench):
-    """kafka_bench.c says what is added. One shard, so that no rebalance comes in between."""
+    """
+    kafka_bench.c says what is added. One shard, so that no rebalance comes in between. First as long at the same rate as
+    the broker's compiler needs to come to rest: in its first minute it takes more of the two cores than the worker.
+    """
     cluster, seconds = kafka_of(bench), bench.size("kafka_latency_s")
     most = bench.rate or rate_of(bench, bench.size("kafka_rate_jobs"))["jobs_per_s"]
     rate = most // 2
     with Sim(bench, "--latency", f"fixed:{LATENCY_MS}ms") as sim:
-        place = cluster.place(sim)
-        with Worker(place, 1, 4000) as worker:
-            worker.restored()
-            text = cluster.run("latency", place.prefix, rate * seconds, rate)
-        place.check(rate * seconds)
+        at_rate(cluster, sim, rate, bench.size("kafka_warm_s"))
+        text, compiling = at_rate(cluster, sim, rate, seconds)
     rows = dict(re.findall(r"^(\w+) (p50=.*)$", text, re.M))
     got = {row: {name: float(value) for name, value in re.findall(r"(\w+)=(-?[\d.]+)", values)} for row, values in rows.items()}
-    numbers = {"milliseconds": got, "jobs_per_s": rate, "most_jobs_per_s": most, "interval_ms": INTERVAL_MS, "seconds": seconds}
+    numbers = {"milliseconds": got, "jobs_per_s": rate, "most_jobs_per_s": most, "interval_ms": INTERVAL_MS, "seconds": seconds, "compiler_cores": compiling}
     p50, p99 = got["added"]["p50"] - INTERVAL_MS, got["added"]["p99"] - INTERVAL_MS
     yield Figure(
         "kafka-latency",
@@ -356,6 +374,7 @@ def row_latency(bench):
     )
     yield Figure("kafka-latency", "  with the interval; of it until the answer is settled; from there to the reader: p50, p99",
                  "; ".join(f"{got[row]['p50']:.1f}, {got[row]['p99']:.1f} ms" for row in ("added", "intake", "publish")))  # fmt: skip
+    yield Figure("kafka-latency", "  of a core, taken by the compiler of the broker's JVM meanwhile", f"{compiling:.0%}")
 
 
 def million(bench, sim):
