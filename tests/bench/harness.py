@@ -31,7 +31,7 @@ SIZES = {  # quick, default, full
     "kafka_jobs": (100_000, 200_000, 400_000),
     "kafka_rate_jobs": (60_000, 150_000, 400_000),
     "kafka_latency_s": (15, 25, 60),
-    "kafka_warm_s": (30, 90, 90),
+    "kafka_warm_ups": (1, 8, 8),
     "kafka_states": (1_000_000, 1_000_000, 1_000_000),
     "kafka_takeovers": (1, 3, 5),
 }

@@ -23,6 +23,7 @@ PARTITIONS = 4
 INTERVAL_MS = 100  # commit.interval, its default
 LATENCY_MS = 100  # of the provider of the rows on rate and latency
 START_S, STALL_S = 60, 60
+WARM_UP_S, AT_REST_CORES = 30, 0.04
 RESTORED = re.compile(r"partition (\d+): (\d+) state records read in (\d+) ms")
 
 
@@ -351,14 +352,16 @@ def at_rate(cluster, sim, rate, seconds):
 
 def row_latency(bench):
     """
-    kafka_bench.c says what is added. One shard, so that no rebalance comes in between. First as long at the same rate as
-    the broker's compiler needs to come to rest: in its first minute it takes more of the two cores than the worker.
+    kafka_bench.c says what is added. One shard, so that no rebalance comes in between. First at the same rate until
+    the compiler of the broker's JVM has come to rest: in its first minute it takes more of the two cores than the worker.
     """
     cluster, seconds = kafka_of(bench), bench.size("kafka_latency_s")
     most = bench.rate or rate_of(bench, bench.size("kafka_rate_jobs"))["jobs_per_s"]
     rate = most // 2
     with Sim(bench, "--latency", f"fixed:{LATENCY_MS}ms") as sim:
-        at_rate(cluster, sim, rate, bench.size("kafka_warm_s"))
+        for _ in range(bench.size("kafka_warm_ups")):
+            if at_rate(cluster, sim, rate, WARM_UP_S)[1] < AT_REST_CORES:
+                break
         text, compiling = at_rate(cluster, sim, rate, seconds)
     rows = dict(re.findall(r"^(\w+) (p50=.*)$", text, re.M))
     got = {row: {name: float(value) for name, value in re.findall(r"(\w+)=(-?[\d.]+)", values)} for row, values in rows.items()}
