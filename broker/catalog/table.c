@@ -4,6 +4,7 @@
 #include "broker/base/money.h"
 #include "broker/ops/model.h"
 #include "broker/ops/window.h"
+#include "workers/routing/eligible.h"
 #include "workers/routing/price.h"
 
 #include <fnmatch.h>
@@ -40,7 +41,8 @@ bool table_takes(const struct table_filter *filter, const struct catalog *catalo
         if (filter->max_output_price != PICOUSD_MAX &&
             (price->output == PRICE_UNKNOWN || price->output > filter->max_output_price))
                 return false;
-        return endpoint->context >= filter->min_context;
+        return endpoint->context >= filter->min_context &&
+               eligible_policy(catalog, endpoint, &filter->prefs) == EXCLUSION_NONE;
 }
 
 /* ---- cells ---- */
@@ -380,13 +382,24 @@ static void append_limits(struct buffer *out_text, const struct limits_spec *lim
                 buffer_append_char(out_text, '}');
 }
 
+static void append_data_policy(struct buffer *out_text, const struct provider *provider) {
+        if (!provider->data_policy_known)
+                return;
+        separate(out_text);
+        buffer_printf(out_text, "\"data_policy\":{\"zdr\":%s,\"training\":%s",
+                      provider->zdr ? "true" : "false", provider->training ? "true" : "false");
+        append_count(out_text, "retention_days", provider->retention_days, -1);
+        buffer_append_char(out_text, '}');
+}
+
 static void append_endpoint(struct buffer *out_text, const struct catalog *catalog,
                             const struct endpoint *endpoint) {
+        const struct provider *provider = &catalog->providers[endpoint->provider];
         const char *region = endpoint->region;
         if (region == NULL || region[0] == '\0')
-                region = catalog->providers[endpoint->provider].region;
+                region = provider->region;
         buffer_append_char(out_text, '{');
-        append_text(out_text, "provider", catalog->providers[endpoint->provider].name);
+        append_text(out_text, "provider", provider->name);
         append_text(out_text, "model", endpoint->model);
         append_text(out_text, "upstream", endpoint->upstream);
         append_prices(out_text, "price", &endpoint->price);
@@ -401,6 +414,7 @@ static void append_endpoint(struct buffer *out_text, const struct catalog *catal
         append_text(out_text, "quantization",
                     strcmp(endpoint->quantization, "unknown") == 0 ? "" : endpoint->quantization);
         append_text(out_text, "region", region);
+        append_data_policy(out_text, provider);
         append_sets(out_text, endpoint);
         append_limits(out_text, &endpoint->limits);
         buffer_append_string(out_text, "}\n");

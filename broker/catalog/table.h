@@ -8,7 +8,8 @@ struct table_filter {
         uint64_t parameters;          /* bit set, all of which must be known to be supported */
         /* picodollars per million; PICOUSD_MAX: none; unknown is above */
         int64_t max_input_price, max_output_price;
-        int64_t min_context; /* 0: none; not said is below */
+        int64_t min_context;        /* 0: none; not said is below */
+        struct routing_prefs prefs; /* regions, zdr, deny_training and quantizations, as jobs ask for them */
 };
 
 bool table_takes(const struct table_filter *filter, const struct catalog *catalog,

@@ -34,6 +34,10 @@ enum {
         KEY_MAX_INPUT,
         KEY_MAX_OUTPUT,
         KEY_MIN_CONTEXT,
+        KEY_REGION,
+        KEY_QUANTIZATION,
+        KEY_ZDR,
+        KEY_DATA_COLLECTION,
         KEY_IGNORE
 };
 
@@ -61,6 +65,11 @@ static const struct argp_option known[] = {
          "list: at most that, per million tokens; known ones only", 2},
         {"max-output-price", KEY_MAX_OUTPUT, "USD", 0, "list: the same of output", 2},
         {"min-context", KEY_MIN_CONTEXT, "TOKENS", 0, "list: at least that", 2},
+        {"region", KEY_REGION, "NAME", 0, "list: known to be there; more than once: in any of them", 2},
+        {"quantization", KEY_QUANTIZATION, "NAME", 0, "list: fp8, ...; more than once: any of them", 2},
+        {"zdr", KEY_ZDR, NULL, 0, "list: of providers known to retain nothing", 2},
+        {"data-collection", KEY_DATA_COLLECTION, "deny|allow", 0,
+         "list: deny: of providers known not to train on what they are sent", 2},
         {"ignore", KEY_IGNORE, "CODE", 0, "check: does not look for it; may be given more than once", 3},
         {"json", KEY_JSON, NULL, 0, "list, check: a JSON object in each line", 4},
         {0},
@@ -121,6 +130,19 @@ static void parse_parameter(struct request *request, const char *value, struct a
                            value);
 }
 
+static void parse_name(struct names *names, const char *value, struct argp_state *state) {
+        if (names->count == PREFS_NAMES_MAX)
+                argp_error(state, "\"%s\" is one name too many: there may be %d", value, PREFS_NAMES_MAX);
+        else
+                names->items[names->count++] = bytes_of(value);
+}
+
+static void parse_collection(struct routing_prefs *prefs, const char *value, struct argp_state *state) {
+        prefs->deny_training = strcmp(value, "deny") == 0;
+        if (!prefs->deny_training && strcmp(value, "allow") != 0)
+                argp_error(state, "\"%s\" is neither deny nor allow", value);
+}
+
 static void parse_ignored(struct request *request, const char *value, struct argp_state *state) {
         enum check check;
         if (check_from_code(bytes_of(value), &check))
@@ -143,18 +165,23 @@ static void parse_tokens(const char *value, int64_t *out_tokens, struct argp_sta
                 *out_tokens = strtoll(value, NULL, 10);
 }
 
+static bool is_filtered(const struct table_filter *filter) {
+        const struct routing_prefs *prefs = &filter->prefs;
+        return filter->provider != NULL || filter->model != NULL || filter->kinds != 0 ||
+               filter->parameters != 0 || filter->min_context != 0 ||
+               filter->max_input_price != PICOUSD_MAX || filter->max_output_price != PICOUSD_MAX ||
+               prefs->regions.count > 0 || prefs->quantizations.count > 0 || prefs->zdr ||
+               prefs->deny_training;
+}
+
 static void parse_end(const struct request *request, struct argp_state *state) {
-        const struct table_filter *filter = &request->filter;
-        bool filtered = filter->provider != NULL || filter->model != NULL || filter->kinds != 0 ||
-                        filter->parameters != 0 || filter->min_context != 0 ||
-                        filter->max_input_price != PICOUSD_MAX || filter->max_output_price != PICOUSD_MAX;
         if (request->verb == VERB_NONE)
                 argp_error(state, "say import, list, check or codes");
         else if (request->verb == VERB_IMPORT && request->files_count == 0)
                 argp_error(state, "say what to import: litellm FILE or openrouter FILE");
         else if (request->verb != VERB_IMPORT && request->output != NULL)
                 argp_error(state, "-o is for import");
-        else if (request->verb != VERB_LIST && filtered)
+        else if (request->verb != VERB_LIST && is_filtered(&request->filter))
                 argp_error(state, "filters are for list");
         else if (request->verb != VERB_CHECK && request->ignored != 0)
                 argp_error(state, "--ignore is for check");
@@ -189,6 +216,18 @@ static error_t parse(int key, char *value, struct argp_state *state) {
                 return 0;
         case KEY_MIN_CONTEXT:
                 parse_tokens(value, &request->filter.min_context, state);
+                return 0;
+        case KEY_REGION:
+                parse_name(&request->filter.prefs.regions, value, state);
+                return 0;
+        case KEY_QUANTIZATION:
+                parse_name(&request->filter.prefs.quantizations, value, state);
+                return 0;
+        case KEY_ZDR:
+                request->filter.prefs.zdr = true;
+                return 0;
+        case KEY_DATA_COLLECTION:
+                parse_collection(&request->filter.prefs, value, state);
                 return 0;
         case KEY_IGNORE:
                 parse_ignored(request, value, state);

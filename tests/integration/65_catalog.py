@@ -85,7 +85,8 @@ def wrong_words():
         ((), "say import, list, check or codes"), (("sell",), "none of import"), (("import",), "say what to import"), (("import", "csv", "x"), "no format"),
         (("import", "litellm", "a", "b"), "one word too many"), (("list", "--kind", "poem"), "no kind"), (("list", "--max-input-price", "cheap"), "no amount"),
         (("list", "--min-context", "-1"), "no number"), (("list", "--parameter", "telepathy"), "no parameter"), (("check", "--ignore", "x"), "no code"),
-        (("check", "--model", "x"), "filters are for list"), (("list", "-o", "x"), "-o is for import"), (("list", "--ignore", "no_price"), "is for check"),
+        (("check", "--model", "x"), "filters are for list"), (("list", "-o", "x"), "-o is for import"), (("list", "--ignore", "no_price"), "is for check"), (("list", "--data-collection", "some"), "neither deny nor allow"), (("check", "--zdr"), "filters are for list"),
+        (("list", *(word for i in range(200) for word in ("--region", f"r{i}"))), "one name too many"),
     ]:
         _, said = ferry.ferry("catalog", *words, code=2)
         ferry.has(said, part)
@@ -105,6 +106,36 @@ def listing():
     ferry.configure(providers=[{"name": "p", "kind": "openai", "base_url": "http://h", "models": [{"model": "own", "price": {"input": 7}}]}])
     out, _ = ferry.ferry("catalog", "list")
     assert out.splitlines()[1].startswith("p\town\t7\t-"), out
+
+
+POLICIES = [
+    {"name": "says-nothing", "models": [{"model": "m"}]},
+    {"name": "keeps", "region": "us", "data_policy": {"zdr": False, "training": False, "retention_days": 30}, "models": [{"model": "m", "quantization": "fp8"}]},
+    {"name": "trains", "region": "eu", "data_policy": {"zdr": False, "training": True}, "models": [{"model": "m", "quantization": "bf16"}]},
+    {"name": "forgets", "region": "eu", "data_policy": {"zdr": True, "training": False, "retention_days": 0},
+     "models": [{"model": "m", "region": "ch", "quantization": "int4"}, {"model": "n"}]},
+]  # fmt: skip
+
+
+def rules_of_jobs_list_too():
+    ferry.configure(providers=[{"kind": "openai", "base_url": "http://h", **each} for each in POLICIES])
+    for words, wanted in [
+        ((), "says-nothing/m keeps/m trains/m forgets/m forgets/n"),
+        (("--zdr",), "forgets/m forgets/n"),
+        (("--data-collection", "deny"), "keeps/m forgets/m forgets/n"),
+        (("--data-collection", "allow"), "says-nothing/m keeps/m trains/m forgets/m forgets/n"),
+        (("--region", "eu"), "trains/m forgets/n"),
+        (("--region", "ch", "--region", "us"), "keeps/m forgets/m"),
+        (("--quantization", "fp8", "--quantization", "int4"), "keeps/m forgets/m"),
+        (("--zdr", "--data-collection", "deny", "--region", "eu"), "forgets/n"),
+        (("--region", "moon"), ""),
+    ]:
+        out, _ = ferry.ferry("catalog", "list", "--json", *words)
+        models = [json.loads(line) for line in out.splitlines()]
+        assert sorted(f"{each['provider']}/{each['model']}" for each in models) == sorted(wanted.split()), (words, out)
+    out, _ = ferry.ferry("catalog", "list", "--json")
+    policies = {each["provider"]: each.get("data_policy") for each in map(json.loads, out.splitlines())}
+    assert policies == {each["name"]: each.get("data_policy") for each in POLICIES}, policies
 
 
 def checks():
@@ -172,5 +203,5 @@ def a_bad_file_is_told_with_its_place():
 
 if __name__ == "__main__":
     ferry.main([
-        imports, every_price_is_exact, whole_or_not_at_all, wrong_words, listing, checks, calls_cost_what_the_file_says, a_bad_file_is_told_with_its_place,
+        imports, every_price_is_exact, whole_or_not_at_all, wrong_words, listing, rules_of_jobs_list_too, checks, calls_cost_what_the_file_says, a_bad_file_is_told_with_its_place,
     ])

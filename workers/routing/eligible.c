@@ -42,14 +42,17 @@ uint32_t eligible_place(const struct names *names, const struct catalog *catalog
         return i;
 }
 
-static enum exclusion check_data(const struct provider *provider, const struct endpoint *endpoint,
-                                 const struct routing_prefs *prefs) {
+enum exclusion eligible_policy(const struct catalog *catalog, const struct endpoint *endpoint,
+                               const struct routing_prefs *prefs) {
+        const struct provider *provider = &catalog->providers[endpoint->provider];
         if (prefs->regions.count > 0 && !names_text(&prefs->regions, region_of(provider, endpoint)))
                 return EXCLUSION_DATA_REGION;
         if (prefs->zdr && (!provider->data_policy_known || !provider->zdr))
                 return EXCLUSION_DATA_POLICY_ZDR;
         if (prefs->deny_training && (!provider->data_policy_known || provider->training))
                 return EXCLUSION_DATA_POLICY_TRAINING;
+        if (prefs->quantizations.count > 0 && !names_text(&prefs->quantizations, endpoint->quantization))
+                return EXCLUSION_QUANTIZATION;
         return EXCLUSION_NONE;
 }
 
@@ -58,13 +61,10 @@ static bool lacks(uint32_t stated, uint32_t needed) {
 }
 
 static enum exclusion check_model(const struct endpoint *endpoint, const struct demand *demand) {
-        const struct routing_prefs *prefs = &demand->prefs;
-        if (prefs->quantizations.count > 0 && !names_text(&prefs->quantizations, endpoint->quantization))
-                return EXCLUSION_QUANTIZATION;
         if (lacks(endpoint->input_modalities, demand->input_modalities) ||
             lacks(endpoint->output_modalities, demand->output_modalities))
                 return EXCLUSION_MODALITY;
-        if (prefs->require_parameters &&
+        if (demand->prefs.require_parameters &&
             (!endpoint->parameters_known ||
              (demand->parameters & ~parameters_supported(endpoint->parameters)) != 0))
                 return EXCLUSION_REQUIRE_PARAMETERS;
@@ -73,7 +73,6 @@ static enum exclusion check_model(const struct endpoint *endpoint, const struct 
 
 enum exclusion eligible_check(const struct catalog *catalog, const struct demand *demand, uint32_t index) {
         const struct endpoint *endpoint = &catalog->endpoints[index];
-        const struct provider *provider = &catalog->providers[endpoint->provider];
         const struct routing_prefs *prefs = &demand->prefs;
         if (!(endpoint->kinds >> (unsigned)demand->kind & 1U))
                 return EXCLUSION_WRONG_ENDPOINT;
@@ -81,7 +80,7 @@ enum exclusion eligible_check(const struct catalog *catalog, const struct demand
                 return EXCLUSION_ALLOWED_PROVIDERS;
         if (eligible_place(&prefs->ignore, catalog, endpoint) < prefs->ignore.count)
                 return EXCLUSION_IGNORED;
-        enum exclusion why = check_data(provider, endpoint, prefs);
+        enum exclusion why = eligible_policy(catalog, endpoint, prefs);
         if (why == EXCLUSION_NONE)
                 why = check_model(endpoint, demand);
         if (why == EXCLUSION_NONE && !prefs->allow_fallbacks && prefs->order.count > 0 &&

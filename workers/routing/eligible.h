@@ -8,6 +8,9 @@
 
 /* What stays true as long as the catalog does. */
 enum exclusion eligible_check(const struct catalog *catalog, const struct demand *demand, uint32_t index);
+/* Of that what rules say of data and quality alone, of any job: regions, zdr, training, quantizations. */
+enum exclusion eligible_policy(const struct catalog *catalog, const struct endpoint *endpoint,
+                               const struct routing_prefs *prefs);
 /*
  * Whether its price of that moment, for so many tokens of input, is above max_price, or not known though that
  * says one.
