@@ -395,9 +395,6 @@ static void append_data_policy(struct buffer *out_text, const struct provider *p
 static void append_endpoint(struct buffer *out_text, const struct catalog *catalog,
                             const struct endpoint *endpoint) {
         const struct provider *provider = &catalog->providers[endpoint->provider];
-        const char *region = endpoint->region;
-        if (region == NULL || region[0] == '\0')
-                region = provider->region;
         buffer_append_char(out_text, '{');
         append_text(out_text, "provider", provider->name);
         append_text(out_text, "model", endpoint->model);
@@ -413,7 +410,7 @@ static void append_endpoint(struct buffer *out_text, const struct catalog *catal
         append_count(out_text, "quality", endpoint->quality, -1);
         append_text(out_text, "quantization",
                     strcmp(endpoint->quantization, "unknown") == 0 ? "" : endpoint->quantization);
-        append_text(out_text, "region", region);
+        append_text(out_text, "region", eligible_region(catalog, endpoint));
         append_data_policy(out_text, provider);
         append_sets(out_text, endpoint);
         append_limits(out_text, &endpoint->limits);

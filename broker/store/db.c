@@ -99,18 +99,6 @@ static void set_bounds(rocksdb_options_t *options, bool worker) {
         rocksdb_options_set_stats_persist_period_sec(options, 0);
 }
 
-/*
- * Flushes and compactions, of the whole process, run when nobody else wants the core: a flush of 0.1 s beside
- * the loop is what the slowest hundredth of a worker's answers waits for (beyond the interval 120, 131 and 65
- * ms without this, 57, 70 and 50 with it). Writers wait for them where memory is full, which frees the core.
- */
-static void give_way(void) {
-        rocksdb_env_t *environment = rocksdb_create_default_env();
-        rocksdb_env_lower_thread_pool_cpu_priority(environment);
-        rocksdb_env_lower_high_priority_thread_pool_cpu_priority(environment);
-        rocksdb_env_destroy(environment);
-}
-
 /* Options that the C API has no call for go through a string. */
 static struct error *options_new(const struct store_options *wanted, rocksdb_options_t **out_options) {
         rocksdb_options_t *plain = rocksdb_options_create(), *options = rocksdb_options_create();
@@ -124,7 +112,6 @@ static struct error *options_new(const struct store_options *wanted, rocksdb_opt
                 rocksdb_options_destroy(options);
                 return db_error(message, "this RocksDB does not know an option that is needed");
         }
-        give_way();
         rocksdb_options_set_create_missing_column_families(options, 1);
         rocksdb_options_set_paranoid_checks(options, 1);
         rocksdb_options_set_wal_recovery_mode(options, wanted->strict ? 1 : 0);
@@ -443,6 +430,19 @@ static struct error *open_steps(struct db *db, const struct store_options *store
         return error;
 }
 
+/*
+ * Flushes and compactions, of the whole process, run when nobody else wants the core: a flush of 0.1 s beside
+ * the loop is what the slowest hundredth of a worker's answers waits for (beyond the interval 120, 131 and 65
+ * ms without this, 57, 70 and 50 with it). A thread takes it with its next piece of work. Writers wait for
+ * them where memory is full, which frees the core.
+ */
+static void give_way(void) {
+        rocksdb_env_t *environment = rocksdb_create_default_env();
+        rocksdb_env_lower_thread_pool_cpu_priority(environment);
+        rocksdb_env_lower_high_priority_thread_pool_cpu_priority(environment);
+        rocksdb_env_destroy(environment);
+}
+
 struct error *db_open(struct db *db, const struct store_options *options) {
         *db = (struct db){
                 .lock_fd = -1,
@@ -461,6 +461,7 @@ struct error *db_open(struct db *db, const struct store_options *options) {
         rocksdb_readoptions_set_fill_cache(db->scan, 0);
         rocksdb_readoptions_set_total_order_seek(db->scan, 1);
         rocksdb_writeoptions_set_sync(db->write, 1);
+        give_way();
         struct error *error = say_damaged(open_steps(db, options), db->directory);
         if (error && error->kind != ERROR_CORRUPT && error->kind != ERROR_BUSY && error->kind != ERROR_INPUT)
                 error = error_wrap(error, "cannot open the state directory %s", db->directory);

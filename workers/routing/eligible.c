@@ -8,7 +8,8 @@ static bool equals(struct bytes name, const char *text) {
         return strncmp(text, name.data, name.size) == 0 && text[name.size] == '\0';
 }
 
-static const char *region_of(const struct provider *provider, const struct endpoint *endpoint) {
+const char *eligible_region(const struct catalog *catalog, const struct endpoint *endpoint) {
+        const struct provider *provider = &catalog->providers[endpoint->provider];
         return endpoint->region != NULL && endpoint->region[0] != '\0' ? endpoint->region : provider->region;
 }
 
@@ -20,7 +21,8 @@ static bool names_text(const struct names *names, const char *text) {
 }
 
 /* "provider", "provider/model" as the endpoint is called, or "provider/region". */
-static bool means(struct bytes name, const struct provider *provider, const struct endpoint *endpoint) {
+static bool means(struct bytes name, const struct catalog *catalog, const struct endpoint *endpoint) {
+        const struct provider *provider = &catalog->providers[endpoint->provider];
         size_t size = strlen(provider->name);
         if (name.size < size || memcmp(name.data, provider->name, size) != 0)
                 return equals(name, endpoint->name);
@@ -28,16 +30,15 @@ static bool means(struct bytes name, const struct provider *provider, const stru
                 return true;
         if (name.data[size] != '/')
                 return equals(name, endpoint->name);
-        const char *region = region_of(provider, endpoint);
+        const char *region = eligible_region(catalog, endpoint);
         struct bytes rest = {name.data + size + 1, name.size - size - 1};
         return (rest.size > 0 && equals(rest, region)) || equals(name, endpoint->name);
 }
 
 uint32_t eligible_place(const struct names *names, const struct catalog *catalog,
                         const struct endpoint *endpoint) {
-        const struct provider *provider = &catalog->providers[endpoint->provider];
         uint32_t i = 0;
-        while (i < names->count && !means(names->items[i], provider, endpoint))
+        while (i < names->count && !means(names->items[i], catalog, endpoint))
                 i++;
         return i;
 }
@@ -45,7 +46,7 @@ uint32_t eligible_place(const struct names *names, const struct catalog *catalog
 enum exclusion eligible_policy(const struct catalog *catalog, const struct endpoint *endpoint,
                                const struct routing_prefs *prefs) {
         const struct provider *provider = &catalog->providers[endpoint->provider];
-        if (prefs->regions.count > 0 && !names_text(&prefs->regions, region_of(provider, endpoint)))
+        if (prefs->regions.count > 0 && !names_text(&prefs->regions, eligible_region(catalog, endpoint)))
                 return EXCLUSION_DATA_REGION;
         if (prefs->zdr && (!provider->data_policy_known || !provider->zdr))
                 return EXCLUSION_DATA_POLICY_ZDR;

@@ -8,7 +8,12 @@
 
 /* What stays true as long as the catalog does. */
 enum exclusion eligible_check(const struct catalog *catalog, const struct demand *demand, uint32_t index);
-/* Of that what rules say of data and quality alone, of any job: regions, zdr, training, quantizations. */
+/* Where the endpoint is: its own region, else its provider's; "" when not said. */
+const char *eligible_region(const struct catalog *catalog, const struct endpoint *endpoint);
+/*
+ * Of eligible_check() what rules say of data and quality alone, of any job: regions, zdr, training,
+ * quantizations.
+ */
 enum exclusion eligible_policy(const struct catalog *catalog, const struct endpoint *endpoint,
                                const struct routing_prefs *prefs);
 /*

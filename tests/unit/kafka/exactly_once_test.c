@@ -375,6 +375,7 @@ static void test_fenced_by_id(void **state) {
 /* The member gave the partition back and commits its offset all the same. */
 static void test_not_owned(void **state) {
         struct member first, second;
+        struct consumer_record record;
         (void)state;
         member_open(&first, &common, jobs);
         MEMBER_UNTIL(first.count == 3, &first);
@@ -383,6 +384,7 @@ static void test_not_owned(void **state) {
         MEMBER_UNTIL(second.count > 0 && first.count > 0 && second.count + first.count == 3, &first, &second);
         uint32_t theirs = second.mine[0] ? 0 : second.mine[1] ? 1 : 2;
         uint32_t ours = first.mine[0] ? 0 : first.mine[1] ? 1 : 2;
+        assert_false(consumer_take(first.consumer, theirs, &record));
         put_many(producer, 0, 5);
         assert_end(producer, commit(producer, first.consumer, theirs, 5), PRODUCER_FENCED);
         assert_int_equal(visible(), 0);
