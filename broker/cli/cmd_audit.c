@@ -260,14 +260,6 @@ static struct error *tell(const struct request *request, int *out_code) {
         return error;
 }
 
-/* A run begins its file with a record, so files of none say that it is gone; topics may have expired. */
-static bool is_empty(const struct request *request) {
-        struct audit_check_stats stats;
-        audit_check_get_stats(request->check, &stats);
-        return !request->from_topic && stats.records == 0 &&
-               audit_check_end(request->check)->what == AUDIT_WHOLE;
-}
-
 static struct error *verify(struct request *request, int *out_code) {
         struct audit_check_options options = {.topic = request->from_topic};
         uint8_t head[DIGEST_BYTES];
@@ -281,9 +273,6 @@ static struct error *verify(struct request *request, int *out_code) {
         if (request->head)
                 audit_check_want(request->check, head);
         error = request->from_topic ? read_topic(request) : read_files(request);
-        if (!error && is_empty(request))
-                error = error_new(ERROR_INPUT, "%s: no record is there, not even the first that a run writes",
-                                  request->files[0]);
         return error ? error : tell(request, out_code);
 }
 

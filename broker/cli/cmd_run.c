@@ -172,7 +172,8 @@ static struct error *prepare_config(struct run *run) {
         run->reloads = (struct reloads){.options = &run->options,
                                         .check = check_supported,
                                         .config = run->config,
-                                        .assembly = &run->assembly};
+                                        .assembly = &run->assembly,
+                                        .in_force = run->config};
         return assemble(run->config, NULL, &run->assembly);
 }
 
@@ -271,6 +272,7 @@ static void reload(struct run *run, struct progress *progress) {
         if (error) {
                 say(LOG_LEVEL_ERROR, "%s: the configuration before stays in force", error->message);
                 error_free(error);
+                run->reloads.in_force = run->reloads.config; /* there is nothing to wait for */
                 return;
         }
         struct shard_reload next =
@@ -283,19 +285,28 @@ static void reload(struct run *run, struct progress *progress) {
         shard_reload(run->shard, &next);
 }
 
+static void tell_taken(struct run *run, struct progress *progress) {
+        if (!reloads_wait(&run->reloads) || !shard_reload_taken(run->shard))
+                return;
+        progress_clear(progress);
+        reloads_taken(&run->reloads);
+}
+
 /* Shows progress and takes signals until the shard has ended. */
 static void attend(struct run *run, struct progress *progress) {
         uint64_t interrupts = 0, more;
         bool told = false;
         struct shard_progress now;
         while (!atomic_load(&run->ended)) {
-                int wait_ms = progress->started_ns + NS_PER_S > clock_now_ns() ? SHOW_MS / 10 : SHOW_MS;
+                bool soon = progress->started_ns + NS_PER_S > clock_now_ns() || reloads_wait(&run->reloads);
+                int wait_ms = soon ? SHOW_MS / 10 : SHOW_MS;
                 if ((more = interrupts_wait(wait_ms)) > 0) {
                         on_interrupts(run, progress, interrupts, interrupts + more);
                         interrupts += more;
                 }
                 if (interrupts_reload())
                         reload(run, progress);
+                tell_taken(run, progress);
                 shard_get_progress(run->shard, &now);
                 progress_show(progress, &now);
                 tell_budget(run, progress, &now, &told);

@@ -303,6 +303,14 @@ static void reload(struct worker *worker) {
                 reload_loop(worker, &worker->loops[i]);
 }
 
+static void tell_taken(struct worker *worker) {
+        bool taken = reloads_wait(&worker->reloads);
+        for (uint32_t i = 0; i < worker->shards && taken; i++)
+                taken = shard_reload_taken(member_shard(worker->loops[i].member));
+        if (taken)
+                reloads_taken(&worker->reloads);
+}
+
 static void report_suppressed(struct worker *worker) {
         int64_t now_ns = clock_now_ns();
         if (now_ns - worker->reported_ns < NS_PER_S)
@@ -313,7 +321,7 @@ static void report_suppressed(struct worker *worker) {
 
 static void attend(struct worker *worker) {
         while (atomic_load(&worker->running) > 0) {
-                interrupted(worker, interrupts_wait(SHOW_MS));
+                interrupted(worker, interrupts_wait(reloads_wait(&worker->reloads) ? SHOW_MS / 10 : SHOW_MS));
                 if (atomic_load(&worker->failed) && !worker->drained)
                         drain(worker);
                 if (worker->drained && !worker->stopped && clock_now_ns() > worker->drain_by_ns) {
@@ -323,6 +331,7 @@ static void attend(struct worker *worker) {
                         stop(worker);
                 }
                 reload(worker);
+                tell_taken(worker);
                 tell(worker, false);
                 report_suppressed(worker);
         }
@@ -433,7 +442,8 @@ int cmd_worker(int argc, char **argv) {
         worker->reloads = (struct reloads){.options = &worker->options,
                                            .check = check,
                                            .config = worker->config,
-                                           .assembly = &worker->assembly};
+                                           .assembly = &worker->assembly,
+                                           .in_force = worker->config};
         worker->shards = error ? 0 : count_shards(worker->config);
         int code = error ? options_fail(error) : work(worker);
         reloads_deinit(&worker->reloads);

@@ -76,11 +76,6 @@ static bool take(struct reloads *reloads, struct reload_kept *kept) {
                 say(LOG_LEVEL_INFO, "the configuration was read again: nothing has changed, catalog %s",
                     config->catalog.id);
         } else {
-                say(LOG_LEVEL_INFO,
-                    "the configuration was read again: catalog %s follows %s, with %u providers and %u "
-                    "models",
-                    config->catalog.id, reloads->config->catalog.id, config->catalog.providers_count,
-                    config->catalog.endpoints_count);
                 kept->before = reloads->kept;
                 reloads->kept = kept;
                 reloads->count++;
@@ -90,6 +85,18 @@ static bool take(struct reloads *reloads, struct reload_kept *kept) {
         tell_later(&later);
         buffer_deinit(&later);
         return !same;
+}
+
+bool reloads_wait(const struct reloads *reloads) {
+        return reloads->in_force != reloads->config;
+}
+
+void reloads_taken(struct reloads *reloads) {
+        const struct catalog *before = &reloads->in_force->catalog, *now = &reloads->config->catalog;
+        say(LOG_LEVEL_INFO,
+            "the configuration was read again: catalog %s follows %s, with %u providers and %u models",
+            now->id, before->id, now->providers_count, now->endpoints_count);
+        reloads->in_force = reloads->config;
 }
 
 bool reloads_load(struct reloads *reloads) {

@@ -17,14 +17,19 @@ struct reloads {
         const struct options *options;
         /* What this command does not do, as at the start. */
         struct error *(*check)(const struct config *config);
-        const struct config *config;     /* the last that was taken; at first that of the start */
+        const struct config *config;     /* the last good one; at first that of the start */
         const struct assembly *assembly; /* of it */
+        const struct config *in_force;   /* the last that the shards have taken; at first the same */
         struct reload_kept *kept;        /* the last one first */
         unsigned count;
 };
 
-/* Says what becomes of it. true: `config` and `assembly` are new. */
+/* true: `config` and `assembly` are new, for the shards to take. Else it says why not. */
 bool reloads_load(struct reloads *reloads);
+/* There is one that the shards have yet to take. */
+bool reloads_wait(const struct reloads *reloads);
+/* They have: says so. What is decided from here on is decided under it. */
+void reloads_taken(struct reloads *reloads);
 /* Keeps them as long as the last one; gives them. NULL is fine. */
 const struct budget_spend *const *reloads_keep(struct reloads *reloads, const struct budget_spend **spends);
 const struct quota_use *reloads_keep_quotas(struct reloads *reloads, struct quota_use *quotas);

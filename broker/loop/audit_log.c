@@ -132,7 +132,7 @@ static struct error *scan_file(struct audit_log *log, const char *path, struct s
                 error = scan_all(scan, path);
         if (!error) {
                 const struct audit_finding *finding = audit_check_end(scan->check);
-                if (finding->what != AUDIT_WHOLE)
+                if (finding->what != AUDIT_WHOLE && finding->what != AUDIT_EMPTY)
                         error = refuse(path, audit_break_text(finding->what), finding->place.number);
         }
         if (!error)

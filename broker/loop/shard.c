@@ -754,6 +754,10 @@ void shard_reload(struct shard *shard, const struct shard_reload *reload) {
         wake(shard);
 }
 
+bool shard_reload_taken(const struct shard *shard) {
+        return !atomic_load(&shard->reloads);
+}
+
 void shard_get_progress(struct shard *shard, struct shard_progress *out_progress) {
         pthread_mutex_lock(&shard->mutex);
         *out_progress = shard->progress;

@@ -76,6 +76,8 @@ struct shard_reload {
         size_t quotas_count;
 };
 void shard_reload(struct shard *shard, const struct shard_reload *reload);
+/* From any thread: the last one that was given is in force. */
+bool shard_reload_taken(const struct shard *shard);
 
 void shard_get_progress(struct shard *shard, struct shard_progress *out_progress);
 /* Before and after the run, and on the shard's thread. */

@@ -42,7 +42,8 @@ struct audit_check {
 };
 
 const char *audit_break_text(enum audit_break what) {
-        static const char *const texts[] = {"whole", "changed", "removed", "reordered", "inserted", "torn"};
+        static const char *const texts[] = {"whole",    "changed", "removed", "reordered",
+                                            "inserted", "torn",    "empty"};
         return texts[what];
 }
 
@@ -226,6 +227,8 @@ const struct audit_finding *audit_check_end(struct audit_check *check) {
         struct audit_place end = {check->source, 0};
         if (check->wanted && !check->met)
                 find(check, AUDIT_REMOVED, end, "no record has the hash that must be there");
+        if (!check->options.topic && check->records == 0)
+                find(check, AUDIT_EMPTY, end, "no record is there, not even the first that a run writes");
         return &check->finding;
 }
 

@@ -8,6 +8,7 @@
  *   reordered  as removed, but what is missing comes later
  *   inserted   a place of the chain is taken twice, or, in a file, another chain begins in the middle
  *   torn       the last line has no end: a write that was cut off
+ *   empty      there is no record at all, in files: a run begins one with a record. Topics may have expired
  *
  * What is taken off the end of a chain leaves no trace in it: audit_check_want() names a hash that must be
  * there.
@@ -22,6 +23,7 @@ enum audit_break {
         AUDIT_REORDERED,
         AUDIT_INSERTED,
         AUDIT_TORN,
+        AUDIT_EMPTY,
 };
 const char *audit_break_text(enum audit_break what); /* "whole", "changed", ... */
 

@@ -207,9 +207,8 @@ def another_file():
         out, said = ferry.ferry("audit", "verify", "none.jsonl", code=1)
         ferry.check_sentence(said, "cannot read none.jsonl")
         pathlib.Path("emptied.jsonl").write_text("")
-        out, said = ferry.ferry("audit", "verify", "emptied.jsonl", code=1)
-        ferry.check_sentence(said, "emptied.jsonl: no record is there")
-        assert not out
+        ferry.has(ferry.ferry("audit", "verify", "emptied.jsonl", code=1)[0], "empty: emptied.jsonl: no record is there")
+        assert verify("emptied.jsonl", code=1)["broken"]["what"] == "empty"
         ferry.ferry("audit", "verify", "audit.jsonl", "--head", "12", code=2)
         ferry.ferry("audit", "verify", code=2)
 

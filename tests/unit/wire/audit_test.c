@@ -147,7 +147,8 @@ static void a_whole_file_is_whole(void **state) {
         join(&written, in_order, RECORDS, &text);
         assert_found(buffer_view(&text), AUDIT_WHOLE, 0);
         assert_int_equal(check_file(buffer_view(&text), false, written.chain.head).what, AUDIT_WHOLE);
-        assert_int_equal(check_file(BYTES(""), false, NULL).what, AUDIT_WHOLE);
+        assert_int_equal(check_file(BYTES(""), true, NULL).what, AUDIT_WHOLE);
+        assert_int_equal(check_file(BYTES(""), false, NULL).what, AUDIT_EMPTY);
         buffer_deinit(&text);
         free_chain(&written);
 }
