@@ -169,11 +169,19 @@ static void take_cost(const struct catalog *catalog, const struct receipt *recei
         }
 }
 
+/* All are closed for a while, and budgets for the longest. */
+static const struct candidate *first_to_open(const struct route *route) {
+        for (uint32_t i = 0; i < route->usable; i++)
+                if (route->candidates[i].excluded_by != EXCLUSION_BUDGET_EXCEEDED)
+                        return &route->candidates[i];
+        return &route->candidates[0];
+}
+
 static void decide(const struct catalog *catalog, const struct receipt *receipt, struct redecision *out) {
         route_rank(catalog, &out->demand, &out->set, out->states, &out->moment.route, &out->route);
         out->taken = pick_now(&out->demand, &out->route, &out->moment);
         if (!out->taken && out->route.usable > 0)
-                out->taken = &out->route.candidates[0];
+                out->taken = first_to_open(&out->route);
         if (!out->taken)
                 out->failure = pick_refusal(&out->route);
         take_cost(catalog, receipt, out);

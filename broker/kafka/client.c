@@ -1,5 +1,5 @@
 /*
- * Facts from outside: librdkafka's CONFIGURATION.md and rdkafka_conf.c (2.0.2 to 2.15). A property of a topic
+ * Facts from outside: librdkafka's CONFIGURATION.md and rdkafka_conf.c (2.0.2 to 2.16). A property of a topic
  * may be set on the global configuration, from where it goes to the default topic configuration. The checks
  * across properties are done when a client is made, so client_check() makes clients without brokers.
  */
@@ -70,6 +70,12 @@ static const struct setting defaults[] = {
 /* The same for what not every version knows. */
 static const struct setting newer_defaults[] = {
         {CONSUMING, "fetch.queue.backoff.ms", "50"}, /* 2.2 */
+        /*
+         * 2.11. When no broker can be reached, "rebootstrap" forgets the group's coordinator while offsets of a
+         * transaction wait for it, which then never end, whatever their timeout (librdkafka #5511, #5456; seen
+         * with 2.16). A producer that gets nowhere is opened anew here, with the bootstrap servers.
+         */
+        {TRANSACTIONAL, "metadata.recovery.strategy", "none"},
 };
 
 /* Not for group.protocol=consumer, where the brokers assign. */
