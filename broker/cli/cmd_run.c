@@ -28,6 +28,7 @@
 enum { KEY_ERRORS = 512, KEY_IN_FLIGHT, KEY_LIMIT, KEY_DRY_RUN, KEY_STRICT };
 enum {
         SHOW_MS = 200, /* between looks at the progress */
+        STOP_S = 5,    /* for what was stopped at once to end by itself */
 };
 struct run {
         struct options options;
@@ -217,8 +218,10 @@ static void on_interrupts(struct run *run, struct progress *progress, uint64_t b
                                     "is lost either way)");
                 shard_drain(run->shard);
         }
-        if (now > 1)
+        if (now > 1) {
+                interrupts_limit(STOP_S, EXIT_INTERRUPTED);
                 shard_stop(run->shard);
+        }
 }
 
 /* Nothing moves, and will not for longer than a minute: said once. */

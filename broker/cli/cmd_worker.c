@@ -23,7 +23,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SHOW_MS = 200 };
+enum {
+        SHOW_MS = 200,
+        STOP_S = 5,   /* for what was stopped at once to end by itself */
+        CLOSE_S = 60, /* and for leaving when all was done: clients bound theirs by less */
+};
 #define TELL_NS  (10 * NS_PER_S) /* between lines on what has been done */
 #define LEAVE_NS (10 * NS_PER_S) /* to leave the group at the end */
 /* Less of a budget for a partition is told: many a job could cost more. */
@@ -239,6 +243,7 @@ static void drain(struct worker *worker) {
 
 static void stop(struct worker *worker) {
         worker->stopped = true;
+        interrupts_limit(STOP_S, EXIT_INTERRUPTED);
         for (uint32_t i = 0; i < worker->shards; i++)
                 if (worker->loops[i].member)
                         member_stop(worker->loops[i].member);
@@ -423,6 +428,8 @@ static int work(struct worker *worker) {
                 code = end_loops(worker);
                 if (code == EXIT_WELL && worker->stopped)
                         code = EXIT_INTERRUPTED;
+                if (!worker->stopped)
+                        interrupts_limit(CLOSE_S, code);
         }
         close_worker(worker);
         return code;

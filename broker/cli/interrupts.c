@@ -13,16 +13,30 @@ static int interrupt_fd = -1, reload_fd = -1;
 static volatile sig_atomic_t attended;
 static bool on_terminal; /* which may go */
 static struct interrupts_early unattended;
+static struct interrupts_early overdue = {
+        .text = "batchferry: brokers or disk do not answer; leaving as after a crash, and nothing is lost\n"};
+
+/* In a signal handler. */
+static void end_at_once(const struct interrupts_early *how) {
+        ssize_t ignored = write(STDERR_FILENO, how->text, strlen(how->text));
+        (void)ignored;
+        _exit(how->exit_code);
+}
 
 static void interrupt(int number) {
         uint64_t one = 1;
         int code = errno;
-        ssize_t ignored = attended ? write(interrupt_fd, &one, sizeof(one))
-                                   : write(STDERR_FILENO, unattended.text, strlen(unattended.text));
-        (void)ignored, (void)number;
+        (void)number;
         if (!attended)
-                _exit(unattended.exit_code);
+                end_at_once(&unattended);
+        ssize_t ignored = write(interrupt_fd, &one, sizeof(one));
+        (void)ignored;
         errno = code;
+}
+
+static void time_is_over(int number) {
+        (void)number;
+        end_at_once(&overdue);
 }
 
 /* The terminal where the process was started has gone: that is an interrupt, not a wish. */
@@ -76,4 +90,12 @@ uint64_t interrupts_wait(int wait_ms) {
 bool interrupts_reload(void) {
         uint64_t count;
         return read(reload_fd, &count, sizeof(count)) == (ssize_t)sizeof(count);
+}
+
+void interrupts_limit(unsigned seconds, int exit_code) {
+        struct sigaction action = {.sa_handler = time_is_over};
+        alarm(0);
+        overdue.exit_code = exit_code;
+        if (sigaction(SIGALRM, &action, NULL) == 0)
+                alarm(seconds);
 }

@@ -26,7 +26,8 @@ static void on_log(int level, const char *facility, const char *text) {
         if (level > SYSLOG_WARNING)
                 return;
         pthread_mutex_lock(&lock);
-        snprintf(complaint, sizeof(complaint), "%s", shown);
+        if (!complaint[0] || !strstr(shown, "brokers are down")) /* the one that says why came before */
+                snprintf(complaint, sizeof(complaint), "%s", shown);
         pthread_mutex_unlock(&lock);
 }
 

@@ -1,12 +1,15 @@
 /*
- * On librdkafka's side (2.0.2 to 2.15; rdkafka_txnmgr.c, rdkafka_msg.c):
+ * On librdkafka's side (2.0.2 to 2.16; rdkafka_txnmgr.c, rdkafka_msg.c):
  *   - Commit and abort may be called again after a timeout; what they wait for goes on meanwhile. A commit
  *     that is still not answered at our deadline has an unknown outcome, and the client is not used again.
  *   - An abort that the coordinator acknowledged proves that nothing was committed: for a transaction that is
  *     committed it answers INVALID_TXN_STATE, which is fatal. The one way around the coordinator's answer is
  *     the bump of the epoch after an unknown producer id, so a commit that ends in that is GONE.
  *   - send_offsets may be repeated with the same arguments. One that was given up may still arrive later, in
- *     the next transaction of this epoch, so it makes the producer GONE, whose successor has a new epoch.
+ *     the next transaction of this epoch, so it makes the producer GONE, whose successor has a new epoch. It
+ *     waits for the group's coordinator whatever its timeout says (#5456, 2.0.2 to 2.16): for as long as
+ *     brokers are down, and for ever when the one it waits for was taken off (#5511, 2.10 and newer). So it
+ *     runs on a thread of its own, and the client is not destroyed while it has not come back.
  *   - Failed deliveries make the transaction abortable by themselves.
  *   - Delivery reports are served on our thread, within flush() and poll(), so they end with the transaction.
  */
@@ -17,6 +20,7 @@
 #include "broker/kafka/deadline.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +37,7 @@ enum {
 #define END_MARGIN_NS   (2 * NS_PER_S) /* beyond transaction.timeout.ms */
 #define CLOSE_ABORT_NS  (3 * NS_PER_S)
 #define CLOSE_LIMIT_NS  (10 * NS_PER_S)
+#define OFFERING_NS     (1 * NS_PER_S) /* beyond its own timeout */
 #define PAUSE_NS_OF_TRY (20 * NS_PER_MS)
 
 /* What an error asks for, by its flags. */
@@ -43,8 +48,19 @@ struct producer_topic {
         rd_kafka_topic_t *handle;
 };
 
+/* Offsets on their way into a transaction. */
+struct offering {
+        rd_kafka_t *client;
+        rd_kafka_topic_partition_list_t *offsets;
+        rd_kafka_consumer_group_metadata_t *member;
+        int timeout_ms;
+        rd_kafka_error_t *failure;
+        atomic_bool done;
+};
+
 struct producer {
         rd_kafka_t *client;
+        struct offering *hanging; /* a call that has not come back */
         struct producer_topic topics[PRODUCER_TOPICS_MAX];
         size_t topics_count;
         int64_t limit_ns; /* for one end */
@@ -180,8 +196,22 @@ static void abandon(struct producer *producer) {
                 rd_kafka_error_destroy(rd_kafka_abort_transaction(producer->client, ABANDON_MS));
 }
 
+static void offering_free(struct offering *offering) {
+        rd_kafka_topic_partition_list_destroy(offering->offsets);
+        if (offering->member)
+                rd_kafka_consumer_group_metadata_destroy(offering->member);
+        if (offering->failure)
+                rd_kafka_error_destroy(offering->failure);
+        free(offering);
+}
+
 static void destroy(void *userdata) {
         struct producer *producer = userdata;
+        if (producer->hanging) {
+                while (!atomic_load(&producer->hanging->done))
+                        rest();
+                offering_free(producer->hanging);
+        }
         abandon(producer);
         rd_kafka_purge(producer->client,
                        RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
@@ -329,7 +359,7 @@ struct producer *producer_close(struct producer *producer) {
         if (producer->open && !producer->gone)
                 end_aborted(producer, PRODUCER_ABORTED, CLOSE_ABORT_NS);
         producer->gone = true; /* reports that still come are nobody's */
-        deadline_run(destroy, producer, CLOSE_LIMIT_NS, "a producer");
+        deadline_run(destroy, producer, producer->hanging ? 0 : CLOSE_LIMIT_NS, "a producer");
         return NULL;
 }
 
@@ -408,31 +438,55 @@ enum producer_sent producer_send(struct producer *producer, const struct produce
 
 /* --- committing --- */
 
-static enum verdict add_offsets(struct producer *producer, struct consumer *consumer, const char *topic,
-                                const struct producer_offset *offsets, size_t count, int64_t end_ns) {
-        rd_kafka_consumer_group_metadata_t *member = consumer_membership(consumer);
-        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
-        bool owned = member != NULL && (!producer->valid || producer->valid(producer->valid_userdata));
-        enum verdict verdict = FENCED;
-        for (size_t i = 0; i < count; i++) {
-                owned &= consumer_owns(consumer, offsets[i].partition);
-                rd_kafka_topic_partition_list_add(list, topic, (int32_t)offsets[i].partition)->offset =
-                        (int64_t)offsets[i].offset;
-        }
-        if (!owned)
-                note(producer, "offsets", "this member does not own the partitions any more");
-        for (bool again = false; owned && (!again || verdict == AGAIN) && clock_now_ns() < end_ns;
-             again = true) {
+static void offer(void *userdata) {
+        struct offering *offering = userdata;
+        offering->failure = rd_kafka_send_offsets_to_transaction(offering->client, offering->offsets,
+                                                                 offering->member, offering->timeout_ms);
+        atomic_store(&offering->done, true);
+}
+
+/* Takes the offering over. */
+static enum verdict send_offsets(struct producer *producer, struct offering *offering, int64_t end_ns) {
+        enum verdict verdict = AGAIN;
+        for (bool again = false; verdict == AGAIN && (!again || clock_now_ns() < end_ns); again = true) {
                 if (again)
                         rest();
-                verdict = judge(producer, "offsets",
-                                rd_kafka_send_offsets_to_transaction(producer->client, list, member,
-                                                                     slice_ms(end_ns)));
+                offering->timeout_ms = slice_ms(end_ns);
+                atomic_store(&offering->done, false);
+                if (!deadline_run(offer, offering, offering->timeout_ms * NS_PER_MS + OFFERING_NS,
+                                  "a call for the offsets of a transaction")) {
+                        producer->hanging = offering;
+                        note(producer, "offsets", "the group's coordinator cannot be reached");
+                        return DEAD;
+                }
+                verdict = judge(producer, "offsets", offering->failure);
+                offering->failure = NULL;
         }
-        rd_kafka_topic_partition_list_destroy(list);
-        if (member)
-                rd_kafka_consumer_group_metadata_destroy(member);
+        offering_free(offering);
         return verdict;
+}
+
+static enum verdict add_offsets(struct producer *producer, struct consumer *consumer, const char *topic,
+                                const struct producer_offset *offsets, size_t count, int64_t end_ns) {
+        struct offering *offering = calloc(1, sizeof(*offering));
+        if (!offering) {
+                note(producer, "offsets", "no memory");
+                return ABORT;
+        }
+        offering->client = producer->client;
+        offering->member = consumer_membership(consumer);
+        offering->offsets = rd_kafka_topic_partition_list_new((int)count);
+        bool owned = offering->member && (!producer->valid || producer->valid(producer->valid_userdata));
+        for (size_t i = 0; i < count; i++) {
+                owned &= consumer_owns(consumer, offsets[i].partition);
+                rd_kafka_topic_partition_list_add(offering->offsets, topic, (int32_t)offsets[i].partition)
+                        ->offset = (int64_t)offsets[i].offset;
+        }
+        if (owned)
+                return send_offsets(producer, offering, end_ns);
+        note(producer, "offsets", "this member does not own the partitions any more");
+        offering_free(offering);
+        return FENCED;
 }
 
 static enum verdict commit(struct producer *producer, int64_t end_ns) {

@@ -101,7 +101,7 @@ def killed():
     """Each call that was answered before a kill has its record, or one that says that nobody knows; each result's call stands there."""
     dice, kills = random.Random(SEED), 0
     jobs = KILLS * 150
-    with ferry.Sim("--latency", "lognormal:15ms,0.8", "--fault", "500:0.03") as sim:
+    with ferry.Sim("--latency", "lognormal:60ms,0.8", "--fault", "500:0.03") as sim:
         ferry.write_jobs("jobs.jsonl", map(ferry.chat, range(jobs)))
         arguments = ferry.command("jobs.jsonl", "results.jsonl", "--in-flight", "64", *AUDIT, *QUICK, sim=sim)
         while kills < KILLS:

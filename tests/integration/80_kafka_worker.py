@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`batchferry worker` on a real Kafka: every way in, one result for each job, duplicates, state that is lost, stopping."""
 import json
+import os
 import pathlib
 import random
 import shutil
@@ -182,6 +183,35 @@ def stopped_while_it_starts():
         site.check_results(jobs)
 
 
+def stopped_without_broker():
+    """The broker is down, or answers no more, while results wait for it: two SIGTERM end the worker all the same, and nothing is lost."""
+    if not broker.is_ours:
+        return
+    jobs = jobs_of(400)
+    with ferry.Sim("--dimensions", "8", "--latency", "fixed:700ms") as sim, Site(broker, sim, limits={"in_flight": 40}) as site:
+        site.send(jobs)
+        for frozen in (False, True):
+            node = int((broker.directory / "pid").read_text().split()[0])
+            before = len(site.ended())
+            with Worker() as one:
+                site.wait_ended(before + 20, [one])
+                answered = sim.stats()["answered"]
+                broker.stop(kill=True) if not frozen else os.kill(node, signal.SIGSTOP)
+                try:
+                    ferry.wait_for(lambda: sim.stats()["answered"] > answered, "an answer that nobody takes")
+                    time.sleep(1)
+                    one.signal(signal.SIGTERM)
+                    ferry.wait_for(lambda: "once more stops at once" in one.log(), "the sentence")
+                    one.stop(130)
+                finally:
+                    broker.start() if not frozen else os.kill(node, signal.SIGCONT)
+        with Worker() as two:
+            site.wait_done(len(jobs), [two])
+            two.stop()
+        site.check_results(jobs)
+        assert sim.stats()["repeated"] <= 80, sim.stats()
+
+
 def handed_over():
     """A worker that comes and one that goes: partitions move, calls under way are kept or finished, and nothing is called twice."""
     jobs = jobs_of(3000)
@@ -307,4 +337,4 @@ def reload():
 
 if __name__ == "__main__":
     with broker:
-        ferry.main([plain, encodings, duplicates, lost_state, drain, drain_has_a_limit, stopped_while_it_starts, handed_over, long_calls, straggler, straggler_without_store, reload])
+        ferry.main([plain, encodings, duplicates, lost_state, drain, drain_has_a_limit, stopped_while_it_starts, stopped_without_broker, handed_over, long_calls, straggler, straggler_without_store, reload])

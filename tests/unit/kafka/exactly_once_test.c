@@ -681,6 +681,29 @@ static void test_stopped_broker(void **state) {
         producer_close(producer);
 }
 
+/* Offsets wait for the group's coordinator, for as long as it is away if one lets them. */
+static void test_killed_broker(void **state) {
+        struct member member;
+        (void)state;
+        if (!getenv("BATCHFERRY_TEST_KAFKA"))
+                skip();
+        set_property(&common, "transaction.timeout.ms", "3000");
+        member_open(&member, &common, jobs);
+        MEMBER_UNTIL(member.count == 3, &member);
+        struct producer *producer = open_producer(NULL, NULL);
+        put_many(producer, 0, 10);
+        node("stop", "--kill");
+        enum producer_end end = commit(producer, member.consumer, 0, 10);
+        printf("offsets without a broker: %s\n", producer_message(producer));
+        assert_end(producer, end, PRODUCER_GONE);
+        producer_close(producer);
+        node("restart", "");
+        producer = open_producer(NULL, NULL); /* whatever was left behind is over now */
+        assert_int_equal(visible(), 0);
+        producer_close(producer);
+        member_close(&member);
+}
+
 int main(int count, char **arguments) {
         bootstrap = getenv("BATCHFERRY_TEST_BOOTSTRAP");
         if (!bootstrap || !*bootstrap) {
@@ -707,6 +730,7 @@ int main(int count, char **arguments) {
                 cmocka_unit_test_setup(test_out_of_range, setup),
                 cmocka_unit_test_setup(test_closed_early, setup),
                 cmocka_unit_test_setup(test_restart, setup),
+                cmocka_unit_test_setup(test_killed_broker, setup),
                 cmocka_unit_test_setup(test_stopped_broker, setup),
         };
         if (count == 2)
