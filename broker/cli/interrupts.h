@@ -23,7 +23,7 @@ uint64_t interrupts_wait(int wait_ms);
 /* SIGHUP has come since the last call. */
 bool interrupts_reload(void);
 /*
- * From here on the process has so long to end; then it says so and ends with this code, whatever hangs. That is
- * as good as a crash, so nothing is lost. The last call counts.
+ * From here on the process has so long to end; then it says so and ends with this code, whatever hangs. That
+ * is as good as a crash, so nothing is lost. The last call counts.
  */
 void interrupts_limit(unsigned seconds, int exit_code);

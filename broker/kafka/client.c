@@ -71,9 +71,9 @@ static const struct setting defaults[] = {
 static const struct setting newer_defaults[] = {
         {CONSUMING, "fetch.queue.backoff.ms", "50"}, /* 2.2 */
         /*
-         * 2.11. When no broker can be reached, "rebootstrap" forgets the group's coordinator while offsets of a
-         * transaction wait for it, which then never end, whatever their timeout (librdkafka #5511, #5456; seen
-         * with 2.16). A producer that gets nowhere is opened anew here, with the bootstrap servers.
+         * 2.11. When no broker can be reached, "rebootstrap" forgets the group's coordinator while offsets of
+         * a transaction wait for it, which then never end, whatever their timeout (librdkafka #5511, #5456;
+         * seen with 2.16). A producer that gets nowhere is opened anew here, with the bootstrap servers.
          */
         {TRANSACTIONAL, "metadata.recovery.strategy", "none"},
 };
