@@ -17,9 +17,10 @@
 #include <string.h>
 
 enum { KEY_BATCH = 512, KEY_FORMAT, KEY_STRICT, KEY_DRY_RUN };
-enum { BAD_SHOWN_MAX = 10, WAIT_MS = 200 };
-#define ASK_NS   (15 * NS_PER_S)
-#define LEAVE_NS (10 * NS_PER_S) /* for what is under way when somebody stops it */
+enum { BAD_SHOWN_MAX = 10, WAIT_MS = 200, TROUBLE_MAX = 400 };
+#define ASK_NS     (15 * NS_PER_S)
+#define LEAVE_NS   (10 * NS_PER_S) /* for what is under way when somebody stops it */
+#define TROUBLE_NS (5 * NS_PER_S)  /* without an acknowledgement */
 
 struct submit {
         struct options options;
@@ -32,6 +33,10 @@ struct submit {
         struct writer *writer; /* NULL: nothing is sent */
         uint32_t partitions;
         uint64_t jobs, bytes, bad;
+        uint64_t acknowledged; /* since moved_ns */
+        int64_t moved_ns;      /* 0: never asked */
+        bool told;             /* that nothing gets on */
+        struct source *source; /* while it is read */
         struct meter meter;
 };
 
@@ -137,6 +142,8 @@ static struct error *send_job(struct submit *submit, const struct submitted *job
         case PRODUCER_BROKEN:
                 break;
         }
+        if (ctrl_c_came())
+                return NULL;
         struct error *error = writer_error(submit->writer);
         return error ? error : error_new(ERROR_NETWORK, "the cluster takes no more records");
 }
@@ -157,14 +164,43 @@ static struct error *take_line(struct submit *submit, const struct source_line *
         return submit->writer ? send_job(submit, &job) : NULL;
 }
 
-static void show(struct submit *submit, const struct source *source) {
-        uint64_t bytes = source_bytes(source);
+/* Nothing gets on for a while: said once, since it may be waited for for minutes. */
+static void tell_trouble(struct submit *submit) {
+        char last[TROUBLE_MAX];
+        int64_t now_ns = clock_now_ns();
+        uint64_t acknowledged = writer_acknowledged(submit->writer);
+        if (acknowledged != submit->acknowledged || acknowledged == submit->jobs || submit->moved_ns == 0) {
+                submit->acknowledged = acknowledged;
+                submit->moved_ns = now_ns;
+                submit->told = false;
+        }
+        if (submit->told || now_ns - submit->moved_ns < TROUBLE_NS)
+                return;
+        kafka_options_complaint(last, sizeof(last));
+        if (!last[0])
+                return;
+        submit->told = true;
+        meter_clear(&submit->meter);
+        say(LOG_LEVEL_WARNING, "the brokers take nothing at the moment; waiting for them (%s)", last);
+}
+
+static void show(struct submit *submit) {
+        uint64_t bytes = source_bytes(submit->source);
         uint64_t done = submit->writer ? writer_acknowledged(submit->writer) : submit->jobs;
-        meter_show(&submit->meter, done, bytes ? (double)source_offset(source) / (double)bytes : -1);
+        if (submit->writer)
+                tell_trouble(submit);
+        meter_show(&submit->meter, done, bytes ? (double)source_offset(submit->source) / (double)bytes : -1);
+}
+
+/* The queue is full. */
+static bool wait_for_room(void *userdata) {
+        show(userdata);
+        return !ctrl_c_came();
 }
 
 static struct error *take_lines(struct submit *submit, struct source *source) {
         struct error *error = NULL;
+        submit->source = source;
         while (!error && !ctrl_c_came()) {
                 struct source_line line;
                 switch (source_next(source, &line)) {
@@ -182,7 +218,7 @@ static struct error *take_lines(struct submit *submit, struct source *source) {
                 case SOURCE_END:
                         return NULL;
                 }
-                show(submit, source);
+                show(submit);
         }
         return error;
 }
@@ -206,11 +242,18 @@ static struct error *finish(struct submit *submit) {
                 struct error *error = writer_flush(submit->writer, WAIT_MS * NS_PER_MS);
                 if (!error || error->code != ETIMEDOUT)
                         return error;
-                if (ctrl_c_came() && leave_ns == 0)
+                if (ctrl_c_came() && leave_ns == 0) {
                         leave_ns = clock_now_ns() + LEAVE_NS;
-                if (leave_ns > 0 && clock_now_ns() > leave_ns)
-                        return error;
+                        meter_clear(&submit->meter);
+                        say(LOG_LEVEL_INFO,
+                            "finishing what is under way, for %d s at the most; once more "
+                            "stops at once",
+                            (int)(LEAVE_NS / NS_PER_S));
+                }
                 error_free(error);
+                if (leave_ns > 0 && clock_now_ns() > leave_ns)
+                        return NULL; /* tell_end() says how far it came */
+                tell_trouble(submit);
                 meter_show(&submit->meter, writer_acknowledged(submit->writer),
                            (double)writer_acknowledged(submit->writer) / (double)submit->jobs);
         }
@@ -258,7 +301,9 @@ static struct error *open_writer(struct submit *submit) {
         if (error)
                 return error;
         struct writer_options options = {.properties = kafka_options_properties(&submit->kafka),
-                                         .client_id = "batchferry-submit"};
+                                         .client_id = "batchferry-submit",
+                                         .wait = wait_for_room,
+                                         .wait_userdata = submit};
         error = writer_open(&options, &submit->writer);
         if (!error)
                 error = writer_partitions(submit->writer, settings->topic_jobs, ASK_NS, &submit->partitions);

@@ -69,11 +69,15 @@ struct kafka_properties kafka_options_properties(const struct kafka_options *opt
         return (struct kafka_properties){options->items, options->count};
 }
 
+void kafka_options_complaint(char *out_text, size_t size) {
+        pthread_mutex_lock(&lock);
+        snprintf(out_text, size, "%s", complaint);
+        pthread_mutex_unlock(&lock);
+}
+
 int kafka_options_fail(struct error *error) {
         char last[COMPLAINT_MAX];
-        pthread_mutex_lock(&lock);
-        memcpy(last, complaint, sizeof(last));
-        pthread_mutex_unlock(&lock);
+        kafka_options_complaint(last, sizeof(last));
         if (error->kind != ERROR_NETWORK || !last[0])
                 return options_fail(error);
         say(LOG_LEVEL_ERROR, "%s (%s)", error->message, last);

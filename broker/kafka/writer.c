@@ -26,6 +26,8 @@ struct writer {
         char refused_topic[NAME_MAX_BYTES + 1];
         int32_t refused_partition;
         struct error *error;
+        bool (*wait)(void *userdata);
+        void *wait_userdata;
 };
 
 static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, void *opaque) {
@@ -61,6 +63,10 @@ struct error *writer_open(const struct writer_options *options, struct writer **
         if (error)
                 return error;
         struct writer *writer = calloc(1, sizeof(*writer));
+        if (writer) {
+                writer->wait = options->wait;
+                writer->wait_userdata = options->wait_userdata;
+        }
         rd_kafka_conf_set(conf, "allow.auto.create.topics", "false", NULL, 0);
         rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
         rd_kafka_conf_set_opaque(conf, writer);
@@ -159,6 +165,8 @@ enum producer_sent writer_send(struct writer *writer, const struct producer_mess
                         return PRODUCER_BROKEN;
                 if (!code)
                         return PRODUCER_SENT;
+                if (writer->wait && !writer->wait(writer->wait_userdata))
+                        return PRODUCER_BROKEN;
         }
 }
 

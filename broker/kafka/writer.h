@@ -16,6 +16,12 @@ struct writer_options {
          * same id later ends this one: its open transaction is taken back, and it can commit no other.
          */
         const char *transactional_id;
+        /*
+         * NULL, or asked a few times a second while the queue is full: false gives up, and writer_send() says
+         * PRODUCER_BROKEN without an error.
+         */
+        bool (*wait)(void *userdata);
+        void *wait_userdata;
 };
 
 /* With a transactional id it blocks until the id is ours (at most a minute). */

@@ -194,6 +194,32 @@ def wrong_usage_is_one_sentence():
 # --- collect
 
 
+def jobs_wait_for_brokers():
+    """The brokers go while jobs are sent: it is said, SIGTERM ends it with what was sent, and the same jobs sent again go on."""
+    if not broker.is_ours:
+        return
+    topics = Topics().create()
+    lines = [json.dumps(ferry.embedding(number)) + "\n" for number in range(200)]
+    process = topics.start("submit", "-", stdin=subprocess.PIPE)
+    process.stdin.writelines(lines[:100])
+    process.stdin.flush()
+    ferry.wait_for(lambda: len(broker.read_committed(topics.jobs)) == 100, "the first jobs")
+    broker.stop(kill=True)
+    try:
+        process.stdin.writelines(lines[100:])
+        process.stdin.flush()
+        said = process.stderr.readline()
+        ferry.check_sentence(said, "the brokers take nothing at the moment; waiting for them (", "refused")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(ferry.WAIT_S) == 130
+        ferry.has(process.stderr.read(), "interrupted: 100 jobs", "send the file again to go on")
+    finally:
+        broker.start()
+    ferry.write_jobs("jobs.jsonl", map(str.rstrip, lines))
+    topics.ferry("submit", "jobs.jsonl")
+    assert len(broker.read_committed(topics.jobs)) == 300
+
+
 def results_are_collected():
     topics = Topics().create()
     results = [result(number, batch=f"b{number % 2}", code="no_provider" if number % 10 == 0 else None) for number in range(200)]
@@ -400,7 +426,7 @@ if __name__ == "__main__":
     with broker:
         ferry.main([
             topics_are_made_and_checked, topics_made_wrongly_are_told, jobs_are_sent_by_their_keys, what_is_no_job_is_not_sent,
-            wrong_usage_is_one_sentence, results_are_collected, aborted_results_are_unseen, following_goes_on_until_it_is_stopped,
+            wrong_usage_is_one_sentence, jobs_wait_for_brokers, results_are_collected, aborted_results_are_unseen, following_goes_on_until_it_is_stopped,
             a_file_is_whole_or_not_there, the_jobs_of_a_file_are_waited_for, letters_are_listed_and_shown, letters_are_sent_back_once,
             letters_are_chosen, letters_are_sent_back_once_through_kills,
         ])
