@@ -14,7 +14,7 @@ static volatile sig_atomic_t attended;
 static bool on_terminal; /* which may go */
 static struct interrupts_early unattended;
 static struct interrupts_early overdue = {
-        .text = "batchferry: brokers or disk do not answer; leaving as after a crash, and nothing is lost\n"};
+        .text = "batchferry: brokers, disk or pipe do not answer; ended as in a crash, nothing is lost\n"};
 
 /* In a signal handler. */
 static void end_at_once(const struct interrupts_early *how) {

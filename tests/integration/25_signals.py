@@ -3,6 +3,7 @@
 import pathlib
 import signal
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
 import ferry
@@ -110,5 +111,30 @@ def while_input_is_silent():
         assert process.wait(ferry.WAIT_S) == 130, process.stderr.read()
 
 
+def while_nobody_reads():
+    """The output is a pipe that is full: the second one ends the run, and the next gives every job."""
+    names = {f"job-{number:06}" for number in range(JOBS)}
+    with ferry.Sim() as sim:
+        ferry.write_jobs("jobs.jsonl", map(ferry.chat, range(JOBS)))
+        process = ferry.start("jobs.jsonl", "-", sim=sim)
+
+        def waits():
+            before = sim.stats()["answered"]
+            time.sleep(0.5)
+            return before == sim.stats()["answered"] > 500
+
+        ferry.wait_for(waits, "a run that waits for the pipe")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            process.send_signal(number)
+            process.stderr.readline()
+        assert process.wait(ferry.WAIT_S) == 130
+        taken = process.stdout.read().splitlines()
+        out, _ = ferry.run("jobs.jsonl", "-", sim=sim)
+    results = [ferry.json.loads(line) for line in out.splitlines()]
+    first = {ferry.json.loads(line)["custom_id"] for line in taken if line.endswith("}")}
+    assert {result["custom_id"] for result in results} | first == names
+    ferry.check_verified()
+
+
 if __name__ == "__main__":
-    ferry.main([interrupt, terminate, twice, while_nothing_answers, while_backing_off, while_input_is_silent])
+    ferry.main([interrupt, terminate, twice, while_nothing_answers, while_backing_off, while_input_is_silent, while_nobody_reads])
