@@ -28,7 +28,6 @@
 enum { KEY_ERRORS = 512, KEY_IN_FLIGHT, KEY_LIMIT, KEY_DRY_RUN, KEY_STRICT };
 enum {
         SHOW_MS = 200, /* between looks at the progress */
-        STOP_S = 5,    /* for what was stopped at once to end by itself */
 };
 struct run {
         struct options options;
@@ -219,7 +218,7 @@ static void on_interrupts(struct run *run, struct progress *progress, uint64_t b
                 shard_drain(run->shard);
         }
         if (now > 1) {
-                interrupts_limit(STOP_S, EXIT_INTERRUPTED);
+                interrupts_limit(INTERRUPTS_STOP_S, EXIT_INTERRUPTED);
                 shard_stop(run->shard);
         }
 }
@@ -289,7 +288,7 @@ static void reload(struct run *run, struct progress *progress) {
 }
 
 static void tell_taken(struct run *run, struct progress *progress) {
-        if (!reloads_wait(&run->reloads) || !shard_reload_taken(run->shard))
+        if (!reloads_pending(&run->reloads) || !shard_reload_taken(run->shard))
                 return;
         progress_clear(progress);
         reloads_taken(&run->reloads);
@@ -301,7 +300,8 @@ static void attend(struct run *run, struct progress *progress) {
         bool told = false;
         struct shard_progress now;
         while (!atomic_load(&run->ended)) {
-                bool soon = progress->started_ns + NS_PER_S > clock_now_ns() || reloads_wait(&run->reloads);
+                bool soon =
+                        progress->started_ns + NS_PER_S > clock_now_ns() || reloads_pending(&run->reloads);
                 int wait_ms = soon ? SHOW_MS / 10 : SHOW_MS;
                 if ((more = interrupts_wait(wait_ms)) > 0) {
                         on_interrupts(run, progress, interrupts, interrupts + more);

@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum { KEY_BATCH = 512, KEY_FORMAT, KEY_STRICT, KEY_DRY_RUN };
-enum { BAD_SHOWN_MAX = 10, WAIT_MS = 200, TROUBLE_MAX = 400 };
+enum { BAD_SHOWN_MAX = 10, WAIT_MS = 200 };
 #define ASK_NS     (15 * NS_PER_S)
 #define LEAVE_NS   (10 * NS_PER_S) /* for what is under way when somebody stops it */
 #define TROUBLE_NS (5 * NS_PER_S)  /* without an acknowledgement */
@@ -166,7 +166,7 @@ static struct error *take_line(struct submit *submit, const struct source_line *
 
 /* Nothing gets on for a while: said once, since it may be waited for for minutes. */
 static void tell_trouble(struct submit *submit) {
-        char last[TROUBLE_MAX];
+        char last[KAFKA_COMPLAINT_MAX];
         int64_t now_ns = clock_now_ns();
         uint64_t acknowledged = writer_acknowledged(submit->writer);
         if (acknowledged != submit->acknowledged || acknowledged == submit->jobs || submit->moved_ns == 0) {

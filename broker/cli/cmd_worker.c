@@ -25,8 +25,7 @@
 
 enum {
         SHOW_MS = 200,
-        STOP_S = 5,   /* for what was stopped at once to end by itself */
-        CLOSE_S = 60, /* and for leaving when all was done: clients bound theirs by less */
+        CLOSE_S = 60, /* for leaving when all was done: clients bound theirs by less */
 };
 #define TELL_NS  (10 * NS_PER_S) /* between lines on what has been done */
 #define LEAVE_NS (10 * NS_PER_S) /* to leave the group at the end */
@@ -243,7 +242,7 @@ static void drain(struct worker *worker) {
 
 static void stop(struct worker *worker) {
         worker->stopped = true;
-        interrupts_limit(STOP_S, EXIT_INTERRUPTED);
+        interrupts_limit(INTERRUPTS_STOP_S, EXIT_INTERRUPTED);
         for (uint32_t i = 0; i < worker->shards; i++)
                 if (worker->loops[i].member)
                         member_stop(worker->loops[i].member);
@@ -309,7 +308,7 @@ static void reload(struct worker *worker) {
 }
 
 static void tell_taken(struct worker *worker) {
-        bool taken = reloads_wait(&worker->reloads);
+        bool taken = reloads_pending(&worker->reloads);
         for (uint32_t i = 0; i < worker->shards && taken; i++)
                 taken = shard_reload_taken(member_shard(worker->loops[i].member));
         if (taken)
@@ -326,7 +325,8 @@ static void report_suppressed(struct worker *worker) {
 
 static void attend(struct worker *worker) {
         while (atomic_load(&worker->running) > 0) {
-                interrupted(worker, interrupts_wait(reloads_wait(&worker->reloads) ? SHOW_MS / 10 : SHOW_MS));
+                interrupted(worker,
+                            interrupts_wait(reloads_pending(&worker->reloads) ? SHOW_MS / 10 : SHOW_MS));
                 if (atomic_load(&worker->failed) && !worker->drained)
                         drain(worker);
                 if (worker->drained && !worker->stopped && clock_now_ns() > worker->drain_by_ns) {

@@ -93,8 +93,11 @@ bool interrupts_reload(void) {
 }
 
 void interrupts_limit(unsigned seconds, int exit_code) {
+        static bool limited;
         struct sigaction action = {.sa_handler = time_is_over};
-        alarm(0);
+        if (limited)
+                return;
+        limited = true;
         overdue.exit_code = exit_code;
         if (sigaction(SIGALRM, &action, NULL) == 0)
                 alarm(seconds);

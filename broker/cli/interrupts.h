@@ -24,6 +24,7 @@ uint64_t interrupts_wait(int wait_ms);
 bool interrupts_reload(void);
 /*
  * From here on the process has so long to end; then it says so and ends with this code, whatever hangs. That
- * is as good as a crash, so nothing is lost. The last call counts.
+ * is as good as a crash, so nothing is lost. The first call counts: asking again does not postpone it.
  */
+enum { INTERRUPTS_STOP_S = 5 }; /* for what was stopped at once to end by itself */
 void interrupts_limit(unsigned seconds, int exit_code);

@@ -9,14 +9,13 @@
 
 enum {
         SYSLOG_WARNING = 4,
-        COMPLAINT_MAX = 400,
         RECORD_OVERHEAD = 64 << 10, /* key, headers, and what the format adds */
         RECORD_BYTES_MIN = 1000000, /* librdkafka's default and its limit */
         RECORD_BYTES_MAX = 1000000000,
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char complaint[COMPLAINT_MAX];
+static char complaint[KAFKA_COMPLAINT_MAX];
 
 static void on_log(int level, const char *facility, const char *text) {
         /* "[thrd:...]: " is of use to nobody but librdkafka's authors. */
@@ -76,7 +75,7 @@ void kafka_options_complaint(char *out_text, size_t size) {
 }
 
 int kafka_options_fail(struct error *error) {
-        char last[COMPLAINT_MAX];
+        char last[KAFKA_COMPLAINT_MAX];
         kafka_options_complaint(last, sizeof(last));
         if (error->kind != ERROR_NETWORK || !last[0])
                 return options_fail(error);

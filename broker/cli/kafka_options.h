@@ -28,7 +28,8 @@ struct error *kafka_options_init(struct kafka_options *options, const struct con
 struct kafka_properties kafka_options_properties(const struct kafka_options *options);
 /* librdkafka's log lines from here on; kafka_options_init() does it by itself. */
 void kafka_options_listen(void);
-/* What it complained of last; "" for nothing. */
+enum { KAFKA_COMPLAINT_MAX = 400 };
+/* What librdkafka complained of last; "" for nothing. */
 void kafka_options_complaint(char *out_text, size_t size);
 /* As options_fail(), with what librdkafka complained of last where the cluster could not be reached. */
 int kafka_options_fail(struct error *error);

@@ -87,7 +87,7 @@ static bool take(struct reloads *reloads, struct reload_kept *kept) {
         return !same;
 }
 
-bool reloads_wait(const struct reloads *reloads) {
+bool reloads_pending(const struct reloads *reloads) {
         return reloads->in_force != reloads->config;
 }
 

@@ -27,7 +27,7 @@ struct reloads {
 /* true: `config` and `assembly` are new, for the shards to take. Else it says why not. */
 bool reloads_load(struct reloads *reloads);
 /* There is one that the shards have yet to take. */
-bool reloads_wait(const struct reloads *reloads);
+bool reloads_pending(const struct reloads *reloads);
 /* They have: says so. What is decided from here on is decided under it. */
 void reloads_taken(struct reloads *reloads);
 /* Keeps them as long as the last one; gives them. NULL is fine. */

@@ -124,10 +124,15 @@ def while_nobody_reads():
             return before == sim.stats()["answered"] > 500
 
         ferry.wait_for(waits, "a run that waits for the pipe")
-        for number in (signal.SIGTERM, signal.SIGINT):
-            process.send_signal(number)
-            process.stderr.readline()
-        assert process.wait(ferry.WAIT_S) == 130
+        process.send_signal(signal.SIGTERM)
+        process.stderr.readline()
+
+        def ended():  # who asks again and again does not put it off
+            process.send_signal(signal.SIGINT)
+            return process.poll() is not None
+
+        ferry.wait_for(ended, "its end")
+        assert process.returncode == 130
         taken = process.stdout.read().splitlines()
         out, _ = ferry.run("jobs.jsonl", "-", sim=sim)
     results = [ferry.json.loads(line) for line in out.splitlines()]

@@ -191,9 +191,6 @@ def wrong_usage_is_one_sentence():
         assert len(ferry.ferry(*words, "--help")[0]) > 500
 
 
-# --- collect
-
-
 def jobs_wait_for_brokers():
     """The brokers go while jobs are sent: it is said, SIGTERM ends it with what was sent, and the same jobs sent again go on."""
     if not broker.is_ours:
@@ -218,6 +215,9 @@ def jobs_wait_for_brokers():
     ferry.write_jobs("jobs.jsonl", map(str.rstrip, lines))
     topics.ferry("submit", "jobs.jsonl")
     assert len(broker.read_committed(topics.jobs)) == 300
+
+
+# --- collect
 
 
 def results_are_collected():
