@@ -2,7 +2,7 @@
  * Any bytes as a file of audit records, as they are and with hashes that fit: nothing in them leads the check
  * astray, and a record of which one bit is another is none. And the bytes as a recipe: a chain that is
  * written by what ships is whole; with a record taken away, copied, exchanged with its neighbour or changed,
- * but for what its end lacks, it is not.
+ * but for what its end lacks (not all of it), it is not.
  */
 #include "broker/base/check.h"
 #include "broker/wire/audit.h"
@@ -155,7 +155,7 @@ static void write_record(struct bytes *recipe, struct audit_chain *chain, struct
         audit_append(out, digest, chain, &event);
 }
 
-/* What is told apart from a whole chain: all but the loss of its end. */
+/* What is told apart from a whole chain: all but the loss of its end, unless nothing is left then. */
 static bool tamper(struct lines *lines, uint8_t how, size_t at, char *copy) {
         struct bytes record = lines->items[at];
         switch (how % 5) {
@@ -163,7 +163,7 @@ static bool tamper(struct lines *lines, uint8_t how, size_t at, char *copy) {
                 return false;
         case 1: /* taken away */
                 memmove(&lines->items[at], &lines->items[at + 1], (--lines->count - at) * sizeof record);
-                return at < lines->count;
+                return at < lines->count || lines->count == 0;
         case 2: /* copied */
                 memmove(&lines->items[at + 1], &lines->items[at], (lines->count++ - at) * sizeof record);
                 return true;
