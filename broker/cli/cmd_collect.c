@@ -41,7 +41,7 @@ struct collect {
         struct buffer line, batch_json;
         uint64_t written, failed, foreign;
         int64_t caught_up_ns; /* when everything that was there at the start had been read; 0: not yet */
-        bool ended;
+        bool ended, told_alone;
         struct meter meter;
 };
 
@@ -293,9 +293,23 @@ static void show(struct collect *collect) {
         meter_show(&collect->meter, collect->written, share);
 }
 
+/* Nobody answers: said once, since it may be waited for for long. */
+static void tell_alone(struct collect *collect) {
+        char last[KAFKA_COMPLAINT_MAX];
+        bool alone = reader_unanswered(collect->results);
+        if (alone && !collect->told_alone) {
+                kafka_options_complaint(last, sizeof(last));
+                meter_clear(&collect->meter);
+                say(LOG_LEVEL_WARNING, "the brokers do not answer at the moment; waiting for them%s%s%s",
+                    last[0] ? " (" : "", last, last[0] ? ")" : "");
+        }
+        collect->told_alone = alone;
+}
+
 /* Nothing came just now. */
 static struct error *rest(struct collect *collect) {
         int64_t now_ns = clock_now_ns();
+        tell_alone(collect);
         struct error *error = outfile_flush(collect->out);
         if (!error && collect->failed_out)
                 error = outfile_flush(collect->failed_out);

@@ -18,7 +18,7 @@
 #define ASK_NS      (30 * NS_PER_S)
 #define LOOK_NS     (5 * NS_PER_S)  /* nothing came for so long: does anybody answer? */
 #define PATIENCE_NS (60 * NS_PER_S) /* nobody did */
-#define GROWN_NS    (30 * NS_PER_S) /* between looks for new partitions */
+#define GROWN_NS    (10 * NS_PER_S) /* between looks for new partitions */
 #define EACH_NS     (100 * NS_PER_MS)
 enum { NAME_MAX_BYTES = 249, PARTITIONS_MAX = 100000 };
 
@@ -33,7 +33,7 @@ struct reader {
         rd_kafka_queue_t *queue;
         struct part *parts;
         uint32_t count, open; /* open: not yet at their end */
-        bool follow;
+        bool follow, unanswered;
         int64_t came_ns, answered_ns, grown_ns;
         struct error *error;
         char name[NAME_MAX_BYTES + 1];
@@ -201,6 +201,7 @@ static struct error *grow(struct reader *reader) {
         uint32_t count;
         reader->grown_ns = clock_now_ns();
         struct error *error = ends_partitions(reader->client, reader->name, NS_PER_S, NULL, &count);
+        reader->unanswered = error != NULL;
         /* Not answered: there is another time. */
         if (error || count <= reader->count || count > PARTITIONS_MAX)
                 return error_free(error);
@@ -231,6 +232,7 @@ static struct error *look(struct reader *reader) {
         struct error *error =
                 ends_of_one(reader->client, reader->name, partition, NS_PER_S, NULL, &first, &end);
         reader->came_ns = now_ns;
+        reader->unanswered = error != NULL;
         if (!error)
                 reader->answered_ns = now_ns;
         if (!error || now_ns - reader->answered_ns > PATIENCE_NS)
@@ -274,6 +276,7 @@ enum reader_outcome reader_next(struct reader *reader, int64_t timeout_ns,
                         rd_kafka_consume_queue(reader->queue, left_ms > 0 ? (int)left_ms : 0);
                 if (message) {
                         reader->came_ns = reader->answered_ns = clock_now_ns();
+                        reader->unanswered = false;
                         if (take(reader, message, out_record))
                                 return READER_RECORD;
                         continue;
@@ -313,6 +316,10 @@ struct error *reader_error(struct reader *reader) {
         struct error *error = reader->error;
         reader->error = NULL;
         return error ? error : error_new(ERROR_NETWORK, "topic %s: reading has ended", reader->name);
+}
+
+bool reader_unanswered(const struct reader *reader) {
+        return reader->unanswered;
 }
 
 uint32_t reader_partitions(const struct reader *reader) {

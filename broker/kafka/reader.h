@@ -41,6 +41,8 @@ struct error *reader_each(struct reader *reader, bool (*stops)(void *userdata),
                           void *userdata) MUST_USE;
 /* Of READER_FAILED; the caller's. */
 struct error *reader_error(struct reader *reader) MUST_USE;
+/* The brokers did not answer when they were asked last, which is every few seconds while nothing comes. */
+bool reader_unanswered(const struct reader *reader);
 uint32_t reader_partitions(const struct reader *reader);
 /*
  * How far it has come in offsets, and how far there is to go as known at opening, for progress. Offsets count

@@ -270,6 +270,25 @@ def following_goes_on_until_it_is_stopped():
     assert len(ferry.lines("results.jsonl")) == 8
 
 
+def following_waits_for_brokers():
+    """The brokers go while results are waited for: it is said, and what comes when they are back is written."""
+    if not broker.is_ours:
+        return
+    topics = Topics().create()
+    process = topics.start("collect", "-o", "results.jsonl", "--follow")
+    send_results(topics, [result(0)])
+    ferry.wait_for(lambda: ferry.count_lines("results.jsonl") == 1, "the first result")
+    broker.stop(kill=True)
+    try:
+        ferry.check_sentence(process.stderr.readline(), "the brokers do not answer at the moment; waiting for them (")
+    finally:
+        broker.start()
+    send_results(topics, [result(1)])
+    ferry.wait_for(lambda: ferry.count_lines("results.jsonl") == 2, "the second result")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(ferry.WAIT_S) == 130
+
+
 def a_file_is_whole_or_not_there():
     topics = Topics().create()
     send_results(topics, [result(number) for number in range(5)])
@@ -427,6 +446,6 @@ if __name__ == "__main__":
         ferry.main([
             topics_are_made_and_checked, topics_made_wrongly_are_told, jobs_are_sent_by_their_keys, what_is_no_job_is_not_sent,
             wrong_usage_is_one_sentence, jobs_wait_for_brokers, results_are_collected, aborted_results_are_unseen, following_goes_on_until_it_is_stopped,
-            a_file_is_whole_or_not_there, the_jobs_of_a_file_are_waited_for, letters_are_listed_and_shown, letters_are_sent_back_once,
+            following_waits_for_brokers, a_file_is_whole_or_not_there, the_jobs_of_a_file_are_waited_for, letters_are_listed_and_shown, letters_are_sent_back_once,
             letters_are_chosen, letters_are_sent_back_once_through_kills,
         ])
