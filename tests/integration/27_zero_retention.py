@@ -4,16 +4,14 @@ zdr: nothing that such a job says or is answered is written to the state directo
 its results go to a pipe. KILL_SEED repeats one.
 """
 import collections
-import fcntl
 import http.server
 import json
 import os
 import pathlib
 import random
-import struct
+import select
 import subprocess
 import sys
-import termios
 import threading
 import time
 
@@ -127,9 +125,9 @@ class Pipe:
             self.process.stdout.close()
 
 
-def waiting(pipe):
-    """How many bytes wait in it."""
-    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"))[0]
+def is_full(pipe):
+    """Of the end that is written: there is no room, however many bytes that are."""
+    return not select.select([], [pipe], [], 0)[1]
 
 
 def control():
@@ -167,21 +165,23 @@ def pipe():
 
 def stall(provider, taken):
     """Runs until the pipe is full and nothing moves any more, which is when more was answered than it holds; kills it, and takes what is in the pipe."""
-    process = subprocess.Popen(ferry.command("jobs.jsonl", "-", "-c", "batchferry.yaml", "--in-flight", "16"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    source, drain = os.pipe()
+    process = subprocess.Popen(ferry.command("jobs.jsonl", "-", "-c", "batchferry.yaml", "--in-flight", "16"), stdout=drain, stderr=subprocess.DEVNULL)
     asked, since = -1, 0
 
     def stalled():
         nonlocal asked, since
         now = len(provider.server.asked)
-        if now != asked or waiting(process.stdout) <= PIPE - 2 * FLOOD:
+        if now != asked or not is_full(drain):
             asked, since = now, time.monotonic()
         return process.poll() is not None or time.monotonic() - since > 0.3
 
     ferry.wait_for(stalled, "the pipe to be full")
     process.kill()
     process.wait()
-    taken += [json.loads(line) for line in process.stdout if line.endswith(b"\n")]
-    process.stdout.close()
+    os.close(drain)
+    with open(source, "rb") as lines:
+        taken += [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
 def never_twice():
