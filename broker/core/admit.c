@@ -6,6 +6,9 @@
 #include "broker/core/classes.h"
 #include "broker/core/conclude.h"
 
+#include <stddef.h>
+#include <string.h>
+
 static int64_t wall_to_ns(const struct engine *engine, int64_t unix_ms) {
         int64_t ahead_ms = unix_ms - engine->time.now_unix_ms;
         if (ahead_ms > INT64_MAX / 2 / NS_PER_MS)
@@ -78,9 +81,12 @@ void admit_job(struct engine *engine, struct job_spec *spec) {
         }
         list_unlink(&job->link);
         uint32_t generation = job->generation;
-        *job = (struct job){.spec = spec, .key = spec->key, .generation = generation, .job_class = NO_CLASS};
-        usage_init(&job->outcome.usage);
-        job->outcome.decision.catalog = engine->catalog;
+        memset(job, 0, offsetof(struct job, outcome));
+        outcome_init(&job->outcome, engine->catalog);
+        job->spec = spec;
+        job->key = spec->key;
+        job->generation = generation;
+        job->job_class = NO_CLASS;
         job->admitted_ns = engine->time.now_ns;
         admit_reckon(engine, job);
         job->contested = known && engine->jobs[slot].state == JOB_SEEKING;

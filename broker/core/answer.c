@@ -1,11 +1,14 @@
 /* The answer of which nothing is known yet. A pure value: owns nothing. */
 #include "broker/core/answer.h"
 
+#include <stddef.h>
+#include <string.h>
+
 void answer_init(struct answer *answer) {
-        *answer = (struct answer){
-                .verdict = VERDICT_RETRY,
-                .failure = FAILURE_ATTEMPTS_EXHAUSTED,
-                .wait_ns = -1,
-        };
+        memset(answer, 0, offsetof(struct answer, message));
+        answer->verdict = VERDICT_RETRY;
+        answer->failure = FAILURE_ATTEMPTS_EXHAUSTED;
+        answer->wait_ns = -1;
         usage_init(&answer->usage);
+        answer->message[0] = '\0';
 }

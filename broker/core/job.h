@@ -63,7 +63,7 @@ struct job {
         int64_t exposure_picousd;                 /* of this call */
         int64_t call_unix_ms, call_until_unix_ms; /* CALLING: since when, and until when at the latest */
         struct spend_reservation reserved;
-        struct outcome outcome;
+        struct outcome outcome; /* the last member: outcome_init() */
 };
 
 const char *job_state_text(enum job_state state);

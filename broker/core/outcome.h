@@ -55,3 +55,6 @@ struct outcome {
         struct decision decision;
         char message[ANSWER_MESSAGE_MAX]; /* for `error`; "" when there is none */
 };
+
+/* Nothing has been called yet. Sets every field; of arrays only how much of them is used. */
+void outcome_init(struct outcome *outcome, const struct catalog *catalog);

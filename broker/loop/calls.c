@@ -424,7 +424,7 @@ static void drop_file(struct call *call) {
         buffer_deinit(&call->file.content);
         if (call->file.file_fd > 0)
                 close(call->file.file_fd);
-        call->file = (struct fetched){.file_fd = -1};
+        call->file.file_fd = -1;
         free(call->parts);
         call->parts = NULL;
 }

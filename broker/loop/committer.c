@@ -9,7 +9,6 @@
 #include "broker/loop/noted.h"
 #include "broker/loop/publisher.h"
 #include "broker/loop/quota_rows.h"
-#include "broker/loop/reply.h"
 #include "broker/loop/spend_book.h"
 #include "broker/loop/spends.h"
 #include "broker/loop/told.h"
@@ -420,11 +419,10 @@ static void complete(struct committer *committer) {
                             (intent->kind == INTENT_SETTLE && !committer->publisher);
                 if (!told)
                         continue;
-                struct completion completion = {.kind = intent->kind,
-                                                .handle = intent->handle,
-                                                .begun = intent->begun,
-                                                .reply = intent->reply};
-                intent->reply = (struct reply){0};
+                struct completion completion = {
+                        .kind = intent->kind, .handle = intent->handle, .begun = intent->begun};
+                if (intent->kind == INTENT_SETTLE)
+                        completion.reply = intent->reply;
                 tell(committer, &completion);
         }
         committer->working.count = 0;
@@ -606,14 +604,8 @@ struct committer *committer_free(struct committer *committer) {
         pthread_join(committer->thread, NULL);
         struct intents *lists[] = {&committer->pending, &committer->working};
         for (size_t i = 0; i < 2; i++) {
-                for (size_t j = 0; j < lists[i]->count; j++) {
-                        struct intent *intent = &lists[i]->items[j];
-                        reply_deinit(&intent->reply);
-                        if (intent->publication)
-                                publication_deinit(intent->publication);
-                        free(intent->publication);
-                        free(intent->note);
-                }
+                for (size_t j = 0; j < lists[i]->count; j++)
+                        intent_deinit(&lists[i]->items[j]);
                 free(lists[i]->items);
         }
         for (size_t i = 0; i < committer->outgoing_count; i++)

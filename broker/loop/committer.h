@@ -25,16 +25,14 @@
 #include "broker/base/error.h"
 #include "broker/core/engine.h"
 #include "broker/files/sink.h"
-#include "broker/loop/reply.h"
+#include "broker/loop/intent.h"
 #include "broker/ops/metric.h"
 #include "broker/store/store.h"
 
 enum { SINK_RESULTS, SINK_ERRORS, SINKS_COUNT };
 
 struct audit_log;
-struct audit_note;
 struct committer;
-struct publication;
 struct publisher;
 
 struct committer_options {
@@ -48,29 +46,6 @@ struct committer_options {
         int64_t patience_ns;     /* with a full disk */
         int64_t retry_ns;        /* between two tries then; 0: half a second */
         int event_fd;            /* written to when there are completions; the shard's */
-};
-
-enum intent_kind {
-        INTENT_OPEN,
-        INTENT_END,
-        INTENT_NOTE, /* the attempt is journaled anew as `open` says; no completion */
-        INTENT_SETTLE,
-        INTENT_AUDIT,   /* a note for the audit; no completion */
-        INTENT_PUBLISH, /* `publication` goes on behind what came before it; completion of a SPEND only */
-};
-
-struct intent {
-        enum intent_kind kind;
-        struct handle handle;
-        struct begun_id begun;         /* END, NOTE, SETTLE: the attempt */
-        struct begun open;             /* OPEN, NOTE */
-        bool drops_answer;             /* OPEN: the row of an answer whose value is not kept goes with it */
-        const struct job_spec *job;    /* SETTLE; read until the completion is taken */
-        const struct outcome *outcome; /* the same */
-        struct key128 key;
-        struct reply reply;
-        struct publication *publication; /* PUBLISH: malloc'ed, the committer's */
-        struct audit_note *note;         /* AUDIT: the same */
 };
 
 struct completion {

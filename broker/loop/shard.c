@@ -116,13 +116,8 @@ struct shard *shard_free(struct shard *shard) {
                 close(shard->epoll_fd);
         if (shard->event_fd >= 0)
                 close(shard->event_fd);
-        for (size_t i = 0; i < shard->intents_count; i++) {
-                reply_deinit(&shard->intents[i].reply);
-                if (shard->intents[i].publication)
-                        publication_deinit(shard->intents[i].publication);
-                free(shard->intents[i].publication);
-                free(shard->intents[i].note);
-        }
+        for (size_t i = 0; i < shard->intents_count; i++)
+                intent_deinit(&shard->intents[i]);
         error_free(shard->error);
         free_arrays(shard);
         pthread_mutex_destroy(&shard->mutex);

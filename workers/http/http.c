@@ -29,7 +29,8 @@
 #include <string.h>
 
 enum {
-        LANE_CALLS = 64,
+        /* libcurl looks at every connection of a lane for each call; a lane itself takes some 30 KB */
+        LANE_CALLS = 16,
         LANE_STREAMS = 100,      /* HTTP/2: what servers commonly allow on one connection */
         LANES_SPARE = 1024,      /* lanes beyond calls_max / LANE_CALLS: groups with few calls each */
         CONNECTIONS_SPARE = 128, /* idle ones beyond calls_max; the process needs descriptors for all */
@@ -361,14 +362,13 @@ static void calls_check(struct http *http, int64_t now_ns) {
 }
 
 static void call_report(struct http *http, struct call *call, struct http_done *done) {
-        *done = (struct http_done){
-                .tag = call->tag,
-                .outcome = call->outcome,
-                .status = call->status,
-                .headers = call->headers,
-                .body = call->body,
-                .latency_ns = call->latency_ns,
-        };
+        done->tag = call->tag;
+        done->outcome = call->outcome;
+        done->status = call->status;
+        done->headers = call->headers;
+        done->body = call->body;
+        done->latency_ns = call->latency_ns;
+        done->message[0] = '\0'; /* the rest of it is not touched: answers are many */
         if (call->error[0] != '\0')
                 snprintf(done->message, sizeof done->message, "%.199s", call->error);
         call->headers = call->body = (struct buffer){0};

@@ -236,10 +236,8 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
 static int tear_down(void **state) {
         (void)state;
         record_intake_free(played.intake);
-        for (size_t i = 0; i < played.intents_count; i++) {
-                publication_deinit(played.intents[i].publication);
-                free(played.intents[i].publication);
-        }
+        for (size_t i = 0; i < played.intents_count; i++)
+                intent_deinit(&played.intents[i]);
         engine_free(played.engine);
         job_decoder_free(played.decoder);
         store_close(played.store);
