@@ -29,10 +29,15 @@
 #include <string.h>
 
 enum {
-        /* libcurl looks at every connection of a lane for each call; a lane itself takes some 30 KB */
-        LANE_CALLS = 16,
+        /*
+         * libcurl looks at the connections of a lane one by one for each call, and a lane takes 30 KB for itself:
+         * the first lanes of a group are small, those that make thousands of calls are not.
+         */
+        LANE_CALLS_FIRST = 16,
+        LANES_FIRST = 16,
+        LANE_CALLS = 64,
         LANE_STREAMS = 100,      /* HTTP/2: what servers commonly allow on one connection */
-        LANES_SPARE = 1024,      /* lanes beyond calls_max / LANE_CALLS: groups with few calls each */
+        LANES_SPARE = 1024,      /* lanes beyond calls_max / LANE_CALLS_FIRST: groups with few calls each */
         CONNECTIONS_SPARE = 128, /* idle ones beyond calls_max; the process needs descriptors for all */
         TARGETS_MAX = 65536,     /* keeps a run-away configuration from eating the memory */
 };
@@ -84,8 +89,10 @@ static struct key128 tag_key(uint64_t tag) {
 
 /* --- lanes ---------------------------------------------------------------------------------------------- */
 
-static uint32_t group_lane_calls(const struct http *http, const struct group *group) {
-        return http->setup.http2 && group->https ? LANE_STREAMS : LANE_CALLS;
+static uint32_t lane_calls_max(const struct http *http, const struct group *group, uint32_t place) {
+        if (http->setup.http2 && group->https)
+                return LANE_STREAMS;
+        return place < LANES_FIRST ? LANE_CALLS_FIRST : LANE_CALLS;
 }
 
 static void call_lane_room(struct call_lane *lane, bool room) {
@@ -143,7 +150,7 @@ static struct error *call_lane_open(struct http *http, struct group *group, stru
         if ((place == group->words * 64 && !group_grow(group)) || (lane = calloc(1, sizeof *lane)) == NULL)
                 return error_new(ERROR_MEMORY, "no memory for an HTTP lane");
         lanes_make_room(http);
-        uint32_t calls = group_lane_calls(http, group);
+        uint32_t calls = lane_calls_max(http, group, place);
         struct lane_options options = {
                 .connections_max = calls,
                 .multiplex = http->setup.http2 && group->https,
@@ -177,7 +184,7 @@ static void call_lane_enter(struct http *http, struct call_lane *lane) {
                 list_unlink(&lane->link);
                 lane->warm = lane->group->literal && !(http->setup.http2 && lane->group->https);
         }
-        call_lane_room(lane, lane->calls < group_lane_calls(http, lane->group));
+        call_lane_room(lane, lane->calls < lane_calls_max(http, lane->group, lane->place));
 }
 
 static void call_lane_leave(struct http *http, struct call_lane *lane) {
@@ -502,7 +509,7 @@ struct error *http_open(const struct http_options *options, struct http **out_ht
         };
         struct lane_events events = {.done = on_done, .ran = on_ran};
         struct error *error =
-                lanes_init(&http->lanes, options->calls_max / LANE_CALLS + LANES_SPARE, events, http);
+                lanes_init(&http->lanes, options->calls_max / LANE_CALLS_FIRST + LANES_SPARE, events, http);
         if (error == NULL)
                 error = ca_file_find(options->ca_file, &http->ca_file);
         http->setup.ca_file = http->ca_file;
