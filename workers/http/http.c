@@ -30,7 +30,7 @@
 
 enum {
         /*
-         * libcurl looks at the connections of a lane one by one for each call, and a lane takes 30 KB for itself:
+         * libcurl looks at the connections of a lane one by one for each call, and a lane takes 30 KB itself:
          * the first lanes of a group are small, those that make thousands of calls are not.
          */
         LANE_CALLS_FIRST = 16,
