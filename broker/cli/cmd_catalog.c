@@ -9,6 +9,7 @@
 #include "broker/cli/outfile.h"
 #include "broker/ops/listing.h"
 #include "broker/ops/model.h"
+#include "workers/routing/merge.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -50,7 +51,8 @@ struct request {
         const char *files[FILES_MAX], *output;
         unsigned files_count;
         struct table_filter filter;
-        uint32_t ignored; /* bits of enum check */
+        struct names_room regions, quantizations; /* of the filter */
+        uint32_t ignored;                         /* bits of enum check */
         bool json;
 };
 
@@ -130,11 +132,10 @@ static void parse_parameter(struct request *request, const char *value, struct a
                            value);
 }
 
-static void parse_name(struct names *names, const char *value, struct argp_state *state) {
-        if (names->count == PREFS_NAMES_MAX)
+static void parse_name(struct names *names, struct names_room *room, const char *value,
+                       struct argp_state *state) {
+        if (!names_add(names, room, bytes_of(value)))
                 argp_error(state, "\"%s\" is one name too many: there may be %d", value, PREFS_NAMES_MAX);
-        else
-                names->items[names->count++] = bytes_of(value);
 }
 
 static void parse_collection(struct routing_prefs *prefs, const char *value, struct argp_state *state) {
@@ -218,10 +219,10 @@ static error_t parse(int key, char *value, struct argp_state *state) {
                 parse_tokens(value, &request->filter.min_context, state);
                 return 0;
         case KEY_REGION:
-                parse_name(&request->filter.prefs.regions, value, state);
+                parse_name(&request->filter.prefs.regions, &request->regions, value, state);
                 return 0;
         case KEY_QUANTIZATION:
-                parse_name(&request->filter.prefs.quantizations, value, state);
+                parse_name(&request->filter.prefs.quantizations, &request->quantizations, value, state);
                 return 0;
         case KEY_ZDR:
                 request->filter.prefs.zdr = true;

@@ -196,6 +196,7 @@ static uint32_t workspace_of(const struct catalog *catalog, struct bytes name) {
 
 static void redecision_init(const struct receipt *receipt, struct redecision *out) {
         out->demand = receipt->inputs.demand;
+        out->room.used = 0;
         out->taken = NULL;
         out->failure = FAILURE_NONE;
         out->over_budget = false;
@@ -204,17 +205,19 @@ static void redecision_init(const struct receipt *receipt, struct redecision *ou
 }
 
 /* false when nothing can follow all of the rules. */
-static bool merge_rules(const struct config *config, enum redecide_rules rules, struct demand *demand) {
+static bool merge_rules(const struct config *config, enum redecide_rules rules, struct names_room *room,
+                        struct demand *demand) {
         const struct catalog *catalog = &config->catalog;
         const char *field;
         if (rules == RULES_RECORDED)
                 return true;
         if (rules == RULES_CONFIG)
                 demand->prefs = config->prefs;
-        else if (prefs_merge(&demand->prefs, &config->prefs, &field) != MERGE_WELL)
+        else if (prefs_merge(&demand->prefs, &config->prefs, room, &field) != MERGE_WELL)
                 return false;
         if (catalog->workspaces_count > 0 &&
-            prefs_merge(&demand->prefs, &catalog->workspaces[demand->workspace].prefs, &field) != MERGE_WELL)
+            prefs_merge(&demand->prefs, &catalog->workspaces[demand->workspace].prefs, room, &field) !=
+                    MERGE_WELL)
                 return false;
         if (demand->prefs.max_cost_picousd < demand->max_cost_picousd)
                 demand->max_cost_picousd = demand->prefs.max_cost_picousd;
@@ -240,7 +243,7 @@ void redecide_with(const struct config *config, enum redecide_rules rules, const
                    struct respend *respend, struct redecision *out) {
         redecision_init(receipt, out);
         out->demand.workspace = workspace_of(&config->catalog, receipt->workspace);
-        if (!merge_rules(config, rules, &out->demand)) {
+        if (!merge_rules(config, rules, &out->room, &out->demand)) {
                 out->failure = FAILURE_EXCLUDED_BY_POLICY;
                 return;
         }

@@ -9,6 +9,7 @@
 #include "broker/core/pick.h"
 #include "broker/ops/config.h"
 #include "broker/wire/receipt.h"
+#include "workers/routing/merge.h"
 
 enum redecided {
         REDECIDED_SAME,
@@ -33,6 +34,7 @@ struct redecision {
         struct route_state states[ROUTE_CANDIDATES_MAX];
         struct decision_moment moment;
         struct demand demand;
+        struct names_room room; /* for its lists, where they are of none of the layers */
         struct route route;
         const struct candidate *taken; /* NULL: nobody can take it */
         enum failure failure;          /* then */

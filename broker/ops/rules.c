@@ -54,35 +54,48 @@ static const char *const percentile_texts[PERCENTILES_COUNT] = {"p50", "p75", "p
 
 /* ---- reading ---- */
 
+/* Of one setting, before it is known how long it is. */
+struct list {
+        struct bytes items[PREFS_NAMES_MAX];
+        uint8_t count;
+};
+
 static bool add_name(struct reader *reader, const struct yaml_node *node, struct bytes name,
-                     struct names *names) {
-        for (unsigned i = 0; i < names->count; i++)
-                if (bytes_equal(names->items[i], name))
+                     struct list *list) {
+        for (unsigned i = 0; i < list->count; i++)
+                if (bytes_equal(list->items[i], name))
                         return true;
-        if (names->count == PREFS_NAMES_MAX) {
+        if (list->count == PREFS_NAMES_MAX) {
                 reader_find(reader, node, "must hold at most %d names", PREFS_NAMES_MAX);
                 return false;
         }
-        names->items[names->count++] = bytes_of(reader_keep(reader, name));
+        list->items[list->count++] = bytes_of(reader_keep(reader, name));
         return true;
 }
 
 /* "a,b" on the command line. */
-static void read_words(struct reader *reader, const struct yaml_node *node, struct names *names) {
+static void read_words(struct reader *reader, const struct yaml_node *node, struct list *list) {
         struct reader_text text;
         struct bytes word;
         if (!reader_text(reader, node, &text))
                 return;
         while (field_next_word(&text.value, &word))
-                if (!add_name(reader, node, word, names))
+                if (!add_name(reader, node, word, list))
                         return;
 }
 
+static void keep_list(struct reader *reader, const struct list *list, struct names *out_names) {
+        struct bytes *items = list->count > 0 ? reader_alloc(reader, list->count * sizeof *items) : NULL;
+        if (items != NULL)
+                memcpy(items, list->items, list->count * sizeof *items);
+        *out_names = (struct names){items, items != NULL ? list->count : 0};
+}
+
 static void read_names(struct reader *reader, const struct yaml_node *node, struct names *out_names) {
-        struct names names = {0};
+        struct list list = {.count = 0};
         uint32_t index = 0;
         if (reader->command_line && node->kind == YAML_TEXT) {
-                read_words(reader, node, &names);
+                read_words(reader, node, &list);
         } else if (!reader_is_list(reader, node, "such as [one, another]")) {
                 return;
         }
@@ -90,12 +103,12 @@ static void read_names(struct reader *reader, const struct yaml_node *node, stru
                 const char *name;
                 size_t place = reader_enter_item(reader, index++);
                 bool well = reader_field(reader, &name_field, item, &name) &&
-                            add_name(reader, item, bytes_of(name), &names);
+                            add_name(reader, item, bytes_of(name), &list);
                 reader_leave(reader, place);
                 if (!well)
                         return;
         }
-        *out_names = names;
+        keep_list(reader, &list, out_names);
 }
 
 static void read_sort_by(struct reader *reader, const struct yaml_node *node, struct routing_prefs *prefs) {

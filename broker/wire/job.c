@@ -619,7 +619,8 @@ static void name_bad(struct job_decoder *decoder, struct bytes raw) {
 struct packing {
         struct bytes old_body; /* strings inside of it move with it */
         char *body, *at;
-        size_t bytes; /* counted in the first round, when `at` is NULL */
+        struct bytes *items;  /* of lists */
+        size_t bytes, listed; /* counted in the first round, when `at` is NULL: bytes of strings; items */
 };
 
 static bool is_inside(struct bytes part, struct bytes whole) {
@@ -643,8 +644,18 @@ static void pack_string(struct packing *packing, struct bytes *string) {
 }
 
 static void pack_names(struct packing *packing, struct names *names) {
-        for (unsigned i = 0; i < names->count; i++)
-                pack_string(packing, &names->items[i]);
+        struct bytes *items = packing->items;
+        for (unsigned i = 0; i < names->count; i++) {
+                struct bytes item = names->items[i];
+                pack_string(packing, &item);
+                if (packing->at != NULL)
+                        items[i] = item;
+        }
+        packing->listed += names->count;
+        if (packing->at == NULL)
+                return;
+        names->items = items;
+        packing->items += names->count;
 }
 
 static void pack_strings(struct packing *packing, struct job_spec *spec) {
@@ -672,12 +683,14 @@ static void pack_strings(struct packing *packing, struct job_spec *spec) {
 static struct job_spec *pack(struct job_spec *scratch) {
         struct packing packing = {.old_body = scratch->body};
         pack_strings(&packing, scratch);
-        size_t size = sizeof(struct job_spec) + scratch->body.size + packing.bytes;
+        size_t lists = packing.listed * sizeof *packing.items;
+        size_t size = sizeof(struct job_spec) + lists + scratch->body.size + packing.bytes;
         struct job_spec *spec = size > UINT32_MAX ? NULL : malloc(size);
         if (spec == NULL)
                 return NULL;
         memcpy(spec, scratch, sizeof *spec);
-        packing.body = (char *)(spec + 1);
+        packing.items = (struct bytes *)(spec + 1);
+        packing.body = (char *)(spec + 1) + lists;
         packing.at = packing.body + scratch->body.size;
         if (scratch->body.size > 0)
                 memcpy(packing.body, scratch->body.data, scratch->body.size);

@@ -3,7 +3,6 @@
 #include "broker/wire/json_value.h"
 #include "broker/wire/prefs.h"
 #include "workers/routing/catalog.h"
-#include "workers/routing/merge.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +35,8 @@ struct layers {
         uint32_t index;
         char label[LABEL_BYTES_MAX];
         struct routing_prefs prefs; /* the configuration's and the workspace's together */
+        struct names_room together; /* for those */
+        struct names_room own;      /* for the job that was read last */
         struct problem problem;     /* they leave nothing */
 };
 
@@ -95,11 +96,11 @@ static void name_layers(const struct said *said, const char *field, char *out_te
 }
 
 /* Lays the last one that was said over `prefs`. */
-static bool lay(struct routing_prefs *prefs, const struct said *said, const char *object,
-                struct problem *problem) {
+static bool lay(struct routing_prefs *prefs, const struct said *said, struct names_room *room,
+                const char *object, struct problem *problem) {
         char path[64], names[PROBLEM_MESSAGE_MAX / 2];
         const char *field;
-        enum merge_clash clash = prefs_merge(prefs, said->items[said->count - 1].prefs, &field);
+        enum merge_clash clash = prefs_merge(prefs, said->items[said->count - 1].prefs, room, &field);
         if (clash == MERGE_WELL)
                 return true;
         snprintf(path, sizeof path, "%s.%s", object, field);
@@ -123,6 +124,7 @@ static void enter(struct layers *layers, struct bytes name) {
         struct workspace_name wanted = {name, 0}, *found;
         struct said said;
         layers->prefs = layers->configuration;
+        layers->together.used = 0;
         layers->index = 0;
         problem_init(&layers->problem);
         if (layers->workspaces_count == 0)
@@ -132,7 +134,7 @@ static void enter(struct layers *layers, struct bytes name) {
         snprintf(layers->label, sizeof layers->label, "workspace \"%s\"",
                  layers->workspaces[layers->index].name);
         begin(layers, &said);
-        lay(&layers->prefs, &said, "routing", &layers->problem);
+        lay(&layers->prefs, &said, &layers->together, "routing", &layers->problem);
 }
 
 bool layers_enter(struct layers *layers, struct bytes workspace, struct demand *demand,
@@ -152,10 +154,11 @@ bool layers_enter(struct layers *layers, struct bytes workspace, struct demand *
 }
 
 /* What the body says: its `provider`, and the suffix of its model where that does not sort. */
-static bool read_body(const struct job_wishes *wishes, struct routing_prefs *out_prefs,
-                      struct problem *problem) {
+static bool read_body(const struct job_wishes *wishes, struct names_room *room,
+                      struct routing_prefs *out_prefs, struct problem *problem) {
         prefs_init(out_prefs);
-        if (wishes->provider != NULL && !prefs_read(wishes->provider, "body.provider", out_prefs, problem))
+        if (wishes->provider != NULL &&
+            !prefs_read(wishes->provider, "body.provider", room, out_prefs, problem))
                 return false;
         if (wishes->sort_said && !out_prefs->sort_said) {
                 out_prefs->sort = wishes->sort;
@@ -169,19 +172,20 @@ static bool read_layers(struct layers *layers, const struct job_wishes *wishes, 
         struct routing_prefs body, nearest;
         struct said said;
         begin(layers, &said);
+        layers->own.used = 0;
         if (wishes->provider != NULL || wishes->sort_said) {
-                if (!read_body(wishes, &body, problem))
+                if (!read_body(wishes, &layers->own, &body, problem))
                         return false;
                 say(&said, "body.provider", &body);
-                if (!lay(prefs, &said, "body.provider", problem))
+                if (!lay(prefs, &said, &layers->own, "body.provider", problem))
                         return false;
         }
         if (json_is_absent(routing))
                 return true;
-        if (!prefs_read(routing, "routing", &nearest, problem))
+        if (!prefs_read(routing, "routing", &layers->own, &nearest, problem))
                 return false;
         say(&said, "routing", &nearest);
-        return lay(prefs, &said, "routing", problem);
+        return lay(prefs, &said, &layers->own, "routing", problem);
 }
 
 bool layers_read(struct layers *layers, const struct job_wishes *wishes, struct yyjson_val *routing,

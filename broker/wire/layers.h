@@ -25,8 +25,9 @@ bool layers_enter(struct layers *layers, struct bytes workspace, struct demand *
                   struct problem *problem);
 /*
  * Lays the job's own over them, in demand.prefs and demand.max_cost_picousd; `routing` may be NULL. The names
- * point into the documents. false with a problem: wrong (invalid_job), or nothing is left to choose from
- * (excluded_by_policy; its sentence names the layers that said the field).
+ * point into the documents, the lists into the layers, until the next job. false with a problem: wrong
+ * (invalid_job), or nothing is left to choose from (excluded_by_policy; its sentence names the layers that
+ * said the field).
  */
 bool layers_read(struct layers *layers, const struct job_wishes *wishes, struct yyjson_val *routing,
                  struct demand *demand, struct problem *problem);

@@ -2,7 +2,6 @@
 #include "broker/wire/prefs.h"
 
 #include "broker/wire/json_value.h"
-#include "workers/routing/merge.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,17 +28,18 @@ static const char *const field_texts[ROUTING_FIELDS_COUNT] = {
 #undef ROUTING_FIELD
 };
 
-static bool read_name(yyjson_val *value, const char *path, struct names *names, struct problem *problem) {
+static bool read_name(yyjson_val *value, const char *path, struct names *names, struct names_room *room,
+                      struct problem *problem) {
         struct bytes name = json_text(value);
         if (!json_is_string(value) || name.size == 0 || name.size > PREFS_NAME_BYTES_MAX ||
             !text_is_printable(name))
                 return problem_in(problem, path, "must hold names of 1 to %d bytes", PREFS_NAME_BYTES_MAX);
-        if (!names_add(names, name))
+        if (!names_add(names, room, name))
                 return problem_in(problem, path, "must hold at most %d names", PREFS_NAMES_MAX);
         return true;
 }
 
-static bool read_names(yyjson_val *value, const char *path, struct names *out_names,
+static bool read_names(yyjson_val *value, const char *path, struct names *out_names, struct names_room *room,
                        struct problem *problem) {
         out_names->count = 0;
         if (!yyjson_is_arr(value))
@@ -47,7 +47,7 @@ static bool read_names(yyjson_val *value, const char *path, struct names *out_na
         size_t index, count;
         yyjson_val *item;
         yyjson_arr_foreach(value, index, count, item) {
-                if (!read_name(item, path, out_names, problem))
+                if (!read_name(item, path, out_names, room, problem))
                         return false;
         }
         return true;
@@ -217,14 +217,14 @@ static bool read_distillable(yyjson_val *value, const char *path, struct problem
 }
 
 static bool read_field(enum routing_field field, yyjson_val *value, const char *path,
-                       struct routing_prefs *prefs, struct problem *problem) {
+                       struct routing_prefs *prefs, struct names_room *room, struct problem *problem) {
         switch (field) {
         case ROUTING_ORDER:
-                return read_names(value, path, &prefs->order, problem);
+                return read_names(value, path, &prefs->order, room, problem);
         case ROUTING_ONLY:
-                return read_names(value, path, &prefs->only, problem);
+                return read_names(value, path, &prefs->only, room, problem);
         case ROUTING_IGNORE:
-                return read_names(value, path, &prefs->ignore, problem);
+                return read_names(value, path, &prefs->ignore, room, problem);
         case ROUTING_ALLOW_FALLBACKS:
                 return read_flag(value, path, &prefs->allow_fallbacks, problem);
         case ROUTING_REQUIRE_PARAMETERS:
@@ -234,7 +234,7 @@ static bool read_field(enum routing_field field, yyjson_val *value, const char *
         case ROUTING_ZDR:
                 return read_flag(value, path, &prefs->zdr, problem);
         case ROUTING_QUANTIZATIONS:
-                return read_names(value, path, &prefs->quantizations, problem);
+                return read_names(value, path, &prefs->quantizations, room, problem);
         case ROUTING_SORT:
                 return read_sort(value, path, prefs, problem);
         case ROUTING_MAX_PRICE:
@@ -244,7 +244,7 @@ static bool read_field(enum routing_field field, yyjson_val *value, const char *
         case ROUTING_PREFERRED_MAX_LATENCY:
                 return read_percentiles(value, path, WISH_NANO, prefs->preferred_max_latency, problem);
         case ROUTING_REGIONS:
-                return read_names(value, path, &prefs->regions, problem);
+                return read_names(value, path, &prefs->regions, room, problem);
         case ROUTING_MAX_COST_USD:
                 return read_max_cost(value, path, &prefs->max_cost_picousd, problem);
         case ROUTING_UNKNOWN_PRICE:
@@ -269,8 +269,8 @@ static bool refuse_unknown(struct bytes name, const char *field, struct problem 
         return problem_in(problem, path, "is not a known field; did you mean \"%s\"?", nearest.data);
 }
 
-bool prefs_read(struct yyjson_val *object, const char *field, struct routing_prefs *out_prefs,
-                struct problem *problem) {
+bool prefs_read(struct yyjson_val *object, const char *field, struct names_room *room,
+                struct routing_prefs *out_prefs, struct problem *problem) {
         size_t index, count;
         yyjson_val *name, *value;
         prefs_init(out_prefs);
@@ -284,7 +284,7 @@ bool prefs_read(struct yyjson_val *object, const char *field, struct routing_pre
                 if (json_is_absent(value))
                         continue;
                 snprintf(path, sizeof path, "%s.%s", field, field_texts[found]);
-                if (!read_field((enum routing_field)found, value, path, out_prefs, problem))
+                if (!read_field((enum routing_field)found, value, path, out_prefs, room, problem))
                         return false;
         }
         return true;

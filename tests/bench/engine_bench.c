@@ -163,6 +163,9 @@ static void make_catalog(struct market *market) {
                 (struct catalog){market->providers, PROVIDERS, market->endpoints, ENDPOINTS, "0", NULL, 0};
 }
 
+static const struct bytes ignored[] = {{"provider-1", 10}, {"provider-2/eu", 13}},
+                          regions[] = {{"eu", 2}, {"us", 2}}, quantizations[] = {{"bf16", 4}, {"fp8", 3}};
+
 static void make_classes(struct market *market) {
         for (int i = 0; i < CLASSES; i++) {
                 struct demand *demand = &market->demands[i];
@@ -175,9 +178,9 @@ static void make_classes(struct market *market) {
                 demand->input_modalities = demand->output_modalities = 1;
                 demand->parameters = 7;
                 demand->max_cost_picousd = PICOUSD_PER_USD;
-                prefs->ignore = (struct names){{BYTES("provider-1"), BYTES("provider-2/eu")}, 2};
-                prefs->regions = (struct names){{BYTES("eu"), BYTES("us")}, 2};
-                prefs->quantizations = (struct names){{BYTES("bf16"), BYTES("fp8")}, 2};
+                prefs->ignore = (struct names){ignored, 2};
+                prefs->regions = (struct names){regions, 2};
+                prefs->quantizations = (struct names){quantizations, 2};
                 prefs->deny_training = prefs->require_parameters = prefs->deny_unknown_price = true;
                 prefs->max_price_input = prefs->max_price_output = PICOUSD_PER_USD;
                 prefs->preferred_max_latency[0] = NS_PER_S;

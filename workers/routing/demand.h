@@ -13,8 +13,9 @@ enum sort_by { SORT_PRICE, SORT_THROUGHPUT, SORT_LATENCY, SORT_QUALITY, SORT_BAL
 /* p50, p75, p90, p99 */
 enum { PERCENTILES_COUNT = 4 };
 
+/* Up to PREFS_NAMES_MAX. Whoever makes the list keeps its items, mostly in a names_room (merge.h). */
 struct names {
-        struct bytes items[PREFS_NAMES_MAX];
+        const struct bytes *items;
         uint8_t count;
 };
 

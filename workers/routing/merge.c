@@ -1,14 +1,20 @@
 #include "workers/routing/merge.h"
 
+#include "broker/base/check.h"
+
 #include <string.h>
 
-bool names_add(struct names *names, struct bytes name) {
+bool names_add(struct names *names, struct names_room *room, struct bytes name) {
         for (unsigned i = 0; i < names->count; i++)
                 if (bytes_equal(names->items[i], name))
                         return true;
-        if (names->count == PREFS_NAMES_MAX)
+        if (names->count == PREFS_NAMES_MAX || room->used == NAMES_ROOM_MAX)
                 return false;
-        names->items[names->count++] = name;
+        if (names->count == 0)
+                names->items = &room->items[room->used];
+        CHECK(names->items + names->count == &room->items[room->used]);
+        room->items[room->used++] = name;
+        names->count++;
         return true;
 }
 
@@ -26,7 +32,8 @@ static struct bytes common(struct bytes a, struct bytes b, bool slugs) {
 }
 
 /* `slugs`: names of providers and endpoints, of which one may cover another. */
-static enum merge_clash intersect(struct names *names, const struct names *near, bool slugs) {
+static enum merge_clash intersect(struct names *names, const struct names *near, struct names_room *room,
+                                  bool slugs) {
         struct names both = {.count = 0};
         if (near->count == 0)
                 return MERGE_WELL;
@@ -37,17 +44,25 @@ static enum merge_clash intersect(struct names *names, const struct names *near,
         for (unsigned i = 0; i < names->count; i++)
                 for (unsigned j = 0; j < near->count; j++) {
                         struct bytes name = common(names->items[i], near->items[j], slugs);
-                        if (name.size > 0 && !names_add(&both, name))
+                        if (name.size > 0 && !names_add(&both, room, name))
                                 return MERGE_FULL;
                 }
         *names = both;
         return both.count > 0 ? MERGE_WELL : MERGE_EMPTY;
 }
 
-static enum merge_clash unite(struct names *names, const struct names *near) {
-        for (unsigned i = 0; i < near->count; i++)
-                if (!names_add(names, near->items[i]))
-                        return MERGE_FULL;
+static enum merge_clash unite(struct names *names, const struct names *near, struct names_room *room) {
+        const struct names *lists[] = {names, near};
+        struct names both = {.count = 0};
+        if (names->count == 0 || near->count == 0) {
+                *names = near->count > 0 ? *near : *names;
+                return MERGE_WELL;
+        }
+        for (unsigned i = 0; i < 2; i++)
+                for (unsigned j = 0; j < lists[i]->count; j++)
+                        if (!names_add(&both, room, lists[i]->items[j]))
+                                return MERGE_FULL;
+        *names = both;
         return MERGE_WELL;
 }
 
@@ -97,23 +112,23 @@ static void restrict_more(struct routing_prefs *prefs, const struct routing_pref
 }
 
 enum merge_clash prefs_merge(struct routing_prefs *prefs, const struct routing_prefs *near,
-                             const char **out_field) {
+                             struct names_room *room, const char **out_field) {
         enum merge_clash clash;
         restrict_more(prefs, near);
         take_wishes(prefs, near);
         *out_field = "only";
-        clash = intersect(&prefs->only, &near->only, true);
+        clash = intersect(&prefs->only, &near->only, room, true);
         if (clash == MERGE_WELL) {
                 *out_field = "ignore";
-                clash = unite(&prefs->ignore, &near->ignore);
+                clash = unite(&prefs->ignore, &near->ignore, room);
         }
         if (clash == MERGE_WELL) {
                 *out_field = "regions";
-                clash = intersect(&prefs->regions, &near->regions, false);
+                clash = intersect(&prefs->regions, &near->regions, room, false);
         }
         if (clash == MERGE_WELL) {
                 *out_field = "quantizations";
-                clash = intersect(&prefs->quantizations, &near->quantizations, false);
+                clash = intersect(&prefs->quantizations, &near->quantizations, room, false);
         }
         return clash;
 }

@@ -183,6 +183,7 @@ void record_round(struct route_state *state) {
 struct record_reader {
         const char *at, *end;
         bool bad;
+        struct names_room *room;
 };
 
 static uint64_t take_varint(struct record_reader *reader, uint64_t bound) {
@@ -230,10 +231,13 @@ static int64_t take_wait(struct record_reader *reader) {
         return wait_ns == 0 ? INT64_MAX : (int64_t)wait_ns;
 }
 
+/* As they were written, twice or not. */
 static struct names take_names(struct record_reader *reader) {
-        struct names names = {.count = (uint8_t)take_varint(reader, PREFS_NAMES_MAX)};
+        struct names_room *room = reader->room;
+        struct names names = {&room->items[room->used], (uint8_t)take_varint(reader, PREFS_NAMES_MAX)};
+        CHECK(room->used + names.count <= NAMES_ROOM_MAX);
         for (uint32_t i = 0; i < names.count; i++)
-                names.items[i] = take_bytes(reader);
+                room->items[room->used++] = take_bytes(reader);
         return names;
 }
 
@@ -350,7 +354,7 @@ static void read_places(struct record_reader *reader, struct decision_inputs *ou
 }
 
 bool record_read(struct bytes record, struct decision_inputs *out_inputs) {
-        struct record_reader reader = {record.data, record.data, false};
+        struct record_reader reader = {record.data, record.data, false, &out_inputs->room};
         memset(out_inputs, 0, sizeof *out_inputs);
         if (record.size == 0)
                 return false;

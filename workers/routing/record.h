@@ -35,6 +35,7 @@
  * when it decides. Readers refuse what is not exactly this.
  */
 #include "workers/routing/budget.h"
+#include "workers/routing/merge.h"
 #include "workers/routing/route.h"
 
 enum {
@@ -58,6 +59,7 @@ struct decision_moment {
 /* What a record tells. Names point into the record, and states to the ledgers beside them. */
 struct decision_inputs {
         struct demand demand;
+        struct names_room room;                          /* of its lists */
         struct decision_moment moment;                   /* seed 0 */
         struct route_set set;                            /* endpoints and models; the rest by record_bind() */
         struct route_state states[ROUTE_CANDIDATES_MAX]; /* times count from now: now_ns is 0 */

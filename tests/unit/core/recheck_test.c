@@ -36,7 +36,11 @@ struct fixture {
 typedef void rule(struct fixture *fixture);
 
 static struct names one_name(const char *name) {
-        return (struct names){{bytes_of(name)}, 1};
+        static struct bytes items[64]; /* tests have few lists at a time */
+        static unsigned used;
+        struct bytes *item = &items[used++ % 64];
+        *item = bytes_of(name);
+        return (struct names){item, 1};
 }
 
 #define RULE(name, statement)                                                                                \
@@ -48,11 +52,13 @@ static struct names one_name(const char *name) {
                 statement;                                                                                   \
         }
 
+static const struct bytes allowed[] = {{"a", 1}, {"c/m", 3}}, ordered[] = {{"a", 1}, {"c", 1}};
+
 RULE(no_rule, (void)0)
 RULE(kinds, second->kinds = 1U << KIND_EMBEDDINGS)
-RULE(only, prefs->only = ((struct names){{BYTES("a"), BYTES("c/m")}, 2}))
+RULE(only, prefs->only = ((struct names){allowed, 2}))
 RULE(ignore, prefs->ignore = one_name("b"))
-RULE(order, (prefs->order = ((struct names){{BYTES("a"), BYTES("c")}, 2}), prefs->allow_fallbacks = false))
+RULE(order, (prefs->order = ((struct names){ordered, 2}), prefs->allow_fallbacks = false))
 RULE(regions, (prefs->regions = one_name("eu"), second->region = "us"))
 RULE(zdr, (prefs->zdr = true, fixture->providers[1].zdr = false))
 RULE(training, (prefs->deny_training = true, fixture->providers[1].training = true))

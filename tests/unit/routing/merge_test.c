@@ -21,26 +21,26 @@ static uint64_t below(struct prng *prng, uint64_t end) {
         return prng_below(prng, end);
 }
 
-static void random_names(struct prng *prng, const char *const *words, uint64_t count,
+static void random_names(struct prng *prng, const char *const *words, uint64_t count, struct names_room *room,
                          struct names *out_names) {
         out_names->count = 0;
         if (below(prng, 2))
                 return;
         for (uint64_t i = 1 + below(prng, 3); i > 0; i--)
-                names_add(out_names, bytes_of(words[below(prng, count)]));
+                names_add(out_names, room, bytes_of(words[below(prng, count)]));
 }
 
 static int64_t random_ceiling(struct prng *prng) {
         return below(prng, 2) ? PICOUSD_MAX : (int64_t)below(prng, 4);
 }
 
-static struct routing_prefs random_layer(struct prng *prng) {
+static struct routing_prefs random_layer(struct prng *prng, struct names_room *room) {
         struct routing_prefs prefs;
         prefs_init(&prefs);
-        random_names(prng, slugs, 9, &prefs.only);
-        random_names(prng, slugs, 9, &prefs.ignore);
-        random_names(prng, regions, 2, &prefs.regions);
-        random_names(prng, quantizations, 3, &prefs.quantizations);
+        random_names(prng, slugs, 9, room, &prefs.only);
+        random_names(prng, slugs, 9, room, &prefs.ignore);
+        random_names(prng, regions, 2, room, &prefs.regions);
+        random_names(prng, quantizations, 3, room, &prefs.quantizations);
         prefs.zdr = below(prng, 4) == 0;
         prefs.deny_training = below(prng, 4) == 0;
         prefs.require_parameters = below(prng, 4) == 0;
@@ -99,9 +99,11 @@ static void no_layer_loosens_another(void **state) {
                 struct endpoint endpoints[ENDPOINTS];
                 make_catalog(&prng, providers, endpoints);
                 struct catalog catalog = {providers, PROVIDERS, endpoints, ENDPOINTS, "0", NULL, 0};
-                struct routing_prefs far = random_layer(&prng), near = random_layer(&prng), merged = far;
+                struct names_room room = {.used = 0};
+                struct routing_prefs far = random_layer(&prng, &room), near = random_layer(&prng, &room);
+                struct routing_prefs merged = far;
                 const char *field;
-                if (prefs_merge(&merged, &near, &field) != MERGE_WELL) {
+                if (prefs_merge(&merged, &near, &room, &field) != MERGE_WELL) {
                         empty++;
                         assert_true(prefs_names(&far, field)->count > 0 &&
                                     prefs_names(&near, field)->count > 0);
@@ -123,6 +125,7 @@ static void no_layer_loosens_another(void **state) {
 static void wishes_are_the_nearest(void **state) {
         (void)state;
         struct routing_prefs far, near, prefs;
+        struct names_room room = {.used = 0};
         const char *field;
         prefs_init(&far);
         prefs_init(&near);
@@ -131,22 +134,22 @@ static void wishes_are_the_nearest(void **state) {
         far.spread_ppm = 7;
         far.spread_said = true;
         far.preferred_max_latency[1] = 5;
-        far.order = (struct names){{BYTES("a")}, 1};
+        far.order = (struct names){(const struct bytes[]){BYTES("a")}, 1};
         prefs = far;
-        assert_int_equal(prefs_merge(&prefs, &near, &field), MERGE_WELL); /* says nothing */
+        assert_int_equal(prefs_merge(&prefs, &near, &room, &field), MERGE_WELL); /* says nothing */
         assert_int_equal(prefs.sort, SORT_LATENCY);
         assert_int_equal(prefs.spread_ppm, 7);
         assert_int_equal(prefs.order.count, 1);
         near.sort_said = true; /* price: as OpenRouter does, it switches the sharing of load off */
         near.preferred_max_latency[0] = 3;
-        assert_int_equal(prefs_merge(&prefs, &near, &field), MERGE_WELL);
+        assert_int_equal(prefs_merge(&prefs, &near, &room, &field), MERGE_WELL);
         assert_int_equal(prefs.sort, SORT_PRICE);
         assert_int_equal(prefs.spread_ppm, 0);
         assert_int_equal(prefs.preferred_max_latency[0], 3);
         assert_int_equal(prefs.preferred_max_latency[1], 0);
         near.spread_said = true;
         near.spread_ppm = 9;
-        assert_int_equal(prefs_merge(&prefs, &near, &field), MERGE_WELL);
+        assert_int_equal(prefs_merge(&prefs, &near, &room, &field), MERGE_WELL);
         assert_int_equal(prefs.spread_ppm, 9);
 }
 
@@ -154,14 +157,15 @@ static void too_many_names_are_told(void **state) {
         (void)state;
         static char texts[2 * PREFS_NAMES_MAX][8];
         struct routing_prefs far, near;
+        struct names_room room = {.used = 0};
         const char *field;
         prefs_init(&far);
         prefs_init(&near);
         for (int i = 0; i < 2 * PREFS_NAMES_MAX; i++) {
                 snprintf(texts[i], sizeof texts[i], "n%d", i);
-                names_add(i < PREFS_NAMES_MAX ? &far.ignore : &near.ignore, bytes_of(texts[i]));
+                names_add(i < PREFS_NAMES_MAX ? &far.ignore : &near.ignore, &room, bytes_of(texts[i]));
         }
-        assert_int_equal(prefs_merge(&far, &near, &field), MERGE_FULL);
+        assert_int_equal(prefs_merge(&far, &near, &room, &field), MERGE_FULL);
         assert_string_equal(field, "ignore");
 }
 

@@ -69,7 +69,7 @@ static void some_states(struct prng *prng, struct market *market) {
 
 static void some_market(struct prng *prng, struct market *market) {
         const struct bytes models[MODELS] = {BYTES("a"), BYTES("b"), BYTES("c")};
-        const struct bytes places[] = {BYTES("p/3"), BYTES("p/9"), BYTES("p/17")};
+        static const struct bytes places[] = {{"p/3", 3}, {"p/9", 3}, {"p/17", 4}};
         struct demand *demand = &market->demand;
         some_endpoints(prng, market);
         some_states(prng, market);
@@ -82,7 +82,7 @@ static void some_market(struct prng *prng, struct market *market) {
         demand->prefs.sort = (enum sort_by)prng_below(prng, SORT_BALANCED + 1);
         demand->prefs.sort_across_models = prng_below(prng, 2) == 0;
         for (uint32_t i = 0; i < 3 && prng_below(prng, 2) == 0; i++)
-                demand->prefs.order.items[demand->prefs.order.count++] = places[i];
+                demand->prefs.order = (struct names){places, (uint8_t)(i + 1)};
         market->moment = (struct route_moment){.seed = prng_next(prng)};
         route_match(&market->catalog, demand, &market->set);
         route_rank(&market->catalog, demand, &market->set, market->states, &market->moment, &market->route);

@@ -114,7 +114,11 @@ static const char *ranked(struct market *market) {
 typedef void change(struct market *market, bool out); /* makes beta excluded, or just not */
 
 static struct names one_name(const char *name) {
-        return (struct names){{bytes_of(name)}, 1};
+        static struct bytes items[64]; /* tests have few lists at a time */
+        static unsigned used;
+        struct bytes *item = &items[used++ % 64];
+        *item = bytes_of(name);
+        return (struct names){item, 1};
 }
 
 static void wrong_endpoint(struct market *market, bool out) {
@@ -299,7 +303,10 @@ typedef void say(struct market *market);
         }
 
 static void set_order(struct market *market, const char *a, const char *b) {
-        market->demand.prefs.order = (struct names){{bytes_of(a), bytes_of(b)}, 2};
+        static struct bytes items[2];
+        items[0] = bytes_of(a);
+        items[1] = bytes_of(b);
+        market->demand.prefs.order = (struct names){items, 2};
 }
 
 SAY(order_two, set_order(market, "gamma", "alpha/m"))

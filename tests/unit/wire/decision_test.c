@@ -89,9 +89,13 @@ static void make_catalog(struct world *world) {
 }
 
 static void make_names(struct world *world, struct names *names) {
-        names->count = one_in(world, 5) ? (uint8_t)upto(world, 4) : 0;
+        static struct bytes items[16]
+                                 [PREFS_NAMES_MAX]; /* of the lists of three demands, one after the other */
+        static unsigned used;
+        struct bytes *made = items[used++ % 16];
+        *names = (struct names){made, one_in(world, 5) ? (uint8_t)upto(world, 4) : 0};
         for (unsigned i = 0; i < names->count; i++)
-                names->items[i] = bytes_of(words[upto(world, NAMES - 1)]);
+                made[i] = bytes_of(words[upto(world, NAMES - 1)]);
 }
 
 static void make_prefs(struct world *world, struct routing_prefs *prefs) {
@@ -416,9 +420,12 @@ static void long_names_are_kept(void **state) {
         struct demand demand;
         demand_init(&demand, KIND_CHAT);
         struct names *lists[] = {&demand.prefs.order, &demand.prefs.only, &demand.prefs.ignore};
-        for (size_t i = 0; i < 3; i++)
-                for (lists[i]->count = 0; lists[i]->count < PREFS_NAMES_MAX; lists[i]->count++)
-                        lists[i]->items[lists[i]->count] = (struct bytes){name, RECORD_NAME_MAX - i};
+        struct bytes items[3][PREFS_NAMES_MAX];
+        for (size_t i = 0; i < 3; i++) {
+                for (size_t j = 0; j < PREFS_NAMES_MAX; j++)
+                        items[i][j] = (struct bytes){name, RECORD_NAME_MAX - i};
+                *lists[i] = (struct names){items[i], PREFS_NAMES_MAX};
+        }
         demand.models[demand.models_count++] = BYTES("m");
         struct decision decision = {.record_size = 3}; /* an empty moment, no budget, no places */
         struct decision_inputs inputs;
@@ -434,7 +441,7 @@ static void long_names_are_kept(void **state) {
         assert_false(decision_append(&text, &demand, &decision)); /* 48 KiB do not fit */
         assert_int_equal(text.size, 0);
         demand.prefs.ignore.count = demand.prefs.only.count = 0;
-        demand.prefs.order.items[0].size++;
+        items[0][0].size++;
         assert_true(decision_append(&text, &demand, &decision));
         assert_false(decision_read(buffer_view(&text), &record, &inputs));
         buffer_deinit(&text);

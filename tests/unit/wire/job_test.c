@@ -124,9 +124,9 @@ static void rules_of_layers_are_merged(void **state) {
         struct demand defaults;
         demand_init(&defaults, KIND_CHAT);
         struct routing_prefs *prefs = &defaults.prefs;
-        prefs->order = (struct names){{BYTES("p")}, 1};
-        prefs->only = (struct names){{BYTES("a"), BYTES("b/x"), BYTES("c")}, 3};
-        prefs->ignore = (struct names){{BYTES("z")}, 1};
+        prefs->order = (struct names){(const struct bytes[]){BYTES("p")}, 1};
+        prefs->only = (struct names){(const struct bytes[]){BYTES("a"), BYTES("b/x"), BYTES("c")}, 3};
+        prefs->ignore = (struct names){(const struct bytes[]){BYTES("z")}, 1};
         prefs->sort = SORT_LATENCY;
         prefs->deny_training = true;
         struct job_decoder *decoder = new_decoder(prefs);
@@ -161,6 +161,35 @@ static struct workspace workspace_named(const char *name) {
         return workspace;
 }
 
+/* What the decoder reads next changes nothing of them. */
+static void lists_are_the_jobs_own(void **state) {
+        (void)state;
+        struct job_decoder *decoder = new_decoder(NULL);
+        struct job_spec *jobs[3];
+        for (int i = 0; i < 3; i++) {
+                char line[512];
+                snprintf(line, sizeof line,
+                         "{\"custom_id\":\"a\",\"url\":\"/v1/embeddings\",\"body\":{\"model\":\"m\","
+                         "\"input\":\"x\",\"provider\":{\"order\":[\"o%d\"],\"only\":[\"a\",\"b%d\"]}},"
+                         "\"routing\":{\"only\":[\"b%d\",\"a\"],\"ignore\":[\"c%d\"],\"regions\":[\"r%d\"]}}",
+                         i, i, i, i, i);
+                jobs[i] = decode_good(decoder, line);
+        }
+        job_decoder_free(decoder);
+        for (int i = 0; i < 3; i++) {
+                const struct routing_prefs *prefs = &jobs[i]->demand.prefs;
+                const char *end = (const char *)jobs[i] + jobs[i]->memory_bytes;
+                char only[16], ignore[8];
+                snprintf(only, sizeof only, "a b%d", i);
+                snprintf(ignore, sizeof ignore, "c%d", i);
+                assert_true(has_names(&prefs->only, only) && has_names(&prefs->ignore, ignore));
+                assert_int_equal(prefs->order.count + prefs->regions.count, 2);
+                assert_true((const char *)prefs->only.items > (const char *)jobs[i] &&
+                            (const char *)(prefs->regions.items + 1) <= end);
+                job_spec_free(jobs[i]);
+        }
+}
+
 /*
  * A job cannot loosen its workspace, nor that the configuration; who is not named falls under the first one.
  */
@@ -169,17 +198,17 @@ static void workspaces_have_a_layer(void **state) {
         static struct workspace workspaces[3];
         struct routing_prefs configuration;
         prefs_init(&configuration);
-        configuration.only = (struct names){{BYTES("a"), BYTES("b")}, 2};
+        configuration.only = (struct names){(const struct bytes[]){BYTES("a"), BYTES("b")}, 2};
         configuration.max_price_input = 500;
         workspaces[0] = workspace_named("default");
         workspaces[1] = workspace_named("strict");
         workspaces[1].prefs.zdr = true;
         workspaces[1].prefs.allow_fallbacks = false;
-        workspaces[1].prefs.only = (struct names){{BYTES("b/x"), BYTES("c")}, 2};
+        workspaces[1].prefs.only = (struct names){(const struct bytes[]){BYTES("b/x"), BYTES("c")}, 2};
         workspaces[1].prefs.max_price_input = 900;
         workspaces[1].prefs.max_cost_picousd = PICOUSD_PER_USD;
         workspaces[2] = workspace_named("hopeless");
-        workspaces[2].prefs.only = (struct names){{BYTES("c")}, 1};
+        workspaces[2].prefs.only = (struct names){(const struct bytes[]){BYTES("c")}, 1};
         struct job_decoder_options options = {.job_bytes_max = TEST_JOB_BYTES_MAX,
                                               .prefs_default = &configuration,
                                               .workspaces = workspaces,
@@ -564,6 +593,7 @@ int main(void) {
                 cmocka_unit_test(the_alias_depends_on_the_body),
                 cmocka_unit_test(the_body_is_untouched),
                 cmocka_unit_test(rules_of_layers_are_merged),
+                cmocka_unit_test(lists_are_the_jobs_own),
                 cmocka_unit_test(workspaces_have_a_layer),
                 cmocka_unit_test(bodies_tell_what_they_need),
                 cmocka_unit_test(classes_tell_rules_apart),
