@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <string.h>
 
+_Static_assert(offsetof(struct job, outcome) + sizeof(struct outcome) == sizeof(struct job),
+               "what stands before the outcome is cleared, and nothing stands behind it");
+
 static int64_t wall_to_ns(const struct engine *engine, int64_t unix_ms) {
         int64_t ahead_ms = unix_ms - engine->time.now_unix_ms;
         if (ahead_ms > INT64_MAX / 2 / NS_PER_MS)

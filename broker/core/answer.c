@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include <string.h>
 
+_Static_assert(offsetof(struct answer, message) + ANSWER_MESSAGE_MAX == sizeof(struct answer),
+               "what stands before the message is cleared, and nothing stands behind it");
+
 void answer_init(struct answer *answer) {
         memset(answer, 0, offsetof(struct answer, message));
         answer->verdict = VERDICT_RETRY;

@@ -201,7 +201,7 @@ static struct error *grow(struct reader *reader) {
         uint32_t count;
         reader->grown_ns = clock_now_ns();
         struct error *error = ends_partitions(reader->client, reader->name, NS_PER_S, NULL, &count);
-        reader->unanswered = error != NULL;
+        reader->unanswered = error && error->kind == ERROR_NETWORK;
         /* Not answered: there is another time. */
         if (error || count <= reader->count || count > PARTITIONS_MAX)
                 return error_free(error);
@@ -232,7 +232,7 @@ static struct error *look(struct reader *reader) {
         struct error *error =
                 ends_of_one(reader->client, reader->name, partition, NS_PER_S, NULL, &first, &end);
         reader->came_ns = now_ns;
-        reader->unanswered = error != NULL;
+        reader->unanswered = error && error->kind == ERROR_NETWORK;
         if (!error)
                 reader->answered_ns = now_ns;
         if (!error || now_ns - reader->answered_ns > PATIENCE_NS)

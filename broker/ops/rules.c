@@ -6,6 +6,7 @@
 
 #include "broker/base/nearest.h"
 #include "broker/ops/substitute.h"
+#include "workers/routing/merge.h"
 
 #include <string.h>
 
@@ -54,48 +55,40 @@ static const char *const percentile_texts[PERCENTILES_COUNT] = {"p50", "p75", "p
 
 /* ---- reading ---- */
 
-/* Of one setting, before it is known how long it is. */
-struct list {
-        struct bytes items[PREFS_NAMES_MAX];
-        uint8_t count;
-};
-
 static bool add_name(struct reader *reader, const struct yaml_node *node, struct bytes name,
-                     struct list *list) {
-        for (unsigned i = 0; i < list->count; i++)
-                if (bytes_equal(list->items[i], name))
-                        return true;
-        if (list->count == PREFS_NAMES_MAX) {
-                reader_find(reader, node, "must hold at most %d names", PREFS_NAMES_MAX);
-                return false;
-        }
-        list->items[list->count++] = bytes_of(reader_keep(reader, name));
-        return true;
+                     struct names_room *room, struct names *names) {
+        if (names_add(names, room, bytes_of(reader_keep(reader, name))))
+                return true;
+        reader_find(reader, node, "must hold at most %d names", PREFS_NAMES_MAX);
+        return false;
 }
 
 /* "a,b" on the command line. */
-static void read_words(struct reader *reader, const struct yaml_node *node, struct list *list) {
+static void read_words(struct reader *reader, const struct yaml_node *node, struct names_room *room,
+                       struct names *names) {
         struct reader_text text;
         struct bytes word;
         if (!reader_text(reader, node, &text))
                 return;
         while (field_next_word(&text.value, &word))
-                if (!add_name(reader, node, word, list))
+                if (!add_name(reader, node, word, room, names))
                         return;
 }
 
-static void keep_list(struct reader *reader, const struct list *list, struct names *out_names) {
-        struct bytes *items = list->count > 0 ? reader_alloc(reader, list->count * sizeof *items) : NULL;
+/* As long as it is. */
+static void keep_names(struct reader *reader, const struct names *names, struct names *out_names) {
+        struct bytes *items = names->count > 0 ? reader_alloc(reader, names->count * sizeof *items) : NULL;
         if (items != NULL)
-                memcpy(items, list->items, list->count * sizeof *items);
-        *out_names = (struct names){items, items != NULL ? list->count : 0};
+                memcpy(items, names->items, names->count * sizeof *items);
+        *out_names = (struct names){items, items != NULL ? names->count : 0};
 }
 
 static void read_names(struct reader *reader, const struct yaml_node *node, struct names *out_names) {
-        struct list list = {.count = 0};
+        struct names_room room = {.used = 0};
+        struct names names = {.count = 0};
         uint32_t index = 0;
         if (reader->command_line && node->kind == YAML_TEXT) {
-                read_words(reader, node, &list);
+                read_words(reader, node, &room, &names);
         } else if (!reader_is_list(reader, node, "such as [one, another]")) {
                 return;
         }
@@ -103,12 +96,12 @@ static void read_names(struct reader *reader, const struct yaml_node *node, stru
                 const char *name;
                 size_t place = reader_enter_item(reader, index++);
                 bool well = reader_field(reader, &name_field, item, &name) &&
-                            add_name(reader, item, bytes_of(name), &list);
+                            add_name(reader, item, bytes_of(name), &room, &names);
                 reader_leave(reader, place);
                 if (!well)
                         return;
         }
-        keep_list(reader, &list, out_names);
+        keep_names(reader, &names, out_names);
 }
 
 static void read_sort_by(struct reader *reader, const struct yaml_node *node, struct routing_prefs *prefs) {

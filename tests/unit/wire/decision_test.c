@@ -89,8 +89,8 @@ static void make_catalog(struct world *world) {
 }
 
 static void make_names(struct world *world, struct names *names) {
-        static struct bytes items[16]
-                                 [PREFS_NAMES_MAX]; /* of the lists of three demands, one after the other */
+        /* of the lists of three demands, one after the other */
+        static struct bytes items[16][PREFS_NAMES_MAX];
         static unsigned used;
         struct bytes *made = items[used++ % 16];
         *names = (struct names){made, one_in(world, 5) ? (uint8_t)upto(world, 4) : 0};
