@@ -1,7 +1,7 @@
 #pragma once
 /*
- * Whether a loop is busy: asleep for less than half of the last tenth of a second. With time to spare results
- * need not wait for each other; without, fewer commits leave more of it.
+ * Whether a loop is busy: asleep for less than a fifth of the last tenth of a second. With time to spare
+ * results need not wait for each other; without, fewer commits leave more of it.
  */
 #include <stdbool.h>
 #include <stdint.h>

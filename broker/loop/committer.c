@@ -546,9 +546,12 @@ void committer_pace(struct committer *committer, bool busy) {
         pthread_mutex_lock(&committer->mutex);
         bool changed = committer->busy_shard != busy;
         committer->busy_shard = busy;
+        struct publisher *publisher = committer->publisher;
         pthread_mutex_unlock(&committer->mutex);
         if (changed)
                 pthread_cond_signal(&committer->cond);
+        if (publisher)
+                publisher_pace(publisher, busy);
 }
 
 void committer_catch_up(struct committer *committer) {
@@ -560,7 +563,9 @@ void committer_catch_up(struct committer *committer) {
 void committer_publish_to(struct committer *committer, struct publisher *publisher) {
         pthread_mutex_lock(&committer->mutex);
         committer->publisher = publisher;
+        bool busy = committer->busy_shard;
         pthread_mutex_unlock(&committer->mutex);
+        publisher_pace(publisher, busy);
 }
 
 struct error *committer_new(const struct committer_options *options, struct committer **out_committer) {

@@ -4,6 +4,7 @@
 #include "broker/base/check.h"
 #include "broker/base/time.h"
 #include "broker/loop/audit_topic.h"
+#include "broker/loop/cadence.h"
 #include "broker/loop/sending.h"
 #include "broker/ops/log.h"
 
@@ -37,8 +38,9 @@ struct publisher {
         /* under the mutex */
         struct items pending;
         bool flush, stopping, busy;
-        bool waiting; /* for work: then a signal is worth its price */
-        bool ahead;   /* the first part of a transaction is sent, the second is waited for */
+        bool busy_shard; /* the shard is busy */
+        bool waiting;    /* for work: then a signal is worth its price */
+        bool ahead;      /* the first part of a transaction is sent, the second is waited for */
         struct publisher_stats stats;
         /* the thread's own */
         struct items working;
@@ -55,6 +57,7 @@ struct publisher {
         struct completion *completions;
         size_t completions_capacity;
         int64_t cut_ns; /* when the last transaction got its last item */
+        struct cadence cadence;
         int64_t again_ns;
         atomic_bool stop; /* as `stopping`, for what blocks */
 };
@@ -421,7 +424,9 @@ static bool publish(struct publisher *publisher) {
                 int64_t started_ns = clock_now_ns();
                 enum producer_end end = transact(publisher);
                 if (end == PRODUCER_COMMITTED) {
-                        count_committed(publisher, clock_now_ns() - started_ns);
+                        int64_t took_ns = clock_now_ns() - started_ns;
+                        cadence_committed(&publisher->cadence, took_ns);
+                        count_committed(publisher, took_ns);
                         audit_topic_end(publisher->sending.audit, AUDIT_COMMITTED);
                         if (!write_rows(publisher))
                                 return false;
@@ -443,12 +448,15 @@ static bool publish(struct publisher *publisher) {
 }
 
 /*
- * The first part of a transaction is sent at half of the interval, the second at its end, with the commit.
- * What takes a broker long is to begin: it looks up the transaction for the first records of each partition.
- * Opened much sooner, it would hold up what others have committed in these partitions.
+ * Under the mutex. The first part of a transaction is sent at half of the period, the second at its end, with
+ * the commit. What takes a broker long is to begin: it looks up the transaction for the first records of each
+ * partition. Opened much sooner, it would hold up what others have committed in these partitions.
  */
 static int64_t due_ns(const struct publisher *publisher, int64_t part_of_two) {
-        return publisher->cut_ns + publisher->options.interval_ns / 2 * part_of_two;
+        int64_t interval_ns = publisher->options.interval_ns;
+        int64_t period_ns =
+                publisher->busy_shard ? interval_ns : cadence_period_ns(&publisher->cadence, interval_ns);
+        return publisher->cut_ns + period_ns / 2 * part_of_two;
 }
 
 /* Under the mutex: until then, unless somebody is in a hurry. */
@@ -622,6 +630,12 @@ bool publisher_submit(struct publisher *publisher, struct publication *items, si
         if (wake)
                 pthread_cond_signal(&publisher->cond);
         return room;
+}
+
+void publisher_pace(struct publisher *publisher, bool busy) {
+        pthread_mutex_lock(&publisher->mutex);
+        publisher->busy_shard = busy;
+        pthread_mutex_unlock(&publisher->mutex);
 }
 
 void publisher_flush(struct publisher *publisher) {

@@ -64,6 +64,7 @@ void publisher_stop(struct publisher *publisher);
 struct publisher *publisher_free(struct publisher *publisher);
 /* Takes them over. false: memory was refused, nothing was taken. */
 bool publisher_submit(struct publisher *publisher, struct publication *items, size_t count);
-void publisher_flush(struct publisher *publisher); /* do not wait for the interval, once */
+void publisher_pace(struct publisher *publisher, bool busy); /* whether the shard is; idle at first */
+void publisher_flush(struct publisher *publisher);           /* do not wait for the interval, once */
 bool publisher_idle(struct publisher *publisher);
 void publisher_get_stats(struct publisher *publisher, struct publisher_stats *out_stats);

@@ -26,13 +26,13 @@ static void follows_the_load(void **state) {
         int64_t now_ns = 1000 * NS_PER_S;
         (void)state;
         assert_int_equal(turn(&busy, &now_ns, 1, 0), 0); /* of what was before nothing is known */
-        assert_int_equal(turn(&busy, &now_ns, 99, 400), 0);
-        assert_int_equal(turn(&busy, &now_ns, 2, 400), 1);
+        assert_int_equal(turn(&busy, &now_ns, 99, 150), 0);
+        assert_int_equal(turn(&busy, &now_ns, 2, 150), 1);
         assert_true(busy.is);
-        assert_int_equal(turn(&busy, &now_ns, 1000, 400), 0); /* 40 % asleep: it stays so */
-        assert_int_equal(turn(&busy, &now_ns, 200, 600), 1);
+        assert_int_equal(turn(&busy, &now_ns, 1000, 150), 0); /* 15 % asleep: it stays so */
+        assert_int_equal(turn(&busy, &now_ns, 200, 250), 1);
         assert_false(busy.is);
-        assert_int_equal(turn(&busy, &now_ns, 1000, 600), 0);
+        assert_int_equal(turn(&busy, &now_ns, 1000, 250), 0);
         now_ns += 3600 * NS_PER_S;
         assert_false(busy_slept(&busy, now_ns - 3600 * NS_PER_S, now_ns)); /* a long sleep */
         assert_false(busy.is);
