@@ -11,7 +11,9 @@ void cadence_committed(struct cadence *cadence, int64_t took_ns) {
         cadence->swing_ns += (llabs(off_ns) - cadence->swing_ns) / 4;
 }
 
-int64_t cadence_period_ns(const struct cadence *cadence, int64_t interval_ns) {
+int64_t cadence_period_ns(const struct cadence *cadence, int64_t interval_ns, bool busy_shard) {
+        if (busy_shard)
+                return interval_ns;
         int64_t lead_ns = min64(cadence->took_ns + 2 * cadence->swing_ns, interval_ns / 2);
         int64_t spare_ns = interval_ns / 3 * 2 - cadence->took_ns;
         return interval_ns - max64(min64(lead_ns, spare_ns), 0);

@@ -453,9 +453,8 @@ static bool publish(struct publisher *publisher) {
  * partition. Opened much sooner, it would hold up what others have committed in these partitions.
  */
 static int64_t due_ns(const struct publisher *publisher, int64_t part_of_two) {
-        int64_t interval_ns = publisher->options.interval_ns;
         int64_t period_ns =
-                publisher->busy_shard ? interval_ns : cadence_period_ns(&publisher->cadence, interval_ns);
+                cadence_period_ns(&publisher->cadence, publisher->options.interval_ns, publisher->busy_shard);
         return publisher->cut_ns + period_ns / 2 * part_of_two;
 }
 

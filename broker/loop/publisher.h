@@ -2,8 +2,8 @@
 /*
  * The thread that publishes: it takes what the committer has made durable here, in order, and puts results,
  * dead letters, state records, rehomed jobs and the offsets that they settle into one transaction per commit
- * interval: a first part at its half, the rest at its end. Only when that is committed does the store learn
- * that the jobs are settled, and the shard with it.
+ * interval or less (cadence.h): a first part at half of that time, the rest at its end. Only when that is
+ * committed does the store learn that the jobs are settled, and the shard with it.
  *
  *   COMMITTED  rows to the store, completions to the shard
  *   ABORTED    the same once more, after a while

@@ -17,7 +17,7 @@ static int64_t period_ms(int64_t a_ms, int64_t b_ms) {
                 cadence_committed(&cadence, a_ms * NS_PER_MS);
                 cadence_committed(&cadence, b_ms * NS_PER_MS);
         }
-        return (cadence_period_ns(&cadence, INTERVAL_NS) + NS_PER_MS / 2) / NS_PER_MS;
+        return (cadence_period_ns(&cadence, INTERVAL_NS, false) + NS_PER_MS / 2) / NS_PER_MS;
 }
 
 static void a_commit_ends_with_the_interval(void **state) {
@@ -47,12 +47,13 @@ static void never_less_than_half(void **state) {
 static void learns_and_forgets(void **state) {
         struct cadence cadence = {0};
         (void)state;
-        assert_int_equal(cadence_period_ns(&cadence, INTERVAL_NS), INTERVAL_NS);
+        assert_int_equal(cadence_period_ns(&cadence, INTERVAL_NS, false), INTERVAL_NS);
         cadence_committed(&cadence, 60 * NS_PER_S); /* a broker was away */
-        assert_int_equal(cadence_period_ns(&cadence, INTERVAL_NS), INTERVAL_NS);
+        assert_int_equal(cadence_period_ns(&cadence, INTERVAL_NS, false), INTERVAL_NS);
         for (int i = 0; i < 100; i++)
                 cadence_committed(&cadence, 20 * NS_PER_MS);
-        assert_in_range(cadence_period_ns(&cadence, INTERVAL_NS), 79 * NS_PER_MS, 80 * NS_PER_MS);
+        assert_in_range(cadence_period_ns(&cadence, INTERVAL_NS, false), 79 * NS_PER_MS, 80 * NS_PER_MS);
+        assert_int_equal(cadence_period_ns(&cadence, INTERVAL_NS, true), INTERVAL_NS);
 }
 
 int main(void) {
