@@ -20,6 +20,7 @@ struct store_batch *store_batch_new(struct store *store) {
         batch->store = store;
         batch->rows = rocksdb_writebatch_create();
         buffer_init(&batch->begun, BEGUN_ROW_BYTES_MAX);
+        buffer_init(&batch->packet, SIZE_MAX / 2);
         return batch;
 }
 
@@ -34,6 +35,8 @@ struct store_batch *store_batch_free(struct store_batch *batch) {
         free(batch->answers);
         free(batch->fingerprints);
         free(batch->late);
+        free(batch->settled);
+        buffer_deinit(&batch->packet);
         free(batch->partitions);
         free(batch);
         return NULL;
@@ -43,8 +46,9 @@ void store_batch_clear(struct store_batch *batch) {
         rocksdb_writebatch_clear(batch->rows);
         buffer_clear(&batch->begun);
         for (size_t i = 0; i < batch->partitions_count; i++)
-                atomic_fetch_sub(&batch->partitions[i]->batches, 1);
+                atomic_fetch_sub(&batch->partitions[i].partition->batches, 1);
         batch->partitions_count = 0;
+        batch->settled_count = 0;
         batch->block = 0;
         batch->begun_count = 0;
         batch->ends_count = 0;
@@ -94,23 +98,26 @@ struct partition *store_partition(const struct store *store, uint32_t number) {
 }
 
 /* The one that was used last comes first, since rows of a partition stand together. */
-struct partition *batch_partition(struct store_batch *batch, uint32_t number) {
-        struct partition **known = batch->partitions;
+struct batch_partition *batch_partition(struct store_batch *batch, uint32_t number) {
         for (size_t i = batch->partitions_count; i > 0; i--) {
-                if (known[i - 1]->number != number)
+                struct batch_partition *known = &batch->partitions[i - 1];
+                struct batch_partition *last = &batch->partitions[batch->partitions_count - 1];
+                if (known->partition->number != number)
                         continue;
-                struct partition *partition = known[i - 1];
-                known[i - 1] = known[batch->partitions_count - 1];
-                known[batch->partitions_count - 1] = partition;
-                return partition;
+                struct batch_partition found = *known;
+                *known = *last;
+                *last = found;
+                return last;
         }
-        struct partition *partition = store_partition(batch->store, number);
+        struct batch_partition added = {.partition = store_partition(batch->store, number)};
         if (!grow(batch, (void **)&batch->partitions, batch->partitions_count, &batch->partitions_capacity,
-                  sizeof(struct partition *)))
-                return partition;
-        batch->partitions[batch->partitions_count++] = partition;
-        atomic_fetch_add(&partition->batches, 1);
-        return partition;
+                  sizeof(*batch->partitions))) {
+                batch->no_room = added;
+                return &batch->no_room;
+        }
+        atomic_fetch_add(&added.partition->batches, 1);
+        batch->partitions[batch->partitions_count] = added;
+        return &batch->partitions[batch->partitions_count++];
 }
 
 /* ---- attempts ---- */
@@ -156,22 +163,47 @@ void store_batch_end(struct store_batch *batch, struct begun_id id) {
 
 /* ---- settled rows ---- */
 
+static void settle_in(struct store_batch *batch, uint32_t number, const struct late_row *row) {
+        struct batch_partition *partition = batch_partition(batch, number);
+        partition->settles = true;
+        add_change(batch, &(struct change){CHANGE_SETTLE, number, row->key, 0, 0});
+        if (partition->apart) {
+                late_stage(row, 1, partition->partition->family, batch->rows);
+        } else if (grow(batch, (void **)&batch->settled, batch->settled_count, &batch->settled_capacity,
+                        sizeof(*batch->settled))) {
+                batch->settled[batch->settled_count++] = (struct settled_row){number, *row};
+                partition->count++;
+        }
+}
+
 void store_batch_settle(struct store_batch *batch, struct key128 key, const struct settled *settled,
                         struct begun_id id) {
-        uint8_t row_key[KEY_BYTES], row[SETTLED_BYTES];
-        rocksdb_column_family_handle_t *family = batch->store->db.families[FAMILY_SETTLED];
-        if (settled->partition != STORE_NO_PARTITION) {
-                family = batch_partition(batch, settled->partition)->family;
-                add_change(batch, &(struct change){CHANGE_SETTLE, settled->partition, key, 0, 0});
-        }
-        key_encode(key, row_key);
-        settled_encode(settled, row);
-        rocksdb_writebatch_put_cf(batch->rows, family, (const char *)row_key, sizeof(row_key),
-                                  (const char *)row, sizeof(row));
+        struct late_row row = {.key = key};
+        settled_encode(settled, row.row);
+        if (settled->partition != STORE_NO_PARTITION)
+                settle_in(batch, settled->partition, &row);
+        else
+                late_stage(&row, 1, batch->store->db.families[FAMILY_SETTLED], batch->rows);
         if (id.block != 0)
                 add_end(batch, id, false);
         batch_end_unknown(batch, settled->partition, key, false);
         batch->count++;
+}
+
+/* In the order in which they came. */
+void batch_set_apart(struct store_batch *batch, struct batch_partition *partition) {
+        size_t kept = 0;
+        partition->settles = partition->apart = true;
+        for (size_t i = 0; i < batch->settled_count && partition->count > 0; i++) {
+                const struct settled_row *row = &batch->settled[i];
+                if (row->partition == partition->partition->number)
+                        late_stage(&row->late, 1, partition->partition->family, batch->rows);
+                else
+                        batch->settled[kept++] = *row;
+        }
+        if (partition->count > 0)
+                batch->settled_count = kept;
+        partition->count = 0;
 }
 
 void store_batch_settle_late(struct store_batch *batch, struct key128 key, const struct settled *settled,
@@ -193,7 +225,9 @@ void store_batch_remove(struct store_batch *batch, uint32_t partition, struct ke
         uint8_t row_key[KEY_BYTES];
         rocksdb_column_family_handle_t *family = batch->store->db.families[FAMILY_SETTLED];
         if (partition != STORE_NO_PARTITION) {
-                family = batch_partition(batch, partition)->family;
+                struct batch_partition *entry = batch_partition(batch, partition);
+                family = entry->partition->family;
+                batch_set_apart(batch, entry);
                 add_change(batch, &(struct change){CHANGE_REMOVE, partition, key, 0, 0});
         }
         key_encode(key, row_key);
@@ -283,7 +317,7 @@ void store_batch_answer_drop(struct store_batch *batch, uint32_t partition, stru
 void store_batch_park(struct store_batch *batch, uint32_t partition, int64_t due_unix_ms, struct key128 key,
                       const uint8_t fingerprint[32], struct bytes value) {
         CHECK(due_unix_ms >= 0 && due_unix_ms < INT64_MAX && value.size <= STORE_VALUE_BYTES_MAX);
-        batch_partition(batch, partition);
+        batch_set_apart(batch, batch_partition(batch, partition));
         parked_put_body(batch->rows, &batch->store->db, partition, key, value);
         batch->parks = true;
         batch->count++;
@@ -296,7 +330,7 @@ void store_batch_park(struct store_batch *batch, uint32_t partition, int64_t due
 }
 
 void store_batch_unpark(struct store_batch *batch, uint32_t partition, struct key128 key) {
-        batch_partition(batch, partition);
+        batch_set_apart(batch, batch_partition(batch, partition));
         add_change(batch, &(struct change){CHANGE_UNPARK, partition, key, 0, 0});
         batch->parks = true;
         batch->count++;

@@ -12,6 +12,7 @@
  *     share one fsync.
  *   - answers stand in order of their numbers: an ordered list takes them at its end, and is what a flush
  *     wants. Those that are gone by then, nearly all, are not written; what says so is a range per commit.
+ *   - packets of gathered rows are large and in order, and gone before long: as answers are.
  *   - a partition's family is small when it is idle: a short table of buckets, allocated in small pieces.
  *     With 100 of them and the large pieces of the files' family the empty write buffers alone would be over
  *     their bound, and every write would flush.
@@ -48,10 +49,9 @@
 #define BLOOM_BITS             10
 #define OPEN_FILES_MAX         256
 #define BLOB_BYTES_MIN         1024
-#define LOOK_UPS_MAX           256 /* at a time: arrays on the stack */
 
-static const char *const family_names[FAMILIES_COUNT] = {"default",   "settled-0", "begun",  "bodies",
-                                                         "answers-2", "parked",    "answers"};
+static const char *const family_names[FAMILIES_COUNT] = {"default",   "settled-0", "begun",    "bodies",
+                                                         "answers-2", "parked",    "gathered", "answers"};
 
 struct error *db_error(char *message, const char *doing) {
         if (!message)
@@ -259,6 +259,9 @@ static struct error *add_partition(struct db *db, uint32_t number, rocksdb_colum
         partition->number = number;
         partition->family = family;
         pthread_mutex_init(&partition->parking, NULL);
+        pthread_mutex_init(&partition->settling, NULL);
+        pthread_mutex_init(&partition->gathering, NULL);
+        partition->next_packet = 1;
         atomic_store(&db->partitions[number], partition);
         *out_partition = partition;
         return NULL;
@@ -266,6 +269,9 @@ static struct error *add_partition(struct db *db, uint32_t number, rocksdb_colum
 
 static void free_partition(struct partition *partition) {
         pthread_mutex_destroy(&partition->parking);
+        pthread_mutex_destroy(&partition->settling);
+        pthread_mutex_destroy(&partition->gathering);
+        late_deinit(&partition->gathered);
         free(partition);
 }
 
@@ -634,7 +640,7 @@ struct error *db_scan(const struct db *db, enum family family, struct bytes pref
         return scan_family(db, db->families[family], prefix, prefix, each, userdata);
 }
 
-static rocksdb_column_family_handle_t *settled_family(const struct db *db, uint32_t number) {
+rocksdb_column_family_handle_t *db_settled_family(const struct db *db, uint32_t number) {
         const struct partition *partition = db_partition(db, number);
         if (number == STORE_NO_PARTITION)
                 return db->families[FAMILY_SETTLED];
@@ -644,7 +650,7 @@ static rocksdb_column_family_handle_t *settled_family(const struct db *db, uint3
 struct error *db_scan_settled(const struct db *db, uint32_t partition, struct bytes from,
                               struct error *(*each)(void *userdata, struct bytes key, struct bytes value),
                               void *userdata) {
-        return scan_family(db, settled_family(db, partition), from, BYTES(""), each, userdata);
+        return scan_family(db, db_settled_family(db, partition), from, BYTES(""), each, userdata);
 }
 
 struct error *db_scan_range(const struct db *db, enum family family, struct bytes from, struct bytes until,
@@ -663,87 +669,6 @@ struct error *db_scan_range(const struct db *db, enum family family, struct byte
         return error;
 }
 
-/* ---- look-ups ---- */
-
-static struct error *take_slice(const struct db *db, uint32_t partition, char *message,
-                                rocksdb_pinnableslice_t *slice, struct job_row *out_row) {
-        struct error *error = db_error(message, "cannot read the state");
-        if (!slice)
-                return error;
-        struct bytes row;
-        row.data = rocksdb_pinnableslice_value(slice, &row.size);
-        enum record_outcome outcome = job_row_decode(row, partition, out_row);
-        rocksdb_pinnableslice_destroy(slice);
-        if (outcome != RECORD_OK && !error)
-                error = db_row_error(db, "a settled row", outcome == RECORD_NEWER);
-        return error;
-}
-
-/* Keys of one partition. places: where in out_rows each of them goes. */
-static struct error *look_up_some(const struct db *db, uint32_t partition, const struct key128 *keys,
-                                  const size_t *places, size_t count, struct job_row *out_rows) {
-        uint8_t rows[LOOK_UPS_MAX][KEY_BYTES];
-        const char *pointers[LOOK_UPS_MAX];
-        size_t sizes[LOOK_UPS_MAX];
-        rocksdb_pinnableslice_t *slices[LOOK_UPS_MAX];
-        char *messages[LOOK_UPS_MAX];
-        rocksdb_column_family_handle_t *family = settled_family(db, partition);
-        for (size_t i = 0; i < count; i++) {
-                out_rows[places[i]].kind = JOB_ROW_NONE;
-                key_encode(keys[places[i]], rows[i]);
-                pointers[i] = (const char *)rows[i];
-                sizes[i] = KEY_BYTES;
-        }
-        if (!family)
-                return NULL;
-        rocksdb_batched_multi_get_cf(db->rocks, db->read, family, count, pointers, sizes, slices, messages,
-                                     false);
-        struct error *error = NULL;
-        for (size_t i = 0; i < count; i++) {
-                struct error *another =
-                        take_slice(db, partition, messages[i], slices[i], &out_rows[places[i]]);
-                if (error)
-                        error_free(another);
-                else
-                        error = another;
-        }
-        return error;
-}
-
-/*
- * Takes the keys of the first partition that is left, up to LOOK_UPS_MAX, off `left`, which keeps its order.
- */
-static size_t take_partition(const uint32_t *partitions, size_t *left, size_t *left_count,
-                             size_t places[LOOK_UPS_MAX]) {
-        size_t taken = 0, kept = 0;
-        uint32_t partition = partitions ? partitions[left[0]] : STORE_NO_PARTITION;
-        for (size_t i = 0; i < *left_count; i++) {
-                if (taken < LOOK_UPS_MAX && (!partitions || partitions[left[i]] == partition))
-                        places[taken++] = left[i];
-                else
-                        left[kept++] = left[i];
-        }
-        *left_count = kept;
-        return taken;
-}
-
-struct error *db_look_up(const struct db *db, const struct key128 *keys, const uint32_t *partitions,
-                         size_t count, struct job_row *out_rows) {
-        struct error *error = db_fault(db, "look_up");
-        for (size_t done = 0; done < count && !error; done += LOOK_UPS_MAX) {
-                size_t left[LOOK_UPS_MAX], places[LOOK_UPS_MAX];
-                size_t left_count = count - done < LOOK_UPS_MAX ? count - done : LOOK_UPS_MAX;
-                for (size_t i = 0; i < left_count; i++)
-                        left[i] = done + i;
-                while (left_count > 0 && !error) {
-                        size_t some = take_partition(partitions, left, &left_count, places);
-                        uint32_t partition = partitions ? partitions[places[0]] : STORE_NO_PARTITION;
-                        error = look_up_some(db, partition, keys, places, some, out_rows);
-                }
-        }
-        return error;
-}
-
 /* ---- figures ---- */
 
 static uint64_t family_figure(const struct db *db, rocksdb_column_family_handle_t *family, const char *name) {
@@ -758,7 +683,7 @@ uint64_t db_estimate(const struct db *db, enum family family) {
 }
 
 uint64_t db_estimate_settled(const struct db *db, uint32_t partition) {
-        return family_figure(db, settled_family(db, partition), "rocksdb.estimate-num-keys");
+        return family_figure(db, db_settled_family(db, partition), "rocksdb.estimate-num-keys");
 }
 
 static uint64_t family_memory(const struct db *db, rocksdb_column_family_handle_t *family) {

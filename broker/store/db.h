@@ -4,6 +4,7 @@
  * turned into ours. Owned by struct store; everything but opening and closing may be called from any thread,
  * as RocksDB allows.
  */
+#include "broker/store/late.h"
 #include "broker/store/record.h"
 #include "broker/store/store.h"
 
@@ -24,15 +25,16 @@ enum family {
         FAMILY_SETTLED, /* "settled-0" */
         FAMILY_BEGUN,
         FAMILY_BODIES,
-        FAMILY_ANSWERS, /* these two are there in a worker's; else NULL, and empty then */
+        FAMILY_ANSWERS, /* these three are there in a worker's; else NULL, and empty then */
         FAMILY_PARKED,
+        FAMILY_GATHERED,
         FAMILY_OLD_ANSWERS, /* where a version that gave no numbers has made it; nothing is put into it */
         FAMILIES_COUNT,
 };
 
 #define PARTITION_FAMILY "partition-"
 
-/* A jobs partition: its family, and what parked.c knows of it. */
+/* A jobs partition: its family, and what parked.c and gather.c know of it. */
 struct partition {
         uint32_t number;
         bool open;                                     /* store_partition_open() has been called */
@@ -42,7 +44,11 @@ struct partition {
         pthread_mutex_t parking;                       /* for these two */
         uint64_t parks;                                /* how often something was parked */
         int64_t parked_from;                           /* none is due before that */
-        bool loading; /* its rows need not agree before they have been loaded */
+        bool loading;              /* its rows need not agree before they have been loaded */
+        pthread_mutex_t settling;  /* held by the one that writes settled rows of it */
+        pthread_mutex_t gathering; /* for the rows that are gathered */
+        struct late gathered;
+        uint64_t next_packet; /* under `settling` */
 };
 
 struct db {
@@ -94,7 +100,9 @@ struct error *db_scan_settled(const struct db *db, uint32_t partition, struct by
 struct error *db_scan_range(const struct db *db, enum family family, struct bytes from, struct bytes until,
                             struct error *(*each)(void *userdata, struct bytes key, struct bytes value),
                             void *userdata) MUST_USE;
-/* Settled rows and marks, many keys in one go; partitions NULL: files. */
+/* The family of its settled rows, or that of files; NULL: there is none. */
+struct rocksdb_column_family_handle_t *db_settled_family(const struct db *db, uint32_t partition);
+/* Settled rows, gathered ones too, and marks; many keys in one go; partitions NULL: files. */
 struct error *db_look_up(const struct db *db, const struct key128 *keys, const uint32_t *partitions,
                          size_t count, struct job_row *out_rows) MUST_USE;
 /* The error for a row that does not decode. */

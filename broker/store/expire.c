@@ -1,5 +1,6 @@
 /* The clean-up of old settled rows, some at a time. */
 #include "broker/base/check.h"
+#include "broker/store/gather.h"
 #include "broker/store/inside.h"
 
 #include <rocksdb/c.h>
@@ -64,6 +65,8 @@ static struct error *look_at(void *userdata, struct bytes row_key, struct bytes 
 
 struct error *store_expire(struct store *store, const struct expiry *expiry, uint64_t *out_count) {
         struct error *error = store_refuses(store);
+        if (!error && expiry->partition != STORE_NO_PARTITION)
+                error = gather_bring_in(store, store_partition(store, expiry->partition));
         if (!error && !expiry->each)
                 error = store_keep_ends(store);
         if (error)

@@ -13,7 +13,8 @@ struct store {
         pthread_mutex_t mutex; /* for the journal, the answers and the late rows */
         struct journal journal;
         struct answers answers;
-        struct late late;
+        struct late late;       /* of files */
+        atomic_size_t gathered; /* rows of partitions, see gather.h */
         bool journal_loaded, answers_loaded, read_only, worker;
         pthread_mutex_t keeping;      /* held while ends are kept: one thread at a time */
         pthread_mutex_t partitioning; /* held while a partition is made or dropped */
@@ -33,6 +34,22 @@ struct change {
         size_t index;        /* PARK: in fingerprints; ANSWER: in answers */
 };
 
+/* A partition that a batch has rows of. */
+struct batch_partition {
+        struct partition *partition;
+        bool settles; /* has settled rows, or takes such or parked ones away */
+        bool apart;   /* which are in batch->rows each by itself, and not in batch->settled */
+        size_t count; /* of those in batch->settled */
+        bool gathers; /* while it is written: they are in a packet */
+        bool locked;
+};
+
+/* A settled row of a partition. */
+struct settled_row {
+        uint32_t partition;
+        struct late_row late;
+};
+
 struct store_batch {
         struct store *store;
         struct rocksdb_writebatch_t *rows;
@@ -50,8 +67,12 @@ struct store_batch {
         size_t fingerprints_count, fingerprints_capacity;
         struct late_row *late;
         size_t late_count, late_capacity;
-        struct partition **partitions; /* that it has rows of */
+        struct settled_row *settled; /* of partitions */
+        size_t settled_count, settled_capacity;
+        struct buffer packet;
+        struct batch_partition *partitions;
         size_t partitions_count, partitions_capacity;
+        struct batch_partition no_room; /* where memory for one more was refused */
         size_t count;
         bool catches_up; /* no row may be late once it is written */
         bool removes;    /* settled rows */
@@ -82,8 +103,10 @@ struct partition *store_partition(const struct store *store, uint32_t number);
  * An attempt from before the last opening gives way to what happens to its key now. Gives it; block 0: none.
  */
 struct begun_id batch_end_unknown(struct store_batch *batch, uint32_t partition, struct key128 key, bool row);
-/* Counts the batch among the users of the partition. */
-struct partition *batch_partition(struct store_batch *batch, uint32_t number);
+/* Counts the batch among the users of the partition. Valid until the next call. */
+struct batch_partition *batch_partition(struct store_batch *batch, uint32_t number);
+/* Its settled rows are in batch->rows each by itself from here on, those of before too. */
+void batch_set_apart(struct store_batch *batch, struct batch_partition *partition);
 
 /* Adds to batch->rows what parking and its end ask for. Then exactly one of commit and undo. */
 struct error *parked_prepare(struct store_batch *batch, struct parked_plan *out_plan) MUST_USE;

@@ -1,6 +1,7 @@
 #include "broker/store/late.h"
 
 #include "broker/base/check.h"
+#include "broker/store/db.h"
 #include "broker/store/row_file.h"
 
 #include <rocksdb/c.h>
@@ -8,24 +9,42 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-bool late_init(struct late *late) {
-        late->rows = malloc(LATE_ROWS_MAX * sizeof(*late->rows));
-        if (late->rows && map_init(&late->by_key, LATE_ROWS_MAX))
-                return true;
-        late_deinit(late);
-        return false;
+enum { CAPACITY_FIRST = 1024 };
+
+static bool grow(struct late *late, size_t capacity) {
+        size_t count = atomic_load(&late->count);
+        struct map by_key;
+        struct late_row *rows = realloc(late->rows, capacity * sizeof(*rows));
+        if (!rows)
+                return false;
+        late->rows = rows;
+        if (!map_init(&by_key, capacity))
+                return false;
+        for (size_t i = 0; i < count; i++)
+                CHECK(map_put(&by_key, rows[i].key, (uint32_t)i));
+        map_deinit(&late->by_key);
+        late->by_key = by_key;
+        late->capacity = capacity;
+        return true;
+}
+
+bool late_reserve(struct late *late, size_t more) {
+        size_t wanted = atomic_load(&late->count) + more;
+        size_t capacity = late->capacity ? late->capacity : CAPACITY_FIRST;
+        while (capacity < wanted)
+                capacity *= 2;
+        return late->capacity >= wanted || grow(late, capacity);
 }
 
 void late_deinit(struct late *late) {
         free(late->rows);
-        if (late->rows)
-                map_deinit(&late->by_key);
-        late->rows = NULL;
+        map_deinit(&late->by_key);
+        *late = (struct late){0};
 }
 
 void late_put(struct late *late, const struct late_row *row) {
         size_t count = atomic_load(&late->count);
-        CHECK(count < LATE_ROWS_MAX);
+        CHECK(count < late->capacity);
         late->rows[count] = *row;
         CHECK(map_put(&late->by_key, row->key, (uint32_t)count));
         atomic_store(&late->count, count + 1);
@@ -53,7 +72,8 @@ static struct error *write_sorted(const struct late *late, const struct row_item
         return error ? error : row_file_finish(file);
 }
 
-static struct error *write_file(const struct late *late, const struct db *db, const char *path) {
+static struct error *write_file(const struct late *late, const struct db *db,
+                                const rocksdb_options_t *options, const char *path) {
         size_t count = atomic_load(&late->count);
         struct row_item *items = malloc(count * sizeof(*items));
         if (!items)
@@ -61,35 +81,41 @@ static struct error *write_file(const struct late *late, const struct db *db, co
         for (size_t i = 0; i < count; i++)
                 items[i] = (struct row_item){late->rows[i].key, (uint32_t)i};
         row_items_sort(items, count);
-        rocksdb_options_t *options = db_family_options_new(db, FAMILY_SETTLED);
         struct row_file file;
         struct error *error = row_file_open(&file, db, options, path);
         if (!error)
                 error = write_sorted(late, items, count, &file);
         row_file_close(&file);
-        rocksdb_options_destroy(options);
         free(items);
         return error;
 }
 
-struct error *late_bring_in(struct late *late, const struct db *db) {
+struct error *late_bring_in(const struct late *late, const struct db *db, uint32_t partition) {
         char path[4096];
         if (atomic_load(&late->count) == 0)
                 return NULL;
-        snprintf(path, sizeof(path), "%s/settled.new", db->directory);
-        struct error *error = write_file(late, db, path);
+        bool of_file = partition == STORE_NO_PARTITION;
+        rocksdb_options_t *options =
+                of_file ? db_family_options_new(db, FAMILY_SETTLED) : db_partition_options_new(db);
+        if (of_file)
+                snprintf(path, sizeof(path), "%s/settled.new", db->directory);
+        else
+                snprintf(path, sizeof(path), "%s/settled-%05u.new", db->directory, partition);
+        struct error *error = write_file(late, db, options, path);
         if (!error)
-                error = row_file_take(db, path, db->families[FAMILY_SETTLED]);
+                error = row_file_take(db, path, db_settled_family(db, partition));
         if (error)
                 unlink(path);
+        rocksdb_options_destroy(options);
         return error;
 }
 
-void late_stage(const struct late_row *rows, size_t count, const struct db *db, rocksdb_writebatch_t *batch) {
+void late_stage(const struct late_row *rows, size_t count, rocksdb_column_family_handle_t *family,
+                rocksdb_writebatch_t *batch) {
         for (size_t i = 0; i < count; i++) {
                 uint8_t key[KEY_BYTES];
                 key_encode(rows[i].key, key);
-                rocksdb_writebatch_put_cf(batch, db->families[FAMILY_SETTLED], (const char *)key, sizeof(key),
+                rocksdb_writebatch_put_cf(batch, family, (const char *)key, sizeof(key),
                                           (const char *)rows[i].row, SETTLED_BYTES);
         }
 }

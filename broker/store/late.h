@@ -1,22 +1,26 @@
 #pragma once
 /*
- * Settled rows of files that are in memory only: their result lines are durable in the outputs, and what is
- * behind the recorded length of an output is adopted from there after a crash. Thousands of them are brought
- * in together, sorted, as a file, which costs a tenth of what a row costs that goes through log and write
- * buffer: keys are hashes, so each one misses the caches there, twice.
+ * Settled rows that are not in their family yet. Thousands of them are brought in together, sorted, as a
+ * file, which costs a tenth of what a row costs that goes through a write buffer: keys are hashes, so each
+ * one misses the caches there, and is sorted when the buffer is written out.
+ * Those of files are in memory only: their result lines are durable in the outputs, and what is behind the
+ * recorded length of an output is adopted from there after a crash. Those of partitions: see gather.h.
  *
- * Threads: one writes (late_put(), late_bring_in(), late_clear()), holding the store's mutex where it
- * changes something; late_find() under the mutex from any.
+ * Threads: one writes (late_reserve(), late_put(), late_bring_in(), late_clear()), holding the owner's mutex
+ * where it changes something; late_find() under the mutex from any.
  */
 #include "broker/base/map.h"
-#include "broker/store/db.h"
 #include "broker/store/record.h"
+
+#include <stdatomic.h>
 
 enum {
         LATE_ROWS_MAX = 1 << 16,
         LATE_FEW = 4096, /* no file for so few */
 };
 
+struct db;
+struct rocksdb_column_family_handle_t;
 struct rocksdb_writebatch_t;
 
 struct late_row {
@@ -26,19 +30,24 @@ struct late_row {
 
 struct late {
         struct late_row *rows;
+        size_t capacity;     /* of both */
         struct map by_key;   /* the last row of each key */
         atomic_size_t count; /* read without the mutex */
 };
 
-/* Room for so many more, once: before the first late_put(). false: memory was refused. */
-bool late_init(struct late *late);
+/* Room for so many more. false: memory was refused, and there is what there was. */
+bool late_reserve(struct late *late, size_t more);
+/* Empty, without memory. */
 void late_deinit(struct late *late);
 /* There must be room. */
 void late_put(struct late *late, const struct late_row *row);
 const struct late_row *late_find(const struct late *late, struct key128 key); /* NULL: none */
-/* Makes all of them durable rows of the family; they stay here until late_clear(). */
-struct error *late_bring_in(struct late *late, const struct db *db) MUST_USE;
+/*
+ * Makes all of them durable rows of the partition's family (STORE_NO_PARTITION: of that of files); they stay
+ * here until they are cleared.
+ */
+struct error *late_bring_in(const struct late *late, const struct db *db, uint32_t partition) MUST_USE;
 /* Few of them: into a batch that is about to be written. */
-void late_stage(const struct late_row *rows, size_t count, const struct db *db,
+void late_stage(const struct late_row *rows, size_t count, struct rocksdb_column_family_handle_t *family,
                 struct rocksdb_writebatch_t *batch);
 void late_clear(struct late *late);

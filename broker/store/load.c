@@ -12,6 +12,7 @@
  * that happens.
  */
 #include "broker/base/check.h"
+#include "broker/store/gather.h"
 #include "broker/store/inside.h"
 #include "broker/store/row_file.h"
 
@@ -267,6 +268,8 @@ static struct error *flush(struct store_load *load) {
         size_t count = 0;
         struct error *error = store_refuses(load->store);
         resolve(load);
+        if (!error)
+                error = gather_bring_in(load->store, load->partition);
         if (!error)
                 error = mark_loading(load);
         if (!error && has_removals(load))

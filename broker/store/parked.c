@@ -139,7 +139,7 @@ static void plan_key(struct planning *planning, size_t from, size_t to, const st
                 delete_mark(batch->rows, partition, first->key);
         for (size_t i = 0; i < batch->partitions_count; i++) {
                 struct parked_change *change = &planning->changes[i];
-                if (batch->partitions[i] != partition)
+                if (batch->partitions[i].partition != partition)
                         continue;
                 change->delta += (int64_t)is_parked - was_parked;
                 if (is_parked && park->due_unix_ms < change->lowest)
@@ -178,7 +178,7 @@ static struct error *plan_all(struct planning *planning) {
 
 static bool anything_parked(const struct store_batch *batch) {
         for (size_t i = 0; i < batch->partitions_count; i++) {
-                if (atomic_load(&batch->partitions[i]->parked) > 0)
+                if (atomic_load(&batch->partitions[i].partition->parked) > 0)
                         return true;
         }
         return false;
@@ -226,7 +226,7 @@ void parked_apply(struct partition *partition, const struct parked_change *chang
 
 void parked_commit(const struct store_batch *batch, struct parked_plan *plan) {
         for (size_t i = 0; plan->changes && i < batch->partitions_count; i++)
-                parked_apply(batch->partitions[i], &plan->changes[i]);
+                parked_apply(batch->partitions[i].partition, &plan->changes[i]);
         parked_undo(plan);
 }
 

@@ -5,6 +5,7 @@
  * with an empty one. So the state goes first and the family last, and a crash in between is of no account.
  */
 #include "broker/base/check.h"
+#include "broker/store/gather.h"
 #include "broker/store/inside.h"
 
 #include <rocksdb/c.h>
@@ -59,6 +60,7 @@ static void delete_state(struct store_batch *batch, uint32_t partition) {
                                      number_name(STATE_PREFIX, partition, name));
         partition_put_loading(batch->rows, db, partition, false);
         shares_delete(batch, partition);
+        gather_delete(batch->rows, db, partition);
         batch->count++;
 }
 
@@ -72,8 +74,10 @@ static struct error *empty(struct store *store, struct partition *partition, str
         if (!error)
                 error = store_write(store, batch);
         store_batch_clear(batch);
-        if (!error)
+        if (!error) {
+                gather_forget(store, partition);
                 error = parked_clear(store, partition);
+        }
         return error ? error : store_fail(store, db_partition_drop(&store->db, partition, again));
 }
 
@@ -234,7 +238,8 @@ static uint64_t count_answers(struct store *store, uint32_t partition) {
 
 static struct error *measure(struct store *store, const struct partition *partition,
                              struct partition_stats *out_stats) {
-        struct partition_stats stats = {.settled = db_estimate_settled(&store->db, partition->number),
+        struct partition_stats stats = {.settled = db_estimate_settled(&store->db, partition->number) +
+                                                   atomic_load(&partition->gathered.count),
                                         .parked = atomic_load(&partition->parked),
                                         .answers = count_answers(store, partition->number)};
         struct error *error =

@@ -40,6 +40,9 @@
  *
  * bodies, key: the job's key; value: u8 version, then the body.
  *
+ * gathered, key: partition u32, number u64; value: u8 version, then rows of jobs that were settled in it: the
+ * job's key and what would be its row among the settled ones (packet.c).
+ *
  * answers-2, key: number u64, from 1; value: u8 version, u8 flags (1 dead letter), 72 bytes like a settled
  * row, the partition u32 and the job's key, both as in a key, then the value; nothing when it may not be
  * written down.

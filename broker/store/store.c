@@ -17,6 +17,7 @@
 #include "broker/store/store.h"
 
 #include "broker/base/check.h"
+#include "broker/store/gather.h"
 #include "broker/store/inside.h"
 #include "broker/store/record.h"
 
@@ -70,6 +71,8 @@ struct error *store_open(const struct store_options *options, struct store **out
                 store->answers_loaded = true;
                 error = store_reading(store, answers_load(&store->answers, &store->db, options->read_only));
         }
+        if (!error)
+                error = store_reading(store, gather_load(store));
         if (!error) {
                 store->journal_loaded = true;
                 error = store_reading(store, journal_load(&store->journal, &store->db, &store->answers,
@@ -312,9 +315,14 @@ static void commit_answers(struct store *store, const struct store_batch *batch)
         }
 }
 
-/* The answers first: a look-up never finds neither the attempt nor what came of it. */
+/*
+ * First what the others give way to: a look-up never finds neither the attempt nor its answer nor what came
+ * of it.
+ */
 static void finish(struct store *store, struct store_batch *batch, struct journal_change *change,
                    struct parked_plan *plan, bool written) {
+        if (written)
+                gather_commit(batch);
         pthread_mutex_lock(&store->mutex);
         if (written) {
                 commit_answers(store, batch);
@@ -343,7 +351,7 @@ static void forget_late(struct store *store) {
 }
 
 static struct error *bring_in(struct store *store) {
-        struct error *error = store_fail(store, late_bring_in(&store->late, &store->db));
+        struct error *error = store_fail(store, late_bring_in(&store->late, &store->db, STORE_NO_PARTITION));
         if (!error)
                 forget_late(store);
         return error;
@@ -357,8 +365,9 @@ static struct error *stage_late(struct store *store, struct store_batch *batch) 
         struct error *error = store_count_late(store) > LATE_FEW ? bring_in(store) : NULL;
         if (error)
                 return error;
-        late_stage(store->late.rows, store_count_late(store), &store->db, batch->rows);
-        late_stage(batch->late, batch->late_count, &store->db, batch->rows);
+        rocksdb_column_family_handle_t *family = store->db.families[FAMILY_SETTLED];
+        late_stage(store->late.rows, store_count_late(store), family, batch->rows);
+        late_stage(batch->late, batch->late_count, family, batch->rows);
         return NULL;
 }
 
@@ -367,13 +376,22 @@ static bool brings_rows(const struct store_batch *batch) {
         return batch->catches_up || batch->late_count > LATE_ROWS_MAX / 2;
 }
 
+static bool reserve_late(struct store *store, size_t count) {
+        pthread_mutex_lock(&store->mutex);
+        bool reserved = late_reserve(&store->late, count);
+        pthread_mutex_unlock(&store->mutex);
+        return reserved;
+}
+
 static struct error *prepare_late(struct store *store, struct store_batch *batch) {
-        size_t count = store_count_late(store);
+        struct error *error = NULL;
         if (brings_rows(batch))
                 return stage_late(store, batch);
-        if (batch->late_count > 0 && !store->late.rows && !late_init(&store->late))
-                return error_new(ERROR_MEMORY, "no memory for %zu settled rows", batch->late_count);
-        return count + batch->late_count > LATE_ROWS_MAX ? bring_in(store) : NULL;
+        if (store_count_late(store) + batch->late_count > LATE_ROWS_MAX)
+                error = bring_in(store);
+        if (!error && batch->late_count > 0 && !reserve_late(store, batch->late_count))
+                error = error_new(ERROR_MEMORY, "no memory for %zu settled rows", batch->late_count);
+        return error;
 }
 
 /* Once the batch is written. */
@@ -427,9 +445,12 @@ static struct error *write_batch(struct store *store, struct store_batch *batch,
         if (batch->count == 0)
                 return NULL;
         rocksdb_writebatch_set_save_point(batch->rows);
-        error = prepare_late(store, batch);
+        error = gather_prepare(batch);
+        if (!error)
+                error = prepare_late(store, batch);
         if (!error)
                 error = write_rows(store, batch, lazy);
+        gather_release(batch);
         if (!error) {
                 keep_late(store, batch);
                 count_rows(store, batch->count);

@@ -2,6 +2,7 @@
 #include "broker/base/check.h"
 #include "broker/store/directory.h"
 #include "broker/store/inside.h"
+#include "broker/store/packet.h"
 #include "broker/store/record.h"
 
 #include <errno.h>
@@ -105,6 +106,23 @@ static struct error *verify_settled(void *userdata, struct bytes key, struct byt
                 verify->marks++;
         else
                 verify->stats.settled++;
+        return NULL;
+}
+
+static struct error *verify_packet(void *userdata, struct bytes key, struct bytes row) {
+        struct verify *verify = userdata;
+        struct bytes rest = {0};
+        uint64_t number;
+        uint32_t partition;
+        enum record_outcome outcome = packet_decode(row, &rest);
+        if (!packet_key_decode(key, &partition, &number))
+                find(verify, "packet of settled rows: a key of %zu bytes", key.size);
+        else if (!db_partition(&verify->store->db, partition))
+                find(verify, "packet %u/%" PRIu64 ": there is no such partition", partition, number);
+        else if (outcome != RECORD_OK)
+                find(verify, "packet %u/%" PRIu64 ": the row is %s", partition, number,
+                     outcome_text(outcome));
+        verify->stats.settled += rest.size / PACKET_ROW_BYTES;
         return NULL;
 }
 
@@ -353,13 +371,10 @@ static struct error *note(struct verify *verify, struct error *error) {
 
 static struct error *verify_families(struct verify *verify) {
         static struct error *(*const each[FAMILIES_COUNT])(void *, struct bytes, struct bytes) = {
-                [FAMILY_META] = verify_meta,
-                [FAMILY_SETTLED] = verify_settled,
-                [FAMILY_BEGUN] = verify_begun,
-                [FAMILY_BODIES] = verify_body,
-                [FAMILY_ANSWERS] = verify_answer,
-                [FAMILY_PARKED] = verify_parked,
-                [FAMILY_OLD_ANSWERS] = verify_old_answer,
+                [FAMILY_META] = verify_meta,       [FAMILY_SETTLED] = verify_settled,
+                [FAMILY_BEGUN] = verify_begun,     [FAMILY_BODIES] = verify_body,
+                [FAMILY_ANSWERS] = verify_answer,  [FAMILY_PARKED] = verify_parked,
+                [FAMILY_GATHERED] = verify_packet, [FAMILY_OLD_ANSWERS] = verify_old_answer,
         };
         const struct db *db = &verify->store->db;
         struct error *error = NULL;

@@ -1,7 +1,7 @@
 /* Rows of the state from any bytes: no crash, and what decodes encodes to the same bytes. The first byte
  * picks the kind of row. */
 #include "broker/base/check.h"
-#include "broker/store/record.h"
+#include "broker/store/packet.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -168,12 +168,33 @@ static void try_quota(struct bytes row) {
         CHECK(quota_key_encode(&read, key) == size && memcmp(key, name.data, size) == 0);
 }
 
+static void try_packet(struct bytes row) {
+        struct buffer again;
+        struct late_row late;
+        struct bytes rest;
+        uint8_t key[PACKET_KEY_BYTES];
+        uint64_t number;
+        uint32_t partition;
+        if (packet_key_decode(row, &partition, &number)) {
+                packet_key_encode(partition, number, key);
+                CHECK(memcmp(row.data, key, sizeof(key)) == 0);
+        }
+        if (packet_decode(row, &rest) != RECORD_OK)
+                return;
+        buffer_init(&again, SIZE_MAX / 2);
+        packet_begin(&again);
+        while (packet_take(&rest, &late))
+                packet_append(&late, &again);
+        CHECK(bytes_equal(buffer_view(&again), row));
+        buffer_deinit(&again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static void (*const tries[])(struct bytes) = {
                 try_settled,   try_begun,          try_source, try_keys,      try_job_row, try_answer,
-                try_partition, try_partition_keys, try_spend,  try_spend_key, try_quota};
+                try_partition, try_partition_keys, try_spend,  try_spend_key, try_quota,   try_packet};
         if (size == 0)
                 return 0;
-        tries[data[0] % 10]((struct bytes){(const char *)data + 1, size - 1});
+        tries[data[0] % (sizeof(tries) / sizeof(*tries))]((struct bytes){(const char *)data + 1, size - 1});
         return 0;
 }
