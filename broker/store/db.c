@@ -640,11 +640,11 @@ struct error *db_scan(const struct db *db, enum family family, struct bytes pref
         return scan_family(db, db->families[family], prefix, prefix, each, userdata);
 }
 
-rocksdb_column_family_handle_t *db_settled_family(const struct db *db, uint32_t number) {
-        const struct partition *partition = db_partition(db, number);
-        if (number == STORE_NO_PARTITION)
+rocksdb_column_family_handle_t *db_settled_family(const struct db *db, uint32_t partition) {
+        const struct partition *known = db_partition(db, partition);
+        if (partition == STORE_NO_PARTITION)
                 return db->families[FAMILY_SETTLED];
-        return partition ? partition->family : NULL;
+        return known ? known->family : NULL;
 }
 
 struct error *db_scan_settled(const struct db *db, uint32_t partition, struct bytes from,

@@ -236,10 +236,10 @@ def watch(worker, sim, jobs):
     return steady[0], steady[-1]
 
 
-def through(cluster, sim, source, jobs, shards, in_flight):
+def through(cluster, sim, source, jobs, shards, in_flight, settings=()):
     """All jobs of `source` through a new worker; per job and second what happened in the middle."""
     place = cluster.place(sim, jobs_of=source)
-    with Worker(place, shards, in_flight) as worker:
+    with Worker(place, shards, in_flight, settings=settings) as worker:
         first, last = watch(worker, sim, jobs)
         done, seconds = last["done"] - first["done"], last["at"] - first["at"]
         used = {name: last[name] - first[name] for name in ("worker", "broker", "sim")}
@@ -276,8 +276,15 @@ def with_jobs(cluster, sim, jobs):
     return source
 
 
+WAYS = {  # of working: shards and settings
+    "1 shard": (1, []),
+    "2 shards": (2, []),
+    "1 shard, without the audit": (1, ["audit.topic=false"]),
+}
+
+
 def row_cpu(bench):
-    jobs, floors, runs = bench.size("kafka_jobs"), [], {1: [], 2: []}
+    jobs, floors, runs = bench.size("kafka_jobs"), [], {way: [] for way in WAYS}
     cluster, body = kafka_of(bench), bench.work / "kafka-body.json"
     body.write_text(BODY % 0)
     with Sim(bench) as sim:
@@ -285,18 +292,18 @@ def row_cpu(bench):
         source = with_jobs(cluster, sim, jobs)
         through(cluster, sim, source, jobs, 1, 64)  # the JVM compiles what it will need
         for _ in range(bench.size("kafka_rounds")):
-            for shards, got in runs.items():
+            for way, (shards, settings) in WAYS.items():
                 floors.append(bench.http(url, jobs // 2, 64, "--only", "floor", "--body-file", str(body))["cpu_us"])
-                got.append(through(cluster, sim, source, jobs, shards, 64))
+                runs[way].append(through(cluster, sim, source, jobs, shards, 64, settings))
             floors.append(bench.http(url, jobs // 2, 64, "--only", "floor", "--body-file", str(body))["cpu_us"])
-    for shards, got in runs.items():
+    for place, (way, got) in enumerate(runs.items()):
         # Each against the floors before and after it.
-        at = range(shards - 1, len(floors) - 1, 3)
+        at = range(place, len(floors) - 1, len(WAYS) + 1)
         ratios = [run["worker_us"] / ((floors[i] + floors[i + 1]) / 2) for i, run in zip(at, got)]
         ratio, middle = median(ratios), got[len(got) // 2]
         yield Figure(
             "kafka-cpu",
-            f"worker's CPU per job over the floor's per request, 64 in flight, {shards} shard{'s' * (shards > 1)}",
+            f"worker's CPU per job over the floor's per request, 64 in flight, {way}",
             f"{ratio:.2f} ({median(run['worker_us'] for run in got):.1f} over {median(floors):.1f} us)",
             "<= 2.0",
             ratio <= 2.0,
