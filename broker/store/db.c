@@ -272,6 +272,7 @@ static void free_partition(struct partition *partition) {
         pthread_mutex_destroy(&partition->settling);
         pthread_mutex_destroy(&partition->gathering);
         late_deinit(&partition->gathered);
+        late_deinit(&partition->leaving);
         free(partition);
 }
 

@@ -46,9 +46,13 @@ struct partition {
         int64_t parked_from;                           /* none is due before that */
         bool loading;              /* its rows need not agree before they have been loaded */
         pthread_mutex_t settling;  /* held by the one that writes settled rows of it */
-        pthread_mutex_t gathering; /* for the rows that are gathered */
+        pthread_mutex_t gathering; /* for the rows in these two, and the numbers */
         struct late gathered;
-        uint64_t next_packet; /* under `settling` */
+        struct late leaving;     /* rows from before, on their way into the family; changed by nobody */
+        uint64_t leaving_packet; /* their packets are before this one */
+        uint64_t next_packet;
+        unsigned sent_off; /* so often, and not done with yet: under the mutex of the gatherer (gather.c) */
+        struct partition *next_leaving; /* the same */
 };
 
 struct db {

@@ -6,20 +6,28 @@
 
 #include <rocksdb/c.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 enum {
         FILE_ROWS = 1 << 15, /* 3 MB: smaller files are merged more often */
-        ROWS_MAX = 1 << 17,  /* of all partitions, 17 MB of memory and 12 of packets; about */
+        ROWS_MAX = 1 << 18,  /* of all partitions, 33 MB of memory; from half of it on files are smaller */
+        LOWEST_PRIORITY = 19,
 };
 
 /* ---- packets ---- */
 
-void gather_delete(rocksdb_writebatch_t *rows, const struct db *db, uint32_t partition) {
+static void delete_before(rocksdb_writebatch_t *rows, const struct db *db, uint32_t partition,
+                          uint64_t number) {
         uint8_t from[PACKET_KEY_BYTES], until[PACKET_KEY_BYTES];
         packet_key_encode(partition, 0, from);
-        packet_key_encode(partition, UINT64_MAX, until);
+        packet_key_encode(partition, number, until);
         rocksdb_writebatch_delete_range_cf(rows, db->families[FAMILY_GATHERED], (const char *)from,
                                            sizeof(from), (const char *)until, sizeof(until));
+}
+
+void gather_delete(rocksdb_writebatch_t *rows, const struct db *db, uint32_t partition) {
+        delete_before(rows, db, partition, UINT64_MAX);
 }
 
 static bool is_of(const struct settled_row *row, const struct batch_partition *of) {
@@ -40,16 +48,16 @@ static void put_packet(struct store_batch *batch, const struct batch_partition *
 
 /* ---- into the family ---- */
 
-void gather_forget(struct store *store, struct partition *partition) {
+static void forget(struct store *store, struct partition *partition, struct late *late) {
         pthread_mutex_lock(&partition->gathering);
-        atomic_fetch_sub(&store->gathered, atomic_load(&partition->gathered.count));
-        late_deinit(&partition->gathered);
+        atomic_fetch_sub(&store->gathered, atomic_load(&late->count));
+        late_deinit(late);
         pthread_mutex_unlock(&partition->gathering);
 }
 
-/* With `settling` held. Synced: files of rows that come after it may not be older than what it takes away. */
-static struct error *bring_in(struct store *store, struct partition *partition) {
-        const struct late *late = &partition->gathered;
+/* Synced: files of rows that come after it may not be older than what it takes away. */
+static struct error *bring(struct store *store, struct partition *partition, struct late *late,
+                           uint64_t packet) {
         size_t count = atomic_load(&late->count);
         struct error *error = NULL;
         if (count == 0)
@@ -59,13 +67,34 @@ static struct error *bring_in(struct store *store, struct partition *partition) 
                 error = late_bring_in(late, &store->db, partition->number);
         else
                 late_stage(late->rows, count, partition->family, rows);
-        gather_delete(rows, &store->db, partition->number);
+        delete_before(rows, &store->db, partition->number, packet);
         if (!error)
                 error = db_write(&store->db, rows, false);
         rocksdb_writebatch_destroy(rows);
         if (!error)
-                gather_forget(store, partition);
+                forget(store, partition, late);
         return store_fail(store, error);
+}
+
+void gather_wait(struct store *store, const struct partition *partition) {
+        struct gatherer *gatherer = &store->gatherer;
+        pthread_mutex_lock(&gatherer->mutex);
+        while (partition->sent_off > 0)
+                pthread_cond_wait(&gatherer->cond, &gatherer->mutex);
+        pthread_mutex_unlock(&gatherer->mutex);
+}
+
+void gather_forget(struct store *store, struct partition *partition) {
+        gather_wait(store, partition);
+        forget(store, partition, &partition->leaving);
+        forget(store, partition, &partition->gathered);
+}
+
+/* With `settling` held. What the gatherer could not bring in is tried again first. */
+static struct error *bring_in(struct store *store, struct partition *partition) {
+        gather_wait(store, partition);
+        struct error *error = bring(store, partition, &partition->leaving, partition->leaving_packet);
+        return error ? error : bring(store, partition, &partition->gathered, partition->next_packet);
 }
 
 struct error *gather_bring_in(struct store *store, struct partition *partition) {
@@ -73,6 +102,65 @@ struct error *gather_bring_in(struct store *store, struct partition *partition) 
         struct error *error = bring_in(store, partition);
         pthread_mutex_unlock(&partition->settling);
         return error;
+}
+
+/* ---- the gatherer: the thread that brings in while others go on ---- */
+
+/* With `settling` held. */
+static void send_off(struct store *store, struct partition *partition) {
+        struct gatherer *gatherer = &store->gatherer;
+        pthread_mutex_lock(&partition->gathering);
+        late_move(&partition->leaving, &partition->gathered);
+        partition->leaving_packet = partition->next_packet;
+        pthread_mutex_unlock(&partition->gathering);
+        pthread_mutex_lock(&gatherer->mutex);
+        partition->sent_off++;
+        partition->next_leaving = gatherer->first;
+        gatherer->first = partition;
+        pthread_cond_broadcast(&gatherer->cond);
+        pthread_mutex_unlock(&gatherer->mutex);
+}
+
+static void *run(void *userdata) {
+        struct store *store = userdata;
+        struct gatherer *gatherer = &store->gatherer;
+        pthread_setname_np(pthread_self(), "gatherer");
+        setpriority(PRIO_PROCESS, (id_t)gettid(), LOWEST_PRIORITY); /* as RocksDB's threads, see db.c */
+        pthread_mutex_lock(&gatherer->mutex);
+        while (!gatherer->stopping) {
+                struct partition *partition = gatherer->first;
+                if (!partition) {
+                        pthread_cond_wait(&gatherer->cond, &gatherer->mutex);
+                        continue;
+                }
+                gatherer->first = partition->next_leaving;
+                pthread_mutex_unlock(&gatherer->mutex);
+                /* whoever writes next has the same error, or tries again */
+                error_free(bring(store, partition, &partition->leaving, partition->leaving_packet));
+                pthread_mutex_lock(&gatherer->mutex);
+                partition->sent_off--;
+                pthread_cond_broadcast(&gatherer->cond);
+        }
+        pthread_mutex_unlock(&gatherer->mutex);
+        return NULL;
+}
+
+struct error *gather_start(struct store *store) {
+        struct gatherer *gatherer = &store->gatherer;
+        int code = pthread_create(&gatherer->thread, NULL, run, store);
+        gatherer->running = code == 0;
+        return code ? error_errno(code, "cannot start a thread") : NULL;
+}
+
+void gather_stop(struct store *store) {
+        struct gatherer *gatherer = &store->gatherer;
+        if (!gatherer->running)
+                return;
+        pthread_mutex_lock(&gatherer->mutex);
+        gatherer->stopping = true;
+        pthread_cond_broadcast(&gatherer->cond);
+        pthread_mutex_unlock(&gatherer->mutex);
+        pthread_join(gatherer->thread, NULL);
 }
 
 /* ---- a batch ---- */
@@ -99,20 +187,36 @@ static void stage_apart(const struct store_batch *batch, const struct batch_part
         }
 }
 
-/* One file per write is enough, so that nobody waits for several. */
-static struct error *prepare(struct store_batch *batch, struct batch_partition *of, bool *made_file) {
+static bool is_enough(const struct store *store, const struct partition *partition) {
+        size_t count = atomic_load(&partition->gathered.count);
+        return count >= FILE_ROWS || (count > LATE_FEW && atomic_load(&store->gathered) > ROWS_MAX / 2);
+}
+
+static bool can_gather(const struct store_batch *batch, const struct batch_partition *of) {
+        bool is_full = atomic_load(&of->partition->leaving.count) > 0 &&
+                       atomic_load(&of->partition->gathered.count) >= 2 * FILE_ROWS;
+        return !must_be_apart(of) && is_room(batch, of->count) && !is_full;
+}
+
+/* Beside what is gathered nothing goes into the family. */
+static struct error *make_way(struct store_batch *batch, struct batch_partition *of) {
         struct partition *partition = of->partition;
-        bool apart = must_be_apart(of), full = !is_room(batch, of->count);
-        bool enough = !*made_file && atomic_load(&partition->gathered.count) >= FILE_ROWS;
-        if (apart || full || enough) {
+        of->gathers = can_gather(batch, of);
+        if (!of->gathers) {
                 struct error *error = bring_in(batch->store, partition);
-                if (error)
-                        return error;
+                of->gathers = !error && can_gather(batch, of);
+                return error;
         }
-        *made_file = *made_file || enough;
-        if (of->count == 0)
-                return NULL;
-        of->gathers = !apart && is_room(batch, of->count);
+        if (atomic_load(&partition->leaving.count) == 0 && is_enough(batch->store, partition))
+                send_off(batch->store, partition);
+        return NULL;
+}
+
+static struct error *prepare(struct store_batch *batch, struct batch_partition *of) {
+        struct error *error = make_way(batch, of);
+        if (error)
+                return error;
+        of->gathers = of->gathers && of->count > 0;
         if (!of->gathers)
                 stage_apart(batch, of);
         else if (reserve(of))
@@ -131,7 +235,6 @@ static int compare_partitions(const void *a, const void *b) {
 /* In the order of the numbers, so that no two threads wait for each other. */
 struct error *gather_prepare(struct store_batch *batch) {
         struct error *error = NULL;
-        bool made_file = false;
         if (batch->partitions_count > 1)
                 qsort(batch->partitions, batch->partitions_count, sizeof(*batch->partitions),
                       compare_partitions);
@@ -141,7 +244,7 @@ struct error *gather_prepare(struct store_batch *batch) {
                         continue;
                 pthread_mutex_lock(&of->partition->settling);
                 of->locked = true;
-                error = prepare(batch, of, &made_file);
+                error = prepare(batch, of);
         }
         return error;
 }
@@ -153,8 +256,8 @@ static void keep(struct store_batch *batch, const struct batch_partition *of) {
                 if (is_of(&batch->settled[i], of))
                         late_put(&partition->gathered, &batch->settled[i].late);
         }
-        pthread_mutex_unlock(&partition->gathering);
         partition->next_packet++;
+        pthread_mutex_unlock(&partition->gathering);
         atomic_fetch_add(&batch->store->gathered, of->count);
 }
 

@@ -8,6 +8,16 @@
 
 struct rocksdb_writebatch_t;
 
+/* The thread of gather.c, and the partitions that wait for it. */
+struct gatherer {
+        pthread_t thread;
+        bool running;
+        pthread_mutex_t mutex;
+        pthread_cond_t cond; /* something to do, or done */
+        bool stopping;
+        struct partition *first;
+};
+
 struct store {
         struct db db;
         pthread_mutex_t mutex; /* for the journal, the answers and the late rows */
@@ -15,6 +25,7 @@ struct store {
         struct answers answers;
         struct late late;       /* of files */
         atomic_size_t gathered; /* rows of partitions, see gather.h */
+        struct gatherer gatherer;
         bool journal_loaded, answers_loaded, read_only, worker;
         pthread_mutex_t keeping;      /* held while ends are kept: one thread at a time */
         pthread_mutex_t partitioning; /* held while a partition is made or dropped */

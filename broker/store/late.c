@@ -36,10 +36,27 @@ bool late_reserve(struct late *late, size_t more) {
         return late->capacity >= wanted || grow(late, capacity);
 }
 
+/* Its rows are somebody else's, or nobody's. */
+static void forget(struct late *late) {
+        late->rows = NULL;
+        late->by_key = (struct map){0};
+        late->capacity = 0;
+        atomic_store(&late->count, 0);
+}
+
 void late_deinit(struct late *late) {
         free(late->rows);
         map_deinit(&late->by_key);
-        *late = (struct late){0};
+        forget(late);
+}
+
+void late_move(struct late *to, struct late *from) {
+        CHECK(to->capacity == 0);
+        to->rows = from->rows;
+        to->by_key = from->by_key;
+        to->capacity = from->capacity;
+        atomic_store(&to->count, atomic_load(&from->count));
+        forget(from);
 }
 
 void late_put(struct late *late, const struct late_row *row) {

@@ -39,6 +39,8 @@ struct late {
 bool late_reserve(struct late *late, size_t more);
 /* Empty, without memory. */
 void late_deinit(struct late *late);
+/* To an empty one. At no time are both counts 0. */
+void late_move(struct late *to, struct late *from);
 /* There must be room. */
 void late_put(struct late *late, const struct late_row *row);
 const struct late_row *late_find(const struct late *late, struct key128 key); /* NULL: none */

@@ -28,11 +28,14 @@ static size_t take_gathered(const struct db *db, uint32_t number, const struct k
                             size_t count, struct job_row *out_rows) {
         struct partition *partition = db_partition(db, number);
         size_t left = 0;
-        if (!partition || atomic_load(&partition->gathered.count) == 0)
+        if (!partition ||
+            (atomic_load(&partition->gathered.count) == 0 && atomic_load(&partition->leaving.count) == 0))
                 return count;
         pthread_mutex_lock(&partition->gathering);
         for (size_t i = 0; i < count; i++) {
                 const struct late_row *row = late_find(&partition->gathered, keys[places[i]]);
+                if (!row)
+                        row = late_find(&partition->leaving, keys[places[i]]);
                 if (row)
                         CHECK(job_row_decode((struct bytes){(const char *)row->row, SETTLED_BYTES}, number,
                                              &out_rows[places[i]]) == RECORD_OK);

@@ -69,6 +69,7 @@ static void delete_state(struct store_batch *batch, uint32_t partition) {
 /* Settled and parked rows and the state; `batch` holds what else is to go, in the same write as the state. */
 static struct error *empty(struct store *store, struct partition *partition, struct store_batch *batch,
                            bool again) {
+        gather_wait(store, partition);
         delete_state(batch, partition->number);
         struct error *error = store_keep_ends(store);
         if (!error)
@@ -239,7 +240,8 @@ static uint64_t count_answers(struct store *store, uint32_t partition) {
 static struct error *measure(struct store *store, const struct partition *partition,
                              struct partition_stats *out_stats) {
         struct partition_stats stats = {.settled = db_estimate_settled(&store->db, partition->number) +
-                                                   atomic_load(&partition->gathered.count),
+                                                   atomic_load(&partition->gathered.count) +
+                                                   atomic_load(&partition->leaving.count),
                                         .parked = atomic_load(&partition->parked),
                                         .answers = count_answers(store, partition->number)};
         struct error *error =

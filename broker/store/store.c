@@ -66,6 +66,8 @@ struct error *store_open(const struct store_options *options, struct store **out
         pthread_mutex_init(&store->mutex, NULL);
         pthread_mutex_init(&store->keeping, NULL);
         pthread_mutex_init(&store->partitioning, NULL);
+        pthread_mutex_init(&store->gatherer.mutex, NULL);
+        pthread_cond_init(&store->gatherer.cond, NULL);
         struct error *error = db_open(&store->db, options);
         if (!error) {
                 store->answers_loaded = true;
@@ -78,6 +80,8 @@ struct error *store_open(const struct store_options *options, struct store **out
                 error = store_reading(store, journal_load(&store->journal, &store->db, &store->answers,
                                                           options->read_only));
         }
+        if (!error && store->worker && !store->read_only)
+                error = gather_start(store);
         if (error) {
                 store_close(store);
                 return error;
@@ -89,6 +93,7 @@ struct error *store_open(const struct store_options *options, struct store **out
 struct store *store_close(struct store *store) {
         if (!store)
                 return NULL;
+        gather_stop(store);
         if (store->journal_loaded)
                 journal_deinit(&store->journal);
         if (store->answers_loaded)
@@ -98,6 +103,8 @@ struct store *store_close(struct store *store) {
         pthread_mutex_destroy(&store->mutex);
         pthread_mutex_destroy(&store->keeping);
         pthread_mutex_destroy(&store->partitioning);
+        pthread_mutex_destroy(&store->gatherer.mutex);
+        pthread_cond_destroy(&store->gatherer.cond);
         free(atomic_load(&store->failed));
         free(store);
         return NULL;

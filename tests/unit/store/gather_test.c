@@ -1,5 +1,6 @@
 /* Settled rows of partitions that are gathered: what a look-up finds, what survives, and how they come into
  * their families. */
+#include "broker/store/gather.h"
 #include "broker/store/inside.h"
 #include "broker/store/packet.h"
 #include "partitions.h"
@@ -34,6 +35,10 @@ static void begin(struct world *world, uint32_t partition) {
         world_partition(world, partition);
         world_state(world, partition, 1);
         world_write(world);
+}
+
+static void await(struct world *world, uint32_t partition) {
+        gather_wait(world->store, db_partition(&world->store->db, partition));
 }
 
 static struct error *add_settled(void *userdata, uint32_t partition, const struct partition_stats *stats) {
@@ -76,7 +81,10 @@ static void many_become_a_file(void **state) {
         settle_on(world, P, 0, FOR_A_FILE);
         assert_int_equal(world->files, 0);
         settle_on(world, P, FOR_A_FILE, MANY);
+        assert_settled(world, P, MANY); /* at any time */
+        await(world, P);
         assert_int_equal(world->files, 1);
+        assert_int_equal(world->store->gathered, IN_A_BATCH);
         for (int round = 0; round < 2; round++) {
                 assert_settled(world, P, MANY);
                 assert_int_equal(world_verify(world).settled, MANY); /* none of them twice */
@@ -84,57 +92,48 @@ static void many_become_a_file(void **state) {
         }
 }
 
-/* A write makes one file at most. */
-static void of_several_partitions_one_after_the_other(void **state) {
-        struct world *world = *state;
-        for (uint32_t p = 0; p < 3; p++) {
-                begin(world, p);
-                settle_on(world, p, 0, FOR_A_FILE);
-        }
-        for (unsigned write = 1; write <= 3; write++) {
-                for (uint32_t p = 0; p < 3; p++)
-                        world_settle(world, p, FOR_A_FILE + write - 1, no_id);
-                world_write(world);
-                assert_int_equal(world->files, write);
-        }
-        for (uint32_t p = 0; p < 3; p++)
-                assert_settled(world, p, FOR_A_FILE + 3);
-}
-
-/* What does not fit is written each row by itself, or makes room first. */
+/* From half of the room on files are smaller, if the thread keeps up. */
 static void there_is_a_bound_over_all_partitions(void **state) {
         struct world *world = *state;
-        enum { PARTITIONS = 6, EACH = 25000, ROOM = 1 << 17 };
+        enum { PARTITIONS = 6, EACH = 60000, ROOM = 1 << 18 };
         for (uint32_t p = 0; p < PARTITIONS; p++)
                 begin(world, p);
         for (uint64_t n = 0; n < EACH; n += IN_A_BATCH) {
+                bool keeps_up = n >= EACH / 2;
                 for (uint32_t p = 0; p < PARTITIONS; p++)
                         settle_on(world, p, n, n + IN_A_BATCH);
+                for (uint32_t p = 0; p < PARTITIONS && keeps_up; p++)
+                        await(world, p);
+                assert_true(world->store->gathered <= (keeps_up ? ROOM / 2 + PARTITIONS * IN_A_BATCH : ROOM));
         }
         assert_true(world->files > 0);
-        assert_true(world->store->gathered <= ROOM);
         world_reopen(world, STORE_NO_PARTITION);
         for (uint32_t p = 0; p < PARTITIONS; p++)
-                assert_settled_from(world, p, EACH - FEW, EACH);
+                assert_settled(world, p, EACH);
         assert_int_equal(world_verify(world).settled, PARTITIONS * EACH);
 }
 
+/* What does not fit is written each row by itself. */
 static void others_may_have_all_the_room(void **state) {
         struct world *world = *state;
+        enum { PARTITIONS = 80, EACH = 4000 }; /* too few of each for files */
         uint32_t p = 0;
-        for (; p < 4; p++) {
+        for (; p < PARTITIONS; p++) {
                 begin(world, p);
-                settle_on(world, p, 0, FOR_A_FILE);
+                settle_on(world, p, 0, EACH);
         }
+        size_t gathered = world->store->gathered;
+        assert_true(gathered > (1 << 18) - EACH && gathered <= 1 << 18);
         begin(world, p);
-        settle_on(world, p, 0, FEW);
-        assert_int_equal(world->store->gathered, 4 * FOR_A_FILE);
+        settle_on(world, p, 0, EACH);
+        assert_in_range(world->store->gathered, gathered, 1 << 18);
         assert_int_equal(world->files, 0);
         world_reopen(world, p);
-        assert_settled(world, p, FEW);
+        assert_settled(world, p, EACH);
+        assert_settled(world, p - 1, EACH);
 }
 
-/* Gathered, in the family, and nowhere; of several partitions. */
+/* Gathered, leaving, in the family, and nowhere; of several partitions. */
 static void many_are_looked_up_at_once(void **state) {
         struct world *world = *state;
         enum { COUNT = 300, IN_FAMILY = 10 };
@@ -146,7 +145,11 @@ static void many_are_looked_up_at_once(void **state) {
                 settle_on(world, p, 0, IN_FAMILY);
                 store_batch_remove(world->batch, p, key_of(0));
                 world_write(world);
-                settle_on(world, p, 50, 80);
+                settle_on(world, p, 50, 70);
+                /* as while the thread is at them */
+                struct partition *partition = db_partition(&world->store->db, p);
+                late_move(&partition->leaving, &partition->gathered);
+                settle_on(world, p, 70, 80);
         }
         for (uint32_t i = 0; i < COUNT; i++) {
                 keys[i] = key_of(i / 3);
@@ -271,8 +274,11 @@ static void old_ones_are_found_by_age(void **state) {
                 assert_int_equal(world_found(world, P, n), n < 4 ? STORE_NONE : STORE_SETTLED);
 }
 
-/* Of the write that makes the file each operation fails once: a full disk is tried again, else the store has
- * to be opened again; all that was said to be written is there, once. */
+/*
+ * While rows come into their family each operation fails once, of the thread or of a write beside it. On a
+ * full disk it is tried again, else the store has to be opened again; all that was said to be written is
+ * there, once.
+ */
 static void failures_lose_nothing(void **state) {
         struct world *world = *state;
         static const char *const operations[] = {"file", "ingest", "write", "write", "written", "written"};
@@ -280,28 +286,72 @@ static void failures_lose_nothing(void **state) {
         begin(world, P);
         for (size_t i = 0; i < 2 * sizeof(operations) / sizeof(*operations); i++) {
                 bool full = i % 2;
+                enum error_class kind = full ? ERROR_FULL : ERROR_IO;
                 settle_on(world, P, settled, settled + FOR_A_FILE);
                 settled += FOR_A_FILE;
                 world->operation = operations[i / 2];
-                world->countdown = (i / 2) % 2 && i >= 4; /* the packets' going, or the write itself */
+                world->countdown = (i / 2) % 2 && i >= 4;
                 world->code = full ? ENOSPC : EIO;
                 world_settle(world, P, settled, no_id);
-                expect_error(store_write(world->store, world->batch), full ? ERROR_FULL : ERROR_IO, "");
-                world->operation = NULL;
-                if (full) {
+                struct error *error = store_write(world->store, world->batch);
+                await(world, P);
+                world->code = 0;
+                if (error)
+                        expect_error(error, kind, "");
+                else
+                        world_settle(world, P, settled, no_id);
+                if (full)
                         world_write(world);
-                } else {
+                else
                         expect_error(store_write(world->store, world->batch), ERROR_IO, "closed for writing");
-                        world_reopen(world, P);
-                        world_settle(world, P, settled, no_id); /* which may be there already */
-                        world_write(world);
-                }
-                settled++;
                 world_reopen(world, P);
+                world_settle(world, P, settled++, no_id); /* which may be there already */
+                world_write(world);
                 assert_settled_from(world, P, before, settled);
                 before = settled;
         }
+        await(world, P);
+        store_batch_remove(world->batch, P, key_of(settled)); /* all that is gathered comes in */
+        world_write(world);
         assert_int_equal(world_verify(world).settled, settled);
+}
+
+/* The thread could not; the next write that must see the family's rows brings in both. */
+static void what_the_thread_left_comes_first(void **state) {
+        struct world *world = *state;
+        begin(world, P);
+        world->operation = "file";
+        world->countdown = 0;
+        world->code = ENOSPC;
+        settle_on(world, P, 0, MANY + IN_A_BATCH);
+        await(world, P);
+        assert_int_equal(world->files, 0);
+        world_settle(world, P, 1, no_id);
+        world_write(world);
+        world_park(world, P, 2, 1000);
+        world_write(world);
+        assert_int_equal(world->store->gathered, 0);
+        assert_int_equal(world->files, 1);
+        assert_settled(world, P, MANY + IN_A_BATCH);
+        assert_int_equal(store_count_parked(world->store, P), 0);
+        assert_int_equal(world_verify(world).settled, MANY + IN_A_BATCH);
+}
+
+static void what_needs_them_in_the_family_waits_for_the_thread(void **state) {
+        struct world *world = *state;
+        uint64_t settled = 0;
+        begin(world, P);
+        for (unsigned round = 1; round <= 4; round++) {
+                settle_on(world, P, settled, settled + MANY);
+                store_batch_remove(world->batch, P, key_of(settled)); /* which is leaving */
+                world_write(world);
+                assert_int_equal(world_found(world, P, settled), STORE_NONE);
+                assert_int_equal(world->store->gathered, 0);
+                assert_int_equal(world->files, round);
+                settled += MANY;
+        }
+        world_reopen(world, P);
+        assert_int_equal(world_verify(world).settled, settled - 4);
 }
 
 static void packets_are_checked(void **state) {
@@ -342,7 +392,6 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(are_found_and_survive_a_crash),
                 TEST(many_become_a_file),
-                TEST(of_several_partitions_one_after_the_other),
                 TEST(there_is_a_bound_over_all_partitions),
                 TEST(others_may_have_all_the_room),
                 TEST(many_are_looked_up_at_once),
@@ -353,6 +402,8 @@ int main(void) {
                 TEST(they_go_with_their_partition),
                 TEST(old_ones_are_found_by_age),
                 TEST(failures_lose_nothing),
+                TEST(what_the_thread_left_comes_first),
+                TEST(what_needs_them_in_the_family_waits_for_the_thread),
                 cmocka_unit_test(packets_are_checked),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
