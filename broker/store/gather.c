@@ -34,16 +34,20 @@ static bool is_of(const struct settled_row *row, const struct batch_partition *o
         return row->partition == of->partition->number;
 }
 
-static void put_packet(struct store_batch *batch, const struct batch_partition *of) {
+/* false: memory was refused. */
+static bool put_packet(struct store_batch *batch, const struct batch_partition *of) {
         uint8_t key[PACKET_KEY_BYTES];
         packet_begin(&batch->packet);
         for (size_t i = 0; i < batch->settled_count; i++) {
                 if (is_of(&batch->settled[i], of))
                         packet_append(&batch->settled[i].late, &batch->packet);
         }
+        if (batch->packet.failed)
+                return false;
         packet_key_encode(of->partition->number, of->partition->next_packet, key);
         rocksdb_writebatch_put_cf(batch->rows, batch->store->db.families[FAMILY_GATHERED], (const char *)key,
                                   sizeof(key), batch->packet.data, batch->packet.size);
+        return true;
 }
 
 /* ---- into the family ---- */
@@ -219,12 +223,9 @@ static struct error *prepare(struct store_batch *batch, struct batch_partition *
         of->gathers = of->gathers && of->count > 0;
         if (!of->gathers)
                 stage_apart(batch, of);
-        else if (reserve(of))
-                put_packet(batch, of);
-        else
+        else if (!reserve(of) || !put_packet(batch, of))
                 return error_new(ERROR_MEMORY, "no memory for %zu settled rows", of->count);
-        return batch->packet.failed ? error_new(ERROR_MEMORY, "no memory for %zu settled rows", of->count)
-                                    : NULL;
+        return NULL;
 }
 
 static int compare_partitions(const void *a, const void *b) {

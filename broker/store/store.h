@@ -7,7 +7,8 @@
  *   settled   one row per job that ended: key -> struct settled. Those of files stand in one column family,
  *             those of each jobs partition in one of their own, so that a partition can be let go as a whole.
  *             A key is a name within its partition: the same in two partitions is two jobs.
- *             Rows of files may come late, see store_batch_settle_late().
+ *             Rows of files may come late, see store_batch_settle_late(); those of partitions are gathered,
+ *             as durable, until they are many (gather.h): up to 33 MB of memory.
  *   begun     one row per batch of attempts that may have been sent:
  *             block number -> {key, partition, fingerprint, attempt, endpoint, exposure}... An attempt is
  *             live from store_batch_begin() until it is settled, answered or ended. A block's row goes when

@@ -41,16 +41,10 @@ static void await(struct world *world, uint32_t partition) {
         gather_wait(world->store, db_partition(&world->store->db, partition));
 }
 
-static struct error *add_settled(void *userdata, uint32_t partition, const struct partition_stats *stats) {
-        (void)partition;
-        *(uint64_t *)userdata += stats->settled;
-        return NULL;
-}
-
 static uint64_t count_stats(struct world *world) {
-        uint64_t count = 0;
-        assert_null(store_each_partition(world->store, add_settled, &count));
-        return count;
+        struct store_stats stats;
+        assert_null(store_stats(world->store, &stats));
+        return stats.settled;
 }
 
 static void are_found_and_survive_a_crash(void **state) {
