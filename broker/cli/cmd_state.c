@@ -212,8 +212,9 @@ static void print_stats(const struct store_stats *stats, bool counted) {
                (unsigned long long)stats->unknown, (unsigned long long)(stats->bodies + stats->answers),
                (unsigned long long)stats->sources);
         if (stats->partitions > 0)
-                printf("partitions        %llu\nparked jobs       %llu\n",
-                       (unsigned long long)stats->partitions, (unsigned long long)stats->parked);
+                printf("partitions        %llu\nparked jobs       %llu\nkept results      %s%llu\n",
+                       (unsigned long long)stats->partitions, (unsigned long long)stats->parked,
+                       counted ? "" : "about ", (unsigned long long)stats->kept);
         printf("on disk           %llu bytes\nin memory         %llu bytes\n",
                (unsigned long long)stats->disk_bytes, (unsigned long long)stats->memory_bytes);
 }

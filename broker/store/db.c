@@ -50,8 +50,8 @@
 #define OPEN_FILES_MAX         256
 #define BLOB_BYTES_MIN         1024
 
-static const char *const family_names[FAMILIES_COUNT] = {"default",   "settled-0", "begun",    "bodies",
-                                                         "answers-2", "parked",    "gathered", "answers"};
+static const char *const family_names[FAMILIES_COUNT] = {
+        "default", "settled-0", "begun", "bodies", "answers-2", "parked", "gathered", "kept", "answers"};
 
 struct error *db_error(char *message, const char *doing) {
         if (!message)
@@ -180,7 +180,7 @@ static rocksdb_options_t *family_options_new(const struct db *db, rocksdb_option
         if (family == FAMILY_ANSWERS) { /* mostly gone before the buffer is full; blob files cost more then */
                 rocksdb_options_set_write_buffer_size(options, ANSWERS_BUFFER_BYTES);
         }
-        if (family == FAMILY_BODIES || family == FAMILY_PARKED) {
+        if (family == FAMILY_BODIES || family == FAMILY_PARKED || family == FAMILY_KEPT) {
                 rocksdb_options_set_enable_blob_files(options, 1);
                 rocksdb_options_set_min_blob_size(options, BLOB_BYTES_MIN);
                 rocksdb_options_set_blob_compression_type(options, rocksdb_lz4_compression);

@@ -25,9 +25,10 @@ enum family {
         FAMILY_SETTLED, /* "settled-0" */
         FAMILY_BEGUN,
         FAMILY_BODIES,
-        FAMILY_ANSWERS, /* these three are there in a worker's; else NULL, and empty then */
+        FAMILY_ANSWERS, /* these four are there in a worker's; else NULL, and empty then */
         FAMILY_PARKED,
         FAMILY_GATHERED,
+        FAMILY_KEPT,
         FAMILY_OLD_ANSWERS, /* where a version that gave no numbers has made it; nothing is put into it */
         FAMILIES_COUNT,
 };

@@ -34,6 +34,7 @@ enum record_outcome {
 #define ANSWER_HEAD_BYTES   (2 + SETTLED_BYTES)
 #define DUE_KEY_BYTES       29
 #define PARKED_KEY_BYTES    21
+#define KEPT_KEY_BYTES      28
 #define STATE_PREFIX        "partition/"
 #define LOADING_PREFIX      "loading/"
 #define NOTE_PREFIX         "note/"

@@ -17,6 +17,7 @@
  *   answers   results of jobs of partitions that are durable and not yet published, by numbers in order; of
  *             jobs whose answers may not be written down (zdr) only what they cost
  *   parked    jobs of partitions that wait for a time, in order of it; a mark among the settled rows says so
+ *   kept      published results of jobs of partitions, for a time (kept.c)
  *   bodies    answers of files that are durable but not yet published (only for sinks that cannot be read
  *             back)
  *   sources   how far each source has been settled, and the lengths of the outputs at that moment
@@ -258,6 +259,17 @@ struct error *store_each_answer(struct store *store, uint32_t partition,
                                 void *userdata) MUST_USE;
 size_t store_count_answers(struct store *store); /* of all partitions */
 
+/*
+ * A published result that stays for a time, named by when the job was settled: its settled row leads to it.
+ * value: the caller's, up to STORE_VALUE_BYTES_MAX. out_value is cleared first.
+ */
+void store_batch_keep(struct store_batch *batch, uint32_t partition, struct key128 key,
+                      int64_t settled_unix_ms, struct bytes value);
+struct error *store_get_kept(struct store *store, uint32_t partition, struct key128 key,
+                             int64_t settled_unix_ms, struct buffer *out_value, bool *out_found) MUST_USE;
+/* Those that were settled before that go. Any thread; cheap when there are none. */
+struct error *store_drop_kept(struct store *store, int64_t before_unix_ms) MUST_USE;
+
 struct parked_cursor {
         int64_t due_unix_ms;
         struct key128 key;
@@ -362,8 +374,9 @@ struct error *store_each_unknown(struct store *store,
                                  void *userdata) MUST_USE;
 
 struct store_stats {
-        /* rows; settled (of files and partitions) is RocksDB's estimate unless counted by store_verify() */
-        uint64_t settled, unknown, bodies, sources;
+        /* rows; settled (of files and partitions) and kept are RocksDB's estimate unless counted by
+         * store_verify() */
+        uint64_t settled, unknown, bodies, sources, kept;
         uint64_t partitions, parked, answers;
         uint64_t disk_bytes, memory_bytes;
 };

@@ -43,6 +43,7 @@ struct error *store_stats(struct store *store, struct store_stats *out_stats) {
                 .settled = db_estimate(&store->db, FAMILY_SETTLED) + store_count_late(store),
                 .unknown = atomic_load(&store->journal.unknown_live),
                 .bodies = db_estimate(&store->db, FAMILY_BODIES),
+                .kept = db_estimate(&store->db, FAMILY_KEPT),
         };
         struct error *error = store_each_source(store, count_source, &stats.sources);
         if (!error)
@@ -137,6 +138,18 @@ static struct error *verify_body(void *userdata, struct bytes key, struct bytes 
                 find(verify, "body %016" PRIx64 "%016" PRIx64 ": the row is %s", name.hi, name.lo,
                      outcome_text(outcome));
         verify->stats.bodies++;
+        return NULL;
+}
+
+static struct error *verify_kept(void *userdata, struct bytes key, struct bytes row) {
+        struct verify *verify = userdata;
+        struct bytes value;
+        enum record_outcome outcome = version_decode(row, &value);
+        if (key.size != KEPT_KEY_BYTES)
+                find(verify, "kept result: a key of %zu bytes", key.size);
+        if (outcome != RECORD_OK)
+                find(verify, "kept result: the row is %s", outcome_text(outcome));
+        verify->stats.kept++;
         return NULL;
 }
 
@@ -374,7 +387,8 @@ static struct error *verify_families(struct verify *verify) {
                 [FAMILY_META] = verify_meta,       [FAMILY_SETTLED] = verify_settled,
                 [FAMILY_BEGUN] = verify_begun,     [FAMILY_BODIES] = verify_body,
                 [FAMILY_ANSWERS] = verify_answer,  [FAMILY_PARKED] = verify_parked,
-                [FAMILY_GATHERED] = verify_packet, [FAMILY_OLD_ANSWERS] = verify_old_answer,
+                [FAMILY_GATHERED] = verify_packet, [FAMILY_KEPT] = verify_kept,
+                [FAMILY_OLD_ANSWERS] = verify_old_answer,
         };
         const struct db *db = &verify->store->db;
         struct error *error = NULL;
