@@ -13,10 +13,12 @@
 #include "broker/wire/digest.h"
 #include "broker/wire/job_body.h"
 #include "broker/wire/job_inside.h"
+#include "broker/wire/job_key.h"
 #include "broker/wire/json_span.h"
 #include "broker/wire/json_value.h"
 #include "broker/wire/layers.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yyjson.h>
@@ -468,11 +470,9 @@ static bool read_job(struct job_decoder *decoder, const struct job_input *input)
 
 /* ---- names ---- */
 
-#define DOMAIN_KEY    BYTES("batchferry/key/1\0")
 #define DOMAIN_ID     BYTES("batchferry/id/1\0")
 #define DOMAIN_BAD    BYTES("batchferry/bad/1\0")
 #define DOMAIN_ALIAS  BYTES("batchferry/alias/1\0")
-#define DOMAIN_RECORD BYTES("batchferry/record/1\0")
 #define DOMAIN_CLASS  BYTES("batchferry/class/1\0")
 #define ZERO          BYTES("\0")
 
@@ -574,32 +574,22 @@ static void name_job(struct job_decoder *decoder) {
         struct job_spec *spec = &decoder->spec;
         struct bytes url = bytes_of(kind_facts[spec->demand.kind].url);
         const struct bytes body[] = {url, ZERO, buffer_view(&decoder->canonical_text)};
-        const struct bytes own[] = {DOMAIN_KEY, spec->workspace, ZERO, spec->idempotency};
         const struct bytes id[] = {DOMAIN_ID, spec->workspace, ZERO, spec->batch, ZERO, spec->custom_id};
         hash(decoder->digest, body, 3, spec->fingerprint);
-        spec->key = spec->idempotency.size > 0 ? hash_key(decoder->digest, own, 4)
+        spec->key = spec->idempotency.size > 0 ? job_key(decoder->digest, spec->workspace, spec->idempotency)
                                                : hash_key(decoder->digest, id, 6);
         name_alias(decoder);
         name_class(decoder);
 }
 
-static void put_big(uint64_t number, size_t width, uint8_t *out_bytes) {
-        for (size_t i = width; i > 0; i--, number >>= 8)
-                out_bytes[i - 1] = (uint8_t)number;
-}
-
 struct key128 job_record_key(struct job_decoder *decoder, uint32_t partition, uint64_t offset) {
-        uint8_t place[12];
-        put_big(partition, 4, place);
-        put_big(offset, 8, place + 4);
-        const struct bytes parts[] = {DOMAIN_RECORD, {(const char *)place, sizeof place}};
-        return hash_key(decoder->digest, parts, 2);
+        return job_key_of_record(decoder->digest, partition, offset);
 }
 
 static struct key128 bad_line_key(struct job_decoder *decoder, uint64_t line, struct bytes text) {
-        uint8_t number[8];
-        put_big(line, sizeof number, number);
-        const struct bytes parts[] = {DOMAIN_BAD, decoder->batch, ZERO, {(const char *)number, 8}, text};
+        uint64_t number = htobe64(line);
+        const struct bytes parts[] = {
+                DOMAIN_BAD, decoder->batch, ZERO, {(const char *)&number, sizeof number}, text};
         return hash_key(decoder->digest, parts, 5);
 }
 

@@ -749,3 +749,17 @@ enum state_key_kind state_key_kind(struct bytes key) {
                 return STATE_KEY_SPEND;
         return STATE_KEY_UNKNOWN;
 }
+
+bool state_key_record(struct bytes key, uint64_t *out_offset) {
+        uint64_t offset = 0;
+        if (!has_prefix(key, RECORD_PREFIX))
+                return false;
+        for (size_t i = RECORD_PREFIX.size; i < key.size; i++) {
+                unsigned digit = (unsigned char)key.data[i] - (unsigned)'0';
+                if (digit > 9 || __builtin_mul_overflow(offset, 10U, &offset) ||
+                    __builtin_add_overflow(offset, digit, &offset))
+                        return false;
+        }
+        *out_offset = offset;
+        return true;
+}

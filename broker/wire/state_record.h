@@ -133,3 +133,5 @@ void state_key_append_spend(struct buffer *out, bool provider, struct bytes name
 /* What a key of the state topic names. */
 enum state_key_kind { STATE_KEY_JOB, STATE_KEY_RECORD, STATE_KEY_OWNER, STATE_KEY_SPEND, STATE_KEY_UNKNOWN };
 enum state_key_kind state_key_kind(struct bytes key);
+/* false: it is not that of a record. */
+bool state_key_record(struct bytes key, uint64_t *out_offset);

@@ -1,0 +1,52 @@
+#include "broker/wire/job_key.h"
+
+#include "broker/wire/state_record.h"
+
+#include <endian.h>
+#include <string.h>
+
+#define DOMAIN_KEY    BYTES("batchferry/key/1\0")
+#define DOMAIN_RECORD BYTES("batchferry/record/1\0")
+#define ZERO          BYTES("\0")
+
+static struct key128 hash(struct digest *digest, const struct bytes *parts, size_t count) {
+        uint8_t full[DIGEST_BYTES];
+        digest_begin(digest);
+        for (size_t i = 0; i < count; i++)
+                digest_add(digest, parts[i]);
+        digest_end(digest, full);
+        return key128_from_hash(full);
+}
+
+struct key128 job_key(struct digest *digest, struct bytes workspace, struct bytes idempotency) {
+        const struct bytes parts[] = {DOMAIN_KEY, workspace, ZERO, idempotency};
+        return hash(digest, parts, 4);
+}
+
+struct key128 job_key_of_record(struct digest *digest, uint32_t partition, uint64_t offset) {
+        partition = htobe32(partition);
+        offset = htobe64(offset);
+        const struct bytes parts[] = {DOMAIN_RECORD,
+                                      {(const char *)&partition, sizeof partition},
+                                      {(const char *)&offset, sizeof offset}};
+        return hash(digest, parts, 3);
+}
+
+bool job_key_of_state(struct digest *digest, uint32_t partition, struct bytes state_key,
+                      struct key128 *out_key) {
+        uint64_t offset;
+        if (state_key_record(state_key, &offset)) {
+                *out_key = job_key_of_record(digest, partition, offset);
+                return true;
+        }
+        if (state_key_kind(state_key) != STATE_KEY_JOB)
+                return false;
+        const char *zero = memchr(state_key.data, '\0', state_key.size);
+        size_t workspace = zero ? (size_t)(zero - state_key.data) : 0;
+        if (zero && workspace + 1 == state_key.size)
+                return false; /* no idempotency key is empty */
+        struct bytes behind = {state_key.data + workspace + 1, state_key.size - workspace - 1};
+        *out_key = zero ? job_key(digest, (struct bytes){state_key.data, workspace}, behind)
+                        : job_key(digest, BYTES("default"), state_key);
+        return true;
+}

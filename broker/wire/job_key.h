@@ -1,0 +1,17 @@
+#pragma once
+/* The keys of jobs of records: hashes of what names a job, so that stores and maps need no other. */
+#include "broker/wire/digest.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Each of both has one or more bytes; a workspace's name holds no zero byte. */
+struct key128 job_key(struct digest *digest, struct bytes workspace, struct bytes idempotency);
+/* Of a record that is settled under its own name: one that is no job, a conflict. */
+struct key128 job_key_of_record(struct digest *digest, uint32_t partition, uint64_t offset);
+/*
+ * Which of these keys a record of the state topic speaks of, by its own key (state_record.h). false: of no
+ * job and no record.
+ */
+bool job_key_of_state(struct digest *digest, uint32_t partition, struct bytes state_key,
+                      struct key128 *out_key);
