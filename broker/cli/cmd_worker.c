@@ -99,11 +99,15 @@ static const struct argp argp = {
         NULL,
         NULL};
 
+static bool republishes(const struct settings *settings) {
+        return strcmp(settings->on_duplicate, "republish") == 0;
+}
+
 static struct error *check(const struct config *config) {
-        if (strcmp(config->settings.on_duplicate, "drop") != 0)
+        if (republishes(&config->settings) && config->settings.results_retention == 0)
                 return error_new(ERROR_USAGE,
-                                 "idempotency.on_duplicate: this version can only drop duplicates; "
-                                 "set it to drop");
+                                 "idempotency.on_duplicate: what is to be published again must be kept; set "
+                                 "results.retention to how long, e.g. 1d");
         if (config->fetch_s3)
                 return error_new(ERROR_USAGE,
                                  "fetch.allow: s3 cannot be fetched from in this version; remove it");
@@ -194,6 +198,9 @@ static struct error *open_loop(struct worker *worker, uint32_t index) {
                 .park_after_ns = settings->park_after,
                 .session_ns = worker->cluster.session_ns,
                 .leave_ns = settings->leave,
+                .retention_ns = settings->idempotency_retention,
+                .keep_for_ns = settings->results_retention,
+                .republish = republishes(settings),
                 .msgpack = strcmp(settings->results_encoding, "msgpack") == 0,
         };
         options.shard.engine.seed += index;

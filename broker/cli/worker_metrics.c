@@ -105,6 +105,9 @@ static void fill_kafka(struct worker_metrics *metrics) {
         record_intake_stats(member_intake(metrics->member), &records);
         to->dead_letters = publisher.dead_letters;
         to->rehomed = publisher.rehomed;
+        to->republished = publisher.replayed;
+        to->not_kept = records.not_kept;
+        to->forgotten = records.forgotten;
         to->transactions_committed = publisher.committed;
         to->transactions_aborted = publisher.aborted;
         to->transactions_failed = publisher.fenced + publisher.replaced;

@@ -1,7 +1,8 @@
 #pragma once
 /*
  * The inside of the record intake, for the files that are it: record_intake.c takes records and hears what
- * becomes of them, membership.c lets partitions come and go, parking.c parks jobs and brings them back.
+ * becomes of them, membership.c lets partitions come and go, parking.c parks jobs and brings them back,
+ * expiring.c lets old keys be forgotten.
  */
 #include "broker/core/again.h"
 #include "broker/loop/record_intake.h"
@@ -26,6 +27,8 @@ struct part {
         bool parked_begun, parked_left;
         uint32_t parked_ticks;
         int64_t restore_again_ns, restore_ns, assigned_ns;
+        uint64_t expiry_from; /* where old keys are looked for next, in the state topic */
+        int64_t expiry_ns;    /* and when */
 };
 
 struct record_intake {
@@ -43,10 +46,13 @@ struct record_intake {
         size_t rests, looks;  /* jobs that began to rest in this turn, and others that do */
         int64_t gathered_ns, doubt_until_ns;
         int64_t leave_by_ns, tick_ns, again_ns;
-        int64_t noted_ns;      /* of stats.message */
-        struct again again;    /* records that wait until the job inside has gone */
-        size_t taken;          /* in this turn */
-        size_t parks_left;     /* in this turn */
+        int64_t noted_ns;   /* of stats.message */
+        struct again again; /* records that wait until the job inside has gone */
+        size_t taken;       /* in this turn */
+        size_t parks_left;  /* in this turn */
+        bool expiry_asked;  /* the restorer looks for old keys */
+        struct expiry_slice expiry;
+        struct bytes expired;  /* of its keys, those that are not handed on yet */
         uint32_t whole;        /* partitions of the topic, when the limits were shared */
         uint32_t purses_whole; /* the same, when purses were opened last */
         bool hungry;           /* there may be more at once */

@@ -46,6 +46,7 @@ static struct error *open_publisher(struct member *member) {
                                               .catalog = options->shard.catalog,
                                               .interval_ns = options->interval_ns,
                                               .msgpack = options->msgpack,
+                                              .keep_results = options->keep_for_ns > 0,
                                               .complete = committer_complete,
                                               .fail = committer_fail,
                                               .complete_userdata = shard_committer(member->shard),
@@ -64,7 +65,9 @@ static struct error *open_restorer(struct member *member) {
                                           .properties = member->options.properties,
                                           .topic_state = member->options.topic_state,
                                           .client_id = member->client_id,
-                                          .event_fd = shard_event_fd(member->shard)};
+                                          .event_fd = shard_event_fd(member->shard),
+                                          .keep_for_ns = member->options.keep_for_ns,
+                                          .retention_ns = member->options.retention_ns};
         return restorer_new(&options, &member->restorer);
 }
 
@@ -77,7 +80,9 @@ static struct error *open_shard(struct member *member) {
                                                .session_ns = member->options.session_ns,
                                                .park_after_ns = member->options.park_after_ns,
                                                .park_bytes_max = member->options.state_bytes_max,
-                                               .leave_ns = member->options.leave_ns};
+                                               .leave_ns = member->options.leave_ns,
+                                               .retention_ns = member->options.retention_ns,
+                                               .republish = member->options.republish};
         struct error *error = record_intake_new(&intake, &member->intake);
         options.intake_ops = &record_intake_ops;
         options.intake = member->intake;

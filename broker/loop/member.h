@@ -21,6 +21,9 @@ struct member_options {
         const char *name; /* stable and unique in the cluster: names the producer and who owns a partition */
         size_t results_bytes_max, dead_letters_bytes_max, state_bytes_max; /* of a record */
         int64_t interval_ns, park_after_ns, leave_ns, session_ns;
+        int64_t retention_ns; /* of the keys of finished jobs */
+        int64_t keep_for_ns;  /* results, after publication */
+        bool republish;       /* for a duplicate */
         bool msgpack;
         enum producer_fault (*fault)(void *userdata, const char *step); /* for tests; NULL */
         void *fault_userdata;

@@ -1,6 +1,7 @@
 #include "broker/loop/membership.h"
 
 #include "broker/base/time.h"
+#include "broker/loop/expiring.h"
 #include "broker/loop/parts.h"
 #include "broker/loop/purses.h"
 #include "broker/loop/shard.h"
@@ -251,6 +252,7 @@ static void restored(struct record_intake *intake, struct restored *restored) {
                 window_start(&part->window, restored->offset);
         intake->stats.restores++;
         histogram_observe(&intake->stats.restore, restored->took_ns);
+        expiring_begin(intake, part);
         intake_publish_mark(intake, part);
         membership_tell_owner(intake, part, false);
         log_write(LOG_LEVEL_INFO, "partition %u: %llu state records read in %lld ms", part->partition,

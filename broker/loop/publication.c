@@ -9,6 +9,7 @@ void publication_deinit(struct publication *publication) {
         buffer_deinit(&publication->state_key);
         buffer_deinit(&publication->value);
         origin_free(publication->origin);
+        job_spec_free(publication->repeat);
         free(publication->note);
 }
 

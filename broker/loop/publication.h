@@ -10,9 +10,11 @@ enum publication_kind {
         PUBLICATION_RESULT,      /* and its state record */
         PUBLICATION_DEAD_LETTER, /* and its state record */
         PUBLICATION_REHOME,      /* the record to its own partition, and a state record */
+        PUBLICATION_REPLAY,      /* a result once more, and a state record of the duplicate */
         PUBLICATION_PARK,        /* a state record */
         PUBLICATION_OWNER,       /* a state record */
         PUBLICATION_SPEND,       /* a state record; told of what becomes of it */
+        PUBLICATION_FORGET,      /* tombstones for keys */
         PUBLICATION_MARK,        /* everything before `offset` is settled */
         PUBLICATION_AUDIT,       /* a record for the audit; of no partition, and never dropped */
 };
@@ -29,9 +31,11 @@ struct publication {
         struct reply reply;
         struct begun_id begun; /* the attempt that ends with it, unless its answer ended it; block 0: none */
         struct buffer state_key; /* PARK, OWNER, SPEND */
-        struct buffer value;     /* RESULT; PARK, OWNER, SPEND: the state record */
+        struct buffer value;     /* RESULT, REPLAY; PARK, OWNER, SPEND: the state record; FORGET: expiry.h */
         uint32_t word;           /* SPEND */
-        struct origin *origin;   /* REHOME: the publication's */
+        struct origin *origin;   /* REHOME, REPLAY: the publication's */
+        struct job_spec *repeat; /* REPLAY: the duplicate, as `job`; the publication's */
+        size_t copied_bytes;     /* REHOME, REPLAY: see board.h */
         uint32_t home;           /* REHOME */
         int64_t due_unix_ms;     /* PARK */
         struct audit_note *note; /* AUDIT: the publication's */

@@ -5,6 +5,7 @@
 #include "broker/base/time.h"
 #include "broker/loop/audit_topic.h"
 #include "broker/loop/cadence.h"
+#include "broker/loop/expiry.h"
 #include "broker/loop/sending.h"
 #include "broker/ops/log.h"
 
@@ -154,9 +155,9 @@ static void release(struct publisher *publisher, bool (*gone)(struct publisher *
                 }
                 if (publication_completes(item, gone == is_committed, &publisher->completions[told]))
                         told++;
-                if (item->origin)
-                        atomic_fetch_sub(&publisher->options.board->rehoming_bytes,
-                                         origin_bytes(item->origin));
+                atomic_fetch_sub(&publisher->options.board->copied_bytes, item->copied_bytes);
+                if (item->kind == PUBLICATION_FORGET)
+                        atomic_fetch_sub(&publisher->options.board->forgetting, 1);
                 if (item->kind != PUBLICATION_AUDIT)
                         atomic_fetch_sub(&publisher->options.board->pending[item->partition], 1);
                 publication_deinit(item);
@@ -187,11 +188,22 @@ static void pause_for(struct publisher *publisher, int64_t ns) {
         pthread_mutex_unlock(&publisher->mutex);
 }
 
+/* It leaves a settled row. */
+static bool settles(const struct publication *item) {
+        return publication_is_result(item) || item->kind == PUBLICATION_REHOME ||
+               item->kind == PUBLICATION_REPLAY;
+}
+
 static void know_partition(struct publisher *publisher, uint32_t partition) {
         bool found;
         struct error *error = store_partition_open(publisher->options.store, partition, &found,
                                                    &publisher->states[partition]);
         error_free(error); /* the next write will say it again */
+}
+
+/* Of the jobs topic, in the state record that it leaves. */
+static bool names_a_record(const struct publication *item) {
+        return settles(item) || item->kind == PUBLICATION_PARK;
 }
 
 static void note_state(struct publisher *publisher, const struct publication *item) {
@@ -201,7 +213,6 @@ static void note_state(struct publisher *publisher, const struct publication *it
         if (item->kind == PUBLICATION_OWNER)
                 know_partition(publisher, item->partition);
         bool stateful = item->kind != PUBLICATION_MARK;
-        bool of_a_job = stateful && item->kind != PUBLICATION_OWNER && item->kind != PUBLICATION_SPEND;
         /*
          * where it is not known, that record is read once more some day; so is what was said of the owner,
          * who may come back
@@ -209,9 +220,23 @@ static void note_state(struct publisher *publisher, const struct publication *it
         if (stateful && item->kind != PUBLICATION_OWNER && item->state_offset != UINT64_MAX &&
             item->state_offset >= state->changelog_offset)
                 state->changelog_offset = item->state_offset + 1;
-        if (of_a_job && item->offset >= state->source_high)
+        if (names_a_record(item) && item->offset >= state->source_high)
                 state->source_high = item->offset + 1;
         state->updated_unix_ms = clock_now_unix_ms();
+}
+
+/* What no store may hold is not there a second time either. */
+static void keep_result(const struct publisher *publisher, const struct publication *item) {
+        if (publisher->options.keep_results && !item->job->demand.prefs.zdr)
+                store_batch_keep(publisher->batch, item->partition, item->key, item->settled.settled_unix_ms,
+                                 buffer_view(&item->value));
+}
+
+static void remove_keys(struct store_batch *batch, const struct publication *item) {
+        struct expired expired;
+        struct bytes rest = buffer_view(&item->value);
+        while (expired_take(&rest, &expired))
+                store_batch_remove(batch, item->partition, expired.key);
 }
 
 static void stage_rows(struct publisher *publisher) {
@@ -221,8 +246,12 @@ static void stage_rows(struct publisher *publisher) {
         for (size_t i = 0; i < publisher->in_transaction; i++) {
                 struct publication *item = &publisher->working.items[i];
                 note_state(publisher, item);
-                if (publication_is_result(item) || item->kind == PUBLICATION_REHOME)
+                if (settles(item))
                         store_batch_settle(batch, item->key, &item->settled, item->begun);
+                if (item->kind == PUBLICATION_RESULT)
+                        keep_result(publisher, item);
+                else if (item->kind == PUBLICATION_FORGET)
+                        remove_keys(batch, item);
                 else if (item->kind == PUBLICATION_PARK)
                         store_batch_park(batch, item->partition, item->due_unix_ms, item->key,
                                          item->settled.fingerprint, buffer_view(&item->value));
@@ -283,6 +312,7 @@ static void count_committed(struct publisher *publisher, int64_t took_ns) {
                 stats->dead_letters += kind == PUBLICATION_DEAD_LETTER;
                 stats->rehomed += kind == PUBLICATION_REHOME;
                 stats->parked += kind == PUBLICATION_PARK;
+                stats->replayed += kind == PUBLICATION_REPLAY;
         }
         pthread_mutex_unlock(&publisher->mutex);
 }
@@ -349,8 +379,7 @@ static bool is_there(struct publisher *publisher, struct publication *item) {
  */
 static struct error *look_for(struct publisher *publisher, struct publication *item) {
         struct store_record record;
-        if (!publication_is_result(item) && item->kind != PUBLICATION_PARK &&
-            item->kind != PUBLICATION_REHOME)
+        if (!settles(item) && item->kind != PUBLICATION_PARK)
                 return NULL;
         struct error *error = store_look_up(publisher->options.store, item->partition, item->key, &record);
         if (!error)

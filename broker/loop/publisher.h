@@ -38,7 +38,8 @@ struct publisher_options {
         size_t results_bytes_max, dead_letters_bytes_max; /* of a record; SIZE_MAX: not known */
         const struct catalog *catalog;
         int64_t interval_ns;
-        bool msgpack; /* how results are written */
+        bool msgpack;      /* how results are written */
+        bool keep_results; /* the store keeps what was published */
         /* Told on the publisher's thread, in order of publication. */
         void (*complete)(void *userdata, const struct completion *completions, size_t count);
         /* It publishes nothing any more: the store has failed. May be called once; not for a full disk. */
@@ -50,7 +51,7 @@ struct publisher_options {
 };
 
 struct publisher_stats {
-        uint64_t committed, aborted, fenced, replaced, results, dead_letters, rehomed, parked;
+        uint64_t committed, aborted, fenced, replaced, results, dead_letters, rehomed, parked, replayed;
         struct histogram commit;
         char message[CONSUMER_MESSAGE_MAX]; /* why the last transaction did not commit; "" when it did */
 };

@@ -3,6 +3,7 @@
 #include "broker/base/check.h"
 #include "broker/base/time.h"
 #include "broker/loop/dead_letter.h"
+#include "broker/loop/expiring.h"
 #include "broker/loop/job_log.h"
 #include "broker/loop/membership.h"
 #include "broker/loop/parking.h"
@@ -10,6 +11,7 @@
 #include "broker/loop/purses.h"
 #include "broker/loop/shard.h"
 #include "broker/ops/log.h"
+#include "broker/wire/result.h"
 #include "broker/wire/state_record.h"
 
 #include <stdio.h>
@@ -17,10 +19,10 @@
 #include <string.h>
 
 enum {
-        PARTITION_BURST = 32,          /* records of one partition before the next has its turn */
-        LAST_WORDS_MAX = 16384,        /* on what was spent, at the very end */
-        AGAIN_MAX = 4096,              /* jobs that wait for their twin, before no more records are taken */
-        REHOMING_BYTES_MAX = 64 << 20, /* of records on their way to their own partition; the same */
+        PARTITION_BURST = 32,        /* records of one partition before the next has its turn */
+        LAST_WORDS_MAX = 16384,      /* on what was spent, at the very end */
+        AGAIN_MAX = 4096,            /* jobs that wait for their twin, before no more records are taken */
+        COPIED_BYTES_MAX = 64 << 20, /* of what only goes out again; the same */
 };
 #define TICK_NS  NS_PER_S         /* between looks for stragglers and for parked jobs that are due */
 #define AGAIN_NS (20 * NS_PER_MS) /* a job whose twin is on its way out */
@@ -103,12 +105,9 @@ static void free_inside(void *userdata, struct job_spec *job) {
         intake_free_job(job);
 }
 
-static void send_home(struct record_intake *intake, struct part *part, struct origin *origin, uint32_t home) {
-        struct publication *publication = intake_publish(intake, PUBLICATION_REHOME, part);
-        if (!publication) {
-                origin_free(origin);
-                return;
-        }
+/* The record, or the result of its job, only goes out again: the record is settled under its own name. */
+static void copy(struct record_intake *intake, struct part *part, struct publication *publication,
+                 struct origin *origin) {
         publication->offset = origin->record.offset;
         publication->key = job_record_key(*intake->options.decoder, part->partition, publication->offset);
         publication->settled = (struct settled){.partition = part->partition,
@@ -117,9 +116,19 @@ static void send_home(struct record_intake *intake, struct part *part, struct or
                                                 .cost_known = true,
                                                 .fingerprint_known = true};
         publication->origin = origin;
-        publication->home = home;
-        atomic_fetch_add(&intake->options.board->rehoming_bytes, origin_bytes(origin));
+        publication->copied_bytes = origin_bytes(origin) + publication->value.size;
+        atomic_fetch_add(&intake->options.board->copied_bytes, publication->copied_bytes);
         window_settle(&part->window, origin->record.offset);
+}
+
+static void send_home(struct record_intake *intake, struct part *part, struct origin *origin, uint32_t home) {
+        struct publication *publication = intake_publish(intake, PUBLICATION_REHOME, part);
+        if (!publication) {
+                origin_free(origin);
+                return;
+        }
+        publication->home = home;
+        copy(intake, part, publication, origin);
         intake->stats.rehomed++;
 }
 
@@ -213,7 +222,7 @@ static bool next_record(struct record_intake *intake, struct part *part) {
 
 static void take_records(struct record_intake *intake) {
         bool any = consumer_partitions(intake->consumer) > 0 && intake->again.count < AGAIN_MAX;
-        while (any && atomic_load(&intake->options.board->rehoming_bytes) < REHOMING_BYTES_MAX &&
+        while (any && atomic_load(&intake->options.board->copied_bytes) < COPIED_BYTES_MAX &&
                intake->taken < SHARD_TAKE_MAX && shard_has_room(intake->shard)) {
                 any = false;
                 for (size_t i = 0; i < intake->owned_count && !intake->error; i++) {
@@ -281,6 +290,7 @@ static struct error *gather(void *userdata, struct shard *shard) {
                 take_records(intake);
                 if (tick)
                         parking_park(intake);
+                expiring_serve(intake, tick);
         }
         if (tick)
                 purses_rest(intake);
@@ -359,6 +369,47 @@ static bool meet_stray(struct record_intake *intake, struct part *part, struct j
         return false;
 }
 
+/* Its job has ended, and the store still has what was published of it. */
+static bool find_kept(struct record_intake *intake, const struct job_spec *job, struct buffer *out_kept) {
+        const struct origin *origin = job->origin;
+        struct store_record record;
+        bool found = false;
+        struct error *error = store_look_up(intake->options.store, origin->partition, job->key, &record);
+        bool ended = !error && record.found == STORE_SETTLED && record.settled.fingerprint_known &&
+                     memcmp(record.settled.fingerprint, job->fingerprint, sizeof(job->fingerprint)) == 0;
+        if (ended && record.settled.offset == origin->record.offset)
+                return false; /* the job itself, whose record is read once more */
+        if (ended)
+                error = store_get_kept(intake->options.store, origin->partition, job->key,
+                                       record.settled.settled_unix_ms, out_kept, &found);
+        if (error)
+                intake_fail(intake, error);
+        intake->stats.not_kept += !error && !found;
+        return !error && found;
+}
+
+/* true: the job is the publication's. */
+static bool republish(struct record_intake *intake, struct part *part, struct job_spec *job) {
+        struct buffer kept, again;
+        struct publication *publication = NULL;
+        buffer_init(&kept, SIZE_MAX / 4);
+        buffer_init(&again, SIZE_MAX / 4);
+        if (find_kept(intake, job, &kept) && result_append_replayed(&again, buffer_view(&kept)))
+                publication = intake_publish(intake, PUBLICATION_REPLAY, part);
+        if (publication) {
+                publication->value = again;
+                publication->job = publication->repeat = job;
+                copy(intake, part, publication, job->origin);
+                job->origin = NULL;
+        } else {
+                if (again.failed)
+                        intake_fail(intake, error_new(ERROR_MEMORY, "no memory to publish a result again"));
+                buffer_deinit(&again);
+        }
+        buffer_deinit(&kept);
+        return publication != NULL;
+}
+
 /* true: the job is kept. */
 static bool duplicate(struct record_intake *intake, struct part *part, const struct command *command) {
         struct job_spec *job = command->job;
@@ -367,7 +418,9 @@ static bool duplicate(struct record_intake *intake, struct part *part, const str
                 return meet_stray(intake, part, job, inside, command->twin_goes);
         if (inside && origin->parked && !inside->parked)
                 return keep_for_again(intake, job, false); /* that one may end as a duplicate of this one */
-        if (origin->open)
+        if (!inside && origin->open && intake->options.republish && republish(intake, part, job))
+                return true;
+        if (origin->open && !intake->error)
                 window_settle(&part->window, origin->record.offset);
         return false;
 }
@@ -506,6 +559,7 @@ struct record_intake *record_intake_free(struct record_intake *intake) {
         for (size_t i = 0; i < intake->again.count; i++)
                 intake_free_job(intake->again.records[i].job);
         again_deinit(&intake->again);
+        expiring_drop(intake);
         error_free(intake->error);
         free(intake);
         return NULL;

@@ -18,6 +18,9 @@
  * (not_before, a quota that is gone, a long back-off) is parked and, when the store knows that, leaves memory
  * until it is due.
  *
+ * A duplicate of a job that has ended is dropped, or has its result published once more, if the store still
+ * keeps that (`republish`).
+ *
  * A process that was stopped for longer than half its session may have lost its partitions without knowing:
  * it begins no calls until the group has had time to say so.
  */
@@ -38,6 +41,8 @@ struct record_intake_options {
         int64_t session_ns;    /* session.timeout.ms */
         size_t park_bytes_max; /* of a record of the state topic; what is larger is not parked */
         int64_t leave_ns;      /* how long a partition that goes may take */
+        int64_t retention_ns;  /* how long the keys of finished jobs are known */
+        bool republish;        /* a duplicate gets the result once more, while that is kept */
 };
 
 /* Of one partition, for the metrics. */
@@ -53,6 +58,8 @@ struct partition_view {
 
 struct record_stats {
         uint64_t records, rehomed, undecodable, restores, rebalances, readopted;
+        uint64_t forgotten; /* keys */
+        uint64_t not_kept;  /* duplicates that are dropped for want of their result */
         struct histogram restore;
         uint32_t partitions, restoring;
         bool joined;                        /* has been given partitions, or none, at least once */

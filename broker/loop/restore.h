@@ -4,10 +4,12 @@
  * store. Before that, where the group stands in the jobs is asked, which waits for every transaction that
  * could still change it; so what a former owner committed is in what is read.
  *
- * restorer: a thread that does so for the partitions that a shard is given, one after the other.
+ * restorer: a thread that does so for the partitions that a shard is given, one after the other. While it has
+ * none, it looks for old keys (expiry.h), and lets results go that were kept long enough.
  */
 #include "broker/kafka/changelog.h"
 #include "broker/kafka/consumer.h"
+#include "broker/loop/expiry.h"
 #include "broker/store/store.h"
 
 struct restored {
@@ -28,7 +30,9 @@ struct restore_options {
         struct consumer *consumer;
         struct kafka_properties properties;
         const char *topic_state, *client_id;
-        int event_fd; /* written to when a partition is restored */
+        int event_fd;         /* written to when a partition is restored, or old keys are found */
+        int64_t keep_for_ns;  /* results, after publication */
+        int64_t retention_ns; /* of the keys of finished jobs */
 };
 
 /* Reads the state topic to its end into the store. For one thread at a time per changelog. */
@@ -45,3 +49,6 @@ struct restorer *restorer_free(struct restorer *restorer);
 struct error *restorer_submit(struct restorer *restorer, uint32_t partition, uint32_t epoch) MUST_USE;
 /* false: nothing has ended. */
 bool restorer_take(struct restorer *restorer, struct restored *out_restored);
+/* Asks for a slice, one at a time. */
+void restorer_expire(struct restorer *restorer, const struct expiry_slice *slice);
+bool restorer_take_expired(struct restorer *restorer, struct expiry_slice *out_slice);

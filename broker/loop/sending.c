@@ -3,6 +3,7 @@
 
 #include "broker/base/check.h"
 #include "broker/loop/dead_letter.h"
+#include "broker/loop/expiry.h"
 #include "broker/wire/msgpack.h"
 #include "broker/wire/result.h"
 #include "broker/wire/state_record.h"
@@ -130,10 +131,13 @@ static enum producer_sent send_shortened(struct sending *sending, struct publica
                 .job = item->job, .outcome = &outcome, .catalog = made ? made : sending->options->catalog};
         buffer_init(&json, SCRATCH_MAX);
         result_append_value(&json, &source);
-        enum producer_sent sent =
-                json.failed ? refused(sending) : send_value(sending, item, buffer_view(&json));
-        buffer_deinit(&json);
-        return sent;
+        if (json.failed) {
+                buffer_deinit(&json);
+                return refused(sending);
+        }
+        buffer_deinit(&item->value);
+        item->value = json;
+        return send_value(sending, item, buffer_view(&item->value));
 }
 
 static enum producer_sent send_result(struct sending *sending, struct publication *item) {
@@ -186,6 +190,30 @@ static enum producer_sent send_home(struct sending *sending, struct publication 
         return sent == PRODUCER_SENT ? send_settled(sending, item) : sent;
 }
 
+/*
+ * And a record under the duplicate's own name: read once more, it gets nothing. A topic that takes less than
+ * it did gets nothing either.
+ */
+static enum producer_sent send_replay(struct sending *sending, struct publication *item) {
+        enum producer_sent sent = send_value(sending, item, buffer_view(&item->value));
+        return sent == PRODUCER_BROKEN ? sent : send_settled(sending, item);
+}
+
+static enum producer_sent send_tombstones(struct sending *sending, struct publication *item) {
+        struct expired expired;
+        struct bytes rest = buffer_view(&item->value);
+        enum producer_sent sent = PRODUCER_SENT;
+        while (sent == PRODUCER_SENT && expired_take(&rest, &expired)) {
+                struct producer_message message = {.topic = sending->options->topic_state,
+                                                   .partition = (int32_t)item->partition,
+                                                   .has_key = true,
+                                                   .key = expired.state_key,
+                                                   .out_offset = &item->state_offset};
+                sent = producer_send(sending->producer, &message);
+        }
+        return sent;
+}
+
 enum producer_sent sending_send(struct sending *sending, struct publication *item) {
         switch (item->kind) {
         case PUBLICATION_RESULT:
@@ -194,6 +222,10 @@ enum producer_sent sending_send(struct sending *sending, struct publication *ite
                 return send_dead_letter(sending, item);
         case PUBLICATION_REHOME:
                 return send_home(sending, item);
+        case PUBLICATION_REPLAY:
+                return send_replay(sending, item);
+        case PUBLICATION_FORGET:
+                return send_tombstones(sending, item);
         case PUBLICATION_PARK:
         case PUBLICATION_OWNER:
         case PUBLICATION_SPEND:

@@ -1,5 +1,5 @@
 #pragma once
-/* What of a publication goes into the publisher's open transaction: one record or two, or a mark. */
+/* What of a publication goes into the publisher's open transaction: one record or more, or a mark. */
 #include "broker/kafka/producer.h"
 #include "broker/loop/audit_topic.h"
 #include "broker/loop/marks.h"

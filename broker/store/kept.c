@@ -40,9 +40,8 @@ struct error *store_get_kept(struct store *store, uint32_t partition, struct key
         buffer_clear(out_value);
         kept_key_encode(settled_unix_ms, partition, key, row_key);
         buffer_init(&row, SIZE_MAX / 2);
-        struct error *error =
-                db_get(&store->db, FAMILY_KEPT, (struct bytes){(const char *)row_key, sizeof(row_key)}, &row,
-                       out_found);
+        struct error *error = db_get(&store->db, FAMILY_KEPT,
+                                     (struct bytes){(const char *)row_key, sizeof(row_key)}, &row, out_found);
         if (!error && *out_found) {
                 enum record_outcome outcome = version_decode(buffer_view(&row), &value);
                 if (outcome == RECORD_OK)
@@ -69,7 +68,8 @@ struct error *store_drop_kept(struct store *store, int64_t before_unix_ms) {
         kept_key_encode(before_unix_ms, 0, (struct key128){0, 0}, until);
         struct error *error = store_refuses(store);
         if (!error)
-                error = db_scan_range(&store->db, FAMILY_KEPT, (struct bytes){(const char *)from, sizeof(from)},
+                error = db_scan_range(&store->db, FAMILY_KEPT,
+                                      (struct bytes){(const char *)from, sizeof(from)},
                                       (struct bytes){(const char *)until, sizeof(until)}, note_one, &any);
         if (!any)
                 return error;

@@ -384,10 +384,14 @@ static struct error *note(struct verify *verify, struct error *error) {
 
 static struct error *verify_families(struct verify *verify) {
         static struct error *(*const each[FAMILIES_COUNT])(void *, struct bytes, struct bytes) = {
-                [FAMILY_META] = verify_meta,       [FAMILY_SETTLED] = verify_settled,
-                [FAMILY_BEGUN] = verify_begun,     [FAMILY_BODIES] = verify_body,
-                [FAMILY_ANSWERS] = verify_answer,  [FAMILY_PARKED] = verify_parked,
-                [FAMILY_GATHERED] = verify_packet, [FAMILY_KEPT] = verify_kept,
+                [FAMILY_META] = verify_meta,
+                [FAMILY_SETTLED] = verify_settled,
+                [FAMILY_BEGUN] = verify_begun,
+                [FAMILY_BODIES] = verify_body,
+                [FAMILY_ANSWERS] = verify_answer,
+                [FAMILY_PARKED] = verify_parked,
+                [FAMILY_GATHERED] = verify_packet,
+                [FAMILY_KEPT] = verify_kept,
                 [FAMILY_OLD_ANSWERS] = verify_old_answer,
         };
         const struct db *db = &verify->store->db;

@@ -18,7 +18,6 @@
 #include "broker/wire/json_value.h"
 #include "broker/wire/layers.h"
 
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yyjson.h>
@@ -470,11 +469,10 @@ static bool read_job(struct job_decoder *decoder, const struct job_input *input)
 
 /* ---- names ---- */
 
-#define DOMAIN_ID     BYTES("batchferry/id/1\0")
-#define DOMAIN_BAD    BYTES("batchferry/bad/1\0")
-#define DOMAIN_ALIAS  BYTES("batchferry/alias/1\0")
-#define DOMAIN_CLASS  BYTES("batchferry/class/1\0")
-#define ZERO          BYTES("\0")
+#define DOMAIN_ID    BYTES("batchferry/id/1\0")
+#define DOMAIN_ALIAS BYTES("batchferry/alias/1\0")
+#define DOMAIN_CLASS BYTES("batchferry/class/1\0")
+#define ZERO         BYTES("\0")
 
 enum { HASH_PARTS_MAX = 6 };
 
@@ -586,17 +584,10 @@ struct key128 job_record_key(struct job_decoder *decoder, uint32_t partition, ui
         return job_key_of_record(decoder->digest, partition, offset);
 }
 
-static struct key128 bad_line_key(struct job_decoder *decoder, uint64_t line, struct bytes text) {
-        uint64_t number = htobe64(line);
-        const struct bytes parts[] = {
-                DOMAIN_BAD, decoder->batch, ZERO, {(const char *)&number, sizeof number}, text};
-        return hash_key(decoder->digest, parts, 5);
-}
-
 static void name_bad(struct job_decoder *decoder, struct bytes raw) {
         struct job_spec *spec = &decoder->spec;
         if (decoder->envelope == NULL)
-                spec->key = bad_line_key(decoder, spec->line, raw);
+                spec->key = job_key_of_bad_line(decoder->digest, decoder->batch, spec->line, raw);
         else
                 spec->key = job_record_key(decoder, spec->partition, spec->sequence);
         hash(decoder->digest, &raw, 1, spec->fingerprint);

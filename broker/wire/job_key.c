@@ -2,10 +2,10 @@
 
 #include "broker/wire/state_record.h"
 
-#include <endian.h>
 #include <string.h>
 
 #define DOMAIN_KEY    BYTES("batchferry/key/1\0")
+#define DOMAIN_BAD    BYTES("batchferry/bad/1\0")
 #define DOMAIN_RECORD BYTES("batchferry/record/1\0")
 #define ZERO          BYTES("\0")
 
@@ -23,13 +23,25 @@ struct key128 job_key(struct digest *digest, struct bytes workspace, struct byte
         return hash(digest, parts, 4);
 }
 
+static void put_big(uint64_t number, size_t width, uint8_t *out_bytes) {
+        for (size_t i = width; i > 0; i--, number >>= 8)
+                out_bytes[i - 1] = (uint8_t)number;
+}
+
+struct key128 job_key_of_bad_line(struct digest *digest, struct bytes batch, uint64_t line,
+                                  struct bytes text) {
+        uint8_t number[8];
+        put_big(line, sizeof number, number);
+        const struct bytes parts[] = {DOMAIN_BAD, batch, ZERO, {(const char *)number, sizeof number}, text};
+        return hash(digest, parts, 5);
+}
+
 struct key128 job_key_of_record(struct digest *digest, uint32_t partition, uint64_t offset) {
-        partition = htobe32(partition);
-        offset = htobe64(offset);
-        const struct bytes parts[] = {DOMAIN_RECORD,
-                                      {(const char *)&partition, sizeof partition},
-                                      {(const char *)&offset, sizeof offset}};
-        return hash(digest, parts, 3);
+        uint8_t place[12];
+        put_big(partition, 4, place);
+        put_big(offset, 8, place + 4);
+        const struct bytes parts[] = {DOMAIN_RECORD, {(const char *)place, sizeof place}};
+        return hash(digest, parts, 2);
 }
 
 bool job_key_of_state(struct digest *digest, uint32_t partition, struct bytes state_key,

@@ -1,5 +1,5 @@
 #pragma once
-/* The keys of jobs of records: hashes of what names a job, so that stores and maps need no other. */
+/* Keys by which stores and maps know jobs: hashes of what names them. */
 #include "broker/wire/digest.h"
 
 #include <stdbool.h>
@@ -7,6 +7,8 @@
 
 /* Each of both has one or more bytes; a workspace's name holds no zero byte. */
 struct key128 job_key(struct digest *digest, struct bytes workspace, struct bytes idempotency);
+struct key128 job_key_of_bad_line(struct digest *digest, struct bytes batch, uint64_t line,
+                                  struct bytes text);
 /* Of a record that is settled under its own name: one that is no job, a conflict. */
 struct key128 job_key_of_record(struct digest *digest, uint32_t partition, uint64_t offset);
 /*

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The unit tests of the Kafka adapter once more, with what only a real broker can show; a node of ours is stopped and restarted too."""
+"""The unit tests of the Kafka adapter, and of what publishes, once more, with what only a real broker can show; a node of ours is stopped and restarted too."""
 import os
 import pathlib
 import subprocess
@@ -15,7 +15,7 @@ NODE = kafka.Kafka()
 
 def start(name, **more):
     environment = {**os.environ, "BATCHFERRY_TEST_BOOTSTRAP": NODE.bootstrap, **more}
-    return subprocess.Popen([TESTS / f"unit-kafka-{name}_test"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return subprocess.Popen([TESTS / f"unit-{name}_test"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
 def check(name, process):
@@ -26,7 +26,7 @@ def check(name, process):
 
 def adapter():
     """Each has topics of its own, so they run at the same time."""
-    running = {name: start(name) for name in ("changelog", "reader", "writer", "topics")}
+    running = {name: start(name) for name in ("kafka-changelog", "kafka-reader", "kafka-writer", "kafka-topics", "loop-expiry")}
     try:
         for name, process in running.items():
             check(name, process)
@@ -37,7 +37,7 @@ def adapter():
 
 def exactly_once():
     """Each step of a transaction fails in every way; the broker is restarted, killed, and stopped past a transaction's time."""
-    said = check("exactly_once", start("exactly_once", **({"BATCHFERRY_TEST_KAFKA": str(NODE.directory)} if NODE.is_ours else {})))
+    said = check("exactly_once", start("kafka-exactly_once", **({"BATCHFERRY_TEST_KAFKA": str(NODE.directory)} if NODE.is_ours else {})))
     assert not NODE.is_ours or "SKIPPED" not in said, said
 
 

@@ -312,7 +312,8 @@ static inline void close_fixture(struct fixture *fixture) {
         struct dirent *entry;
         publisher_free(fixture->publisher);
         for (uint32_t i = 0; i < MANY; i++) {
-                origin_free(fixture->jobs[i]->origin);
+                if (fixture->jobs[i]) /* else a publication had it */
+                        origin_free(fixture->jobs[i]->origin);
                 job_spec_free(fixture->jobs[i]);
         }
         job_decoder_free(fixture->decoder);

@@ -62,9 +62,10 @@ static void of_jobs_and_of_records(void **state) {
 
 static void of_nothing_else(void **state) {
         struct fixture *fixture = *state;
-        const struct bytes others[] = {BYTES(""), BYTES("\0owner"), BYTES("\0spend/w/a"), BYTES("\0record/"),
-                                       BYTES("\0record/1x"), BYTES("\0record/18446744073709551616"),
-                                       BYTES("\0"), BYTES("a\0")};
+        const struct bytes others[] = {
+                BYTES(""),          BYTES("\0owner"),     BYTES("\0spend/w/a"),
+                BYTES("\0record/"), BYTES("\0record/1x"), BYTES("\0record/18446744073709551616"),
+                BYTES("\0"),        BYTES("a\0")};
         struct key128 key;
         for (size_t i = 0; i < sizeof others / sizeof *others; i++)
                 assert_false(job_key_of_state(fixture->digest, 1, others[i], &key));
