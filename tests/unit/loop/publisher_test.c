@@ -162,7 +162,7 @@ static void tells_what_became_of_words(void **state) {
         struct publication items[] = {word(fixture, 0, 5), result(fixture, 0), word(fixture, 0, 6)};
         submit(fixture, items, 3);
         wait_told(fixture, 1);
-        MEMBER_UNTIL(atomic_load(&fixture->board.pending[0]) == 0, &cluster.member);
+        MEMBER_UNTIL(publisher_idle(fixture->publisher), &cluster.member);
         assert_int_equal(fixture->words_standing, 6);
         assert_int_equal(allowed_in_store(fixture), 6);
         assert_ok(store_partition_open(fixture->store, 0, &found, &at));
@@ -170,7 +170,7 @@ static void tells_what_became_of_words(void **state) {
         fail_at(fixture, "committed", PRODUCER_FAULT_FATAL, false); /* it may be there: said again */
         struct publication again[] = {word(fixture, 0, 7)};
         submit(fixture, again, 1);
-        MEMBER_UNTIL(atomic_load(&fixture->board.pending[0]) == 0, &cluster.member);
+        MEMBER_UNTIL(publisher_idle(fixture->publisher), &cluster.member);
         assert_int_equal(fixture->words_standing, 7);
         assert_int_equal(allowed_in_store(fixture), 7);
         hold_at(fixture, "commit");
@@ -180,7 +180,7 @@ static void tells_what_became_of_words(void **state) {
         wait_for(fixture, &fixture->holding, 0);
         atomic_store(&fixture->board.epoch[0], 2);
         hold_at(fixture, NULL);
-        MEMBER_UNTIL(atomic_load(&fixture->board.pending[0]) == 0, &cluster.member);
+        MEMBER_UNTIL(publisher_idle(fixture->publisher), &cluster.member);
         assert_int_equal(fixture->words_fallen, 8);
         assert_int_equal(fixture->words_standing, 7);
         assert_int_equal(allowed_in_store(fixture), 7);
@@ -193,7 +193,7 @@ static void tells_what_became_of_words(void **state) {
         wait_for(fixture, &fixture->holding, 0);
         atomic_store(&fixture->board.epoch[0], 2);
         hold_at(fixture, NULL);
-        MEMBER_UNTIL(atomic_load(&fixture->board.pending[0]) == 0, &cluster.member);
+        MEMBER_UNTIL(publisher_idle(fixture->publisher), &cluster.member);
         assert_int_equal(fixture->words_fallen, 9);
         assert_int_equal(allowed_in_store(fixture), 9);
         close_fixture(fixture);
