@@ -119,8 +119,12 @@ static void send_off(struct store *store, struct partition *partition) {
         pthread_mutex_unlock(&partition->gathering);
         pthread_mutex_lock(&gatherer->mutex);
         partition->sent_off++;
-        partition->next_leaving = gatherer->first;
-        gatherer->first = partition;
+        partition->next_leaving = NULL;
+        if (gatherer->first)
+                gatherer->last->next_leaving = partition;
+        else
+                gatherer->first = partition;
+        gatherer->last = partition;
         pthread_cond_broadcast(&gatherer->cond);
         pthread_mutex_unlock(&gatherer->mutex);
 }

@@ -15,7 +15,7 @@ struct gatherer {
         pthread_mutex_t mutex;
         pthread_cond_t cond; /* something to do, or done */
         bool stopping;
-        struct partition *first;
+        struct partition *first, *last; /* first come, first served; none: last is stale */
 };
 
 struct store {
