@@ -38,6 +38,7 @@ static struct part *next_due(const struct record_intake *intake) {
 
 static void ask(struct record_intake *intake) {
         const struct part *part = next_due(intake);
+        intake->expiry_more = false;
         if (!part)
                 return;
         int64_t before_unix_ms = clock_now_unix_ms() - intake->options.retention_ns / NS_PER_MS;
@@ -62,6 +63,7 @@ static void take(struct record_intake *intake, struct expiry_slice *slice) {
                 expiring_drop(intake);
         } else {
                 part->expiry_from = slice->from;
+                intake->expiry_more = slice->more;
                 if (!slice->more)
                         part->expiry_ns = clock_now_ns() + period_ns(intake);
                 intake->expired = buffer_view(&slice->keys);
@@ -75,22 +77,22 @@ void expiring_drop(struct record_intake *intake) {
 }
 
 /*
- * A record behind the mark comes again when this process dies, and is known by its row alone: its key, and
- * those behind it, wait for the mark.
+ * A record behind the mark comes again when this process dies, and is known by its row alone: its key waits
+ * for the mark, and is found again.
  */
 static size_t take_some(struct record_intake *intake, struct part *part, struct buffer *out_keys) {
         struct expired expired;
         struct bytes rest = intake->expired;
         size_t count = 0;
         while (count < FORGET_MAX && expired_take(&rest, &expired)) {
-                if (expired.offset >= part->window.mark) {
-                        part->expiry_from = expired.state_offset;
-                        part->expiry_ns = clock_now_ns() + period_ns(intake);
-                        rest = (struct bytes){0};
-                        break;
+                if (expired.offset < part->window.mark) {
+                        expired_append(out_keys, &expired);
+                        count++;
+                        continue;
                 }
-                expired_append(out_keys, &expired);
-                count++;
+                if (expired.state_offset < part->expiry_from)
+                        part->expiry_from = expired.state_offset;
+                part->expiry_ns = clock_now_ns() + period_ns(intake);
         }
         intake->expired = rest;
         return count;
@@ -133,7 +135,7 @@ void expiring_serve(struct record_intake *intake, bool tick) {
                 return; /* the last ones are on their way */
         if (intake->expired.size > 0)
                 publish_some(intake);
-        else if (!intake->expiry_asked && tick)
+        else if (!intake->expiry_asked && (tick || intake->expiry_more))
                 ask(intake);
         else if (intake->expiry_asked && restorer_take_expired(intake->restorer, &slice))
                 take(intake, &slice);

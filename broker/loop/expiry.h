@@ -18,7 +18,7 @@ struct expired {
         struct bytes state_key;
 };
 
-/* A list of them in a buffer. */
+/* A list of them in a buffer, in no order. */
 void expired_append(struct buffer *list, const struct expired *expired);
 /* The next one, which points into the list; false: there is none. */
 bool expired_take(struct bytes *rest, struct expired *out_expired);

@@ -51,6 +51,7 @@ struct record_intake {
         size_t taken;       /* in this turn */
         size_t parks_left;  /* in this turn */
         bool expiry_asked;  /* the restorer looks for old keys */
+        bool expiry_more;   /* the last slice did not end for want of them */
         struct expiry_slice expiry;
         struct bytes expired;  /* of its keys, those that are not handed on yet */
         uint32_t whole;        /* partitions of the topic, when the limits were shared */
