@@ -10,6 +10,7 @@
 #include "broker/cli/run_files.h"
 #include "broker/cli/say.h"
 #include "broker/loop/audit_log.h"
+#include "broker/loop/forget.h"
 #include "broker/loop/line_intake.h"
 #include "broker/loop/quota_book.h"
 
@@ -466,6 +467,33 @@ static int scan_first(struct run *run) {
         return EXIT_WELL;
 }
 
+static bool is_interrupted(void *userdata) {
+        (void)userdata;
+        return interrupts_wait(0) > 0;
+}
+
+/* The jobs are done whatever becomes of this: what stays known for longer does no harm. */
+static void forget(const struct run *run) {
+        struct forgetting forgetting = {.store = run->files.store,
+                                        .retention_ns = run->config->settings.idempotency_retention,
+                                        .now_unix_ms = clock_now_unix_ms(),
+                                        .enough = is_interrupted};
+        uint64_t count;
+        bool blocked;
+        struct error *error = forget_old(&forgetting, &count, &blocked);
+        if (count > 0)
+                say(LOG_LEVEL_INFO,
+                    "%llu keys are forgotten: their jobs were finished longer ago than idempotency.retention",
+                    (unsigned long long)count);
+        if (blocked)
+                say(LOG_LEVEL_DEBUG, "keys older than idempotency.retention stay known: not all inputs of "
+                                     "this state directory are finished (`batchferry state show`)");
+        if (error)
+                say(LOG_LEVEL_WARNING, "keys older than idempotency.retention stay known, in %s: %s",
+                    run->config->settings.state, error->message);
+        error_free(error);
+}
+
 static int run_with_config(struct run *run) {
         say_init(run->config, run->options.quiet, run->options.verbose);
         struct error *error = interrupts_open((struct interrupts_early){
@@ -505,6 +533,8 @@ static int run_with_config(struct run *run) {
                 code = tell_end(run, &progress);
         }
         shard_free(run->shard);
+        if (well && run->end == SHARD_FINISHED)
+                forget(run);
         if (well)
                 tell_audit(run);
         audit_log_close(run->audit);

@@ -1,6 +1,7 @@
 #include "broker/cli/run_files.h"
 
 #include "broker/base/time.h"
+#include "broker/loop/forget.h"
 #include "broker/loop/quota_book.h"
 #include "broker/wire/result.h"
 
@@ -174,11 +175,13 @@ static bool writes_pipe(const struct run_files *files) {
 }
 
 static struct error *recover(struct run_files *files, const struct run_files_options *options) {
+        int64_t now_unix_ms = clock_now_unix_ms();
         struct store_batch *batch = store_batch_new(files->store);
         if (!batch)
                 return error_new(ERROR_MEMORY, "no memory to recover");
-        struct error *error =
-                spend_book_load(&files->book, files->store, options->catalog, clock_now_unix_ms());
+        struct error *error = spend_book_load(&files->book, files->store, options->catalog, now_unix_ms);
+        if (!error)
+                error = forget_prepare(files->store, now_unix_ms, batch);
         for (uint32_t i = 0; i < SINKS_COUNT && !error; i++)
                 if (files->sinks[i])
                         error = recover_sink(files, i, batch);
@@ -192,7 +195,7 @@ static struct error *recover(struct run_files *files, const struct run_files_opt
                 state.finished = false; /* from here on there may be lines to give out again */
                 store_batch_source(batch, files->source_name, &state);
                 spend_book_write(&files->book, batch);
-                error = quota_uses_expire(files->store, clock_now_unix_ms(), batch);
+                error = quota_uses_expire(files->store, now_unix_ms, batch);
         }
         if (!error)
                 error = store_write(files->store, batch);

@@ -2,28 +2,86 @@
 #include "broker/base/check.h"
 #include "broker/store/gather.h"
 #include "broker/store/inside.h"
+#include "broker/store/row_file.h"
 
 #include <rocksdb/c.h>
+#include <stdio.h>
+#include <unistd.h>
 
-enum { DELETES_AT_A_TIME = 1000 };
+enum {
+        DELETES_AT_A_TIME = 1 << 18,
+        DELETES_FEW = 4096, /* no file for so few */
+};
 
 struct sweep {
         struct store *store;
         const struct expiry *expiry;
-        rocksdb_writebatch_t *rows;
+        struct buffer keys; /* of rows that are to go, in order */
         rocksdb_column_family_handle_t *family;
         size_t looked_at;
         struct key128 next; /* where it goes on */
         bool paused;        /* by rows_max */
         uint64_t count;
+        int64_t oldest_unix_ms; /* of those that stay */
 };
 
+static struct bytes key_at(const struct sweep *sweep, size_t i) {
+        return (struct bytes){sweep->keys.data + i * KEY_BYTES, KEY_BYTES};
+}
+
+/* Not synced: a row that a crash brings back is old, and goes the next time. */
+static struct error *delete_few(struct sweep *sweep, size_t count) {
+        rocksdb_writebatch_t *rows = rocksdb_writebatch_create();
+        for (size_t i = 0; i < count; i++) {
+                struct bytes key = key_at(sweep, i);
+                rocksdb_writebatch_delete_cf(rows, sweep->family, key.data, key.size);
+        }
+        struct error *error = db_write(&sweep->store->db, rows, true);
+        rocksdb_writebatch_destroy(rows);
+        return error;
+}
+
+static struct error *write_file(const struct sweep *sweep, size_t count, const rocksdb_options_t *options,
+                                const char *path) {
+        struct row_file file;
+        struct error *error = row_file_open(&file, &sweep->store->db, options, path);
+        for (size_t i = 0; i < count && !error; i++)
+                error = row_file_delete(&file, key_at(sweep, i));
+        if (!error)
+                error = row_file_finish(&file);
+        row_file_close(&file);
+        return error;
+}
+
+/*
+ * The buffer for writing would hold them up: it is no list in order, and what is in it is sorted for scans.
+ */
+static struct error *delete_many(struct sweep *sweep, size_t count) {
+        const struct db *db = &sweep->store->db;
+        uint32_t partition = sweep->expiry->partition;
+        bool of_file = partition == STORE_NO_PARTITION;
+        char path[4096];
+        rocksdb_options_t *options =
+                of_file ? db_family_options_new(db, FAMILY_SETTLED) : db_partition_options_new(db);
+        snprintf(path, sizeof(path), "%s/expired-%05u.new", db->directory, of_file ? 0 : partition);
+        struct error *error = write_file(sweep, count, options, path);
+        if (!error)
+                error = row_file_take(db, path, sweep->family);
+        if (error)
+                unlink(path);
+        rocksdb_options_destroy(options);
+        return error;
+}
+
 static struct error *flush(struct sweep *sweep) {
-        if (rocksdb_writebatch_count(sweep->rows) == 0)
+        size_t count = sweep->keys.size / KEY_BYTES;
+        if (sweep->keys.failed)
+                return error_new(ERROR_MEMORY, "no memory for the keys of old rows");
+        if (count == 0)
                 return NULL;
-        uint64_t count = (uint64_t)rocksdb_writebatch_count(sweep->rows);
-        struct error *error = store_fail(sweep->store, db_write(&sweep->store->db, sweep->rows, false));
-        rocksdb_writebatch_clear(sweep->rows);
+        struct error *error = store_fail(sweep->store, count <= DELETES_FEW ? delete_few(sweep, count)
+                                                                            : delete_many(sweep, count));
+        buffer_clear(&sweep->keys);
         if (!error)
                 sweep->count += count;
         return error;
@@ -37,8 +95,8 @@ static struct error *expire(struct sweep *sweep, struct bytes row_key, struct ke
                         sweep->count++;
                 return error;
         }
-        rocksdb_writebatch_delete_cf(sweep->rows, sweep->family, row_key.data, row_key.size);
-        return rocksdb_writebatch_count(sweep->rows) >= DELETES_AT_A_TIME ? flush(sweep) : NULL;
+        buffer_append_bytes(&sweep->keys, row_key);
+        return sweep->keys.size >= (size_t)DELETES_AT_A_TIME * KEY_BYTES ? flush(sweep) : NULL;
 }
 
 static struct error *look_at(void *userdata, struct bytes row_key, struct bytes row) {
@@ -58,20 +116,40 @@ static struct error *look_at(void *userdata, struct bytes row_key, struct bytes 
         enum record_outcome outcome = job_row_decode(row, sweep->expiry->partition, &job);
         if (outcome != RECORD_OK)
                 return db_row_error(db, "a settled row", outcome == RECORD_NEWER);
-        if (job.kind != JOB_ROW_SETTLED || job.settled.settled_unix_ms >= sweep->expiry->before_unix_ms)
+        if (job.kind != JOB_ROW_SETTLED)
                 return NULL;
-        return expire(sweep, row_key, key);
+        if (job.settled.settled_unix_ms < sweep->expiry->before_unix_ms)
+                return expire(sweep, row_key, key);
+        if (job.settled.settled_unix_ms < sweep->oldest_unix_ms)
+                sweep->oldest_unix_ms = job.settled.settled_unix_ms;
+        return NULL;
+}
+
+/* What is in memory only, or gathered, has an age too. */
+static struct error *bring_in(struct store *store, uint32_t partition) {
+        if (partition != STORE_NO_PARTITION)
+                return gather_bring_in(store, store_partition(store, partition));
+        if (store_count_late(store) == 0)
+                return NULL;
+        struct store_batch *batch = store_batch_new(store);
+        if (!batch)
+                return error_new(ERROR_MEMORY, "no memory for settled rows that come late");
+        store_batch_catch_up(batch);
+        struct error *error = store_write(store, batch);
+        store_batch_free(batch);
+        return error;
 }
 
 struct error *store_expire(struct store *store, const struct expiry *expiry, uint64_t *out_count) {
         struct error *error = store_refuses(store);
-        if (!error && expiry->partition != STORE_NO_PARTITION)
-                error = gather_bring_in(store, store_partition(store, expiry->partition));
+        if (!error)
+                error = bring_in(store, expiry->partition);
         if (!error && !expiry->each)
                 error = store_keep_ends(store);
         if (error)
                 return error;
-        struct sweep sweep = {.store = store, .expiry = expiry, .rows = rocksdb_writebatch_create()};
+        struct sweep sweep = {.store = store, .expiry = expiry, .oldest_unix_ms = INT64_MAX};
+        buffer_init(&sweep.keys, (size_t)DELETES_AT_A_TIME * KEY_BYTES);
         sweep.family = expiry->partition == STORE_NO_PARTITION
                                ? store->db.families[FAMILY_SETTLED]
                                : store_partition(store, expiry->partition)->family;
@@ -83,11 +161,13 @@ struct error *store_expire(struct store *store, const struct expiry *expiry, uin
                 error = error_free(error);
         if (!error)
                 error = flush(&sweep);
-        rocksdb_writebatch_destroy(sweep.rows);
+        buffer_deinit(&sweep.keys);
         if (error)
                 return error;
         if (expiry->cursor)
                 *expiry->cursor = sweep.paused ? sweep.next : (struct key128){0, 0};
+        if (expiry->oldest_unix_ms && sweep.oldest_unix_ms < *expiry->oldest_unix_ms)
+                *expiry->oldest_unix_ms = sweep.oldest_unix_ms;
         *out_count = sweep.count;
         return NULL;
 }

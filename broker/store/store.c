@@ -600,7 +600,8 @@ struct error *store_each_source(struct store *store,
                                                       const struct source_state *state),
                                 void *userdata) {
         struct each_source sources = {&store->db, each, userdata};
-        return db_scan(&store->db, FAMILY_META, BYTES(SOURCE_PREFIX), give_source, &sources);
+        return store_reading(store,
+                             db_scan(&store->db, FAMILY_META, BYTES(SOURCE_PREFIX), give_source, &sources));
 }
 
 struct error *store_each_unknown(struct store *store,
