@@ -1,6 +1,7 @@
 #include "broker/cli/run_files.h"
 
 #include "broker/base/time.h"
+#include "broker/files/lines.h"
 #include "broker/loop/forget.h"
 #include "broker/loop/quota_book.h"
 #include "broker/wire/result.h"
@@ -14,6 +15,11 @@
 #include <sys/statvfs.h>
 
 #define STATE_BYTES_MIN (UINT64_C(256) << 10)
+
+enum {
+        RESULT_LINE_MAX = 1 << 30, /* a result holds a whole answer */
+        ADOPTED_AT_A_TIME = 1 << 14,
+};
 
 struct adoption {
         struct run_files *files;
@@ -124,6 +130,35 @@ static struct error *check_kept(const struct run_files *files, const char *input
         return piped_before(input, SINK_RESULTS);
 }
 
+/* Without what else the batch is for: that is written once more. */
+static struct error *write_adopted(struct adoption *adoption) {
+        spend_book_write(&adoption->files->book, adoption->batch);
+        return store_write(adoption->files->store, adoption->batch);
+}
+
+/*
+ * Of an input that has changed every line is looked up, but what is known of jobs that were finished long ago
+ * may have been forgotten (loop/forget.h). The outputs say it still; what else stands in them is passed over.
+ */
+static struct error *relearn(struct adoption *adoption, const char *path, uint64_t recorded) {
+        struct lines *lines = NULL;
+        struct bytes line;
+        uint64_t offset = 0;
+        struct error *error = lines_open(path, RESULT_LINE_MAX, &lines);
+        while (!error && offset < recorded && lines_next(lines, &line) == LINES_LINE) {
+                adopt(adoption, line, offset);
+                error = adoption->error;
+                adoption->error = NULL;
+                if (!error && store_batch_count(adoption->batch) >= ADOPTED_AT_A_TIME)
+                        error = write_adopted(adoption);
+                offset = lines_bytes(lines);
+        }
+        if (!error && lines_next(lines, &line) == LINES_FAILED)
+                error = lines_error(lines);
+        lines_close(lines);
+        return error;
+}
+
 static struct error *recover_sink(struct run_files *files, uint32_t index, struct store_batch *batch) {
         struct sink *sink = files->sinks[index];
         struct adoption adoption = {.files = files, .batch = batch, .sink = index};
@@ -135,7 +170,12 @@ static struct error *recover_sink(struct run_files *files, uint32_t index, struc
         if (is_recorded(files, index))
                 sink_set_ours(sink);
         uint64_t recorded = files->known ? files->state.outputs_bytes[index] : 0;
-        struct error *error = sink_recover(sink, recorded, adopt, &adoption);
+        struct error *error = NULL;
+        if (files->changed && is_recorded(files, index))
+                error = relearn(&adoption, sink_path(sink), recorded);
+        if (error)
+                return error;
+        error = sink_recover(sink, recorded, adopt, &adoption);
         if (adoption.error) {
                 error_free(error);
                 return adoption.error;

@@ -65,8 +65,7 @@ static struct error *sweep(const struct forgetting *forgetting, int64_t before_u
         struct key128 cursor = {0, 0};
         int64_t oldest_unix_ms = forgetting->now_unix_ms; /* what comes later is younger */
         size_t some = forgetting->rows_at_a_time;
-        struct expiry expiry = {.partition = STORE_NO_PARTITION,
-                                .before_unix_ms = before_unix_ms,
+        struct expiry expiry = {.before_unix_ms = before_unix_ms,
                                 .cursor = &cursor,
                                 .rows_max = some ? some : ROWS_AT_A_TIME,
                                 .oldest_unix_ms = &oldest_unix_ms};

@@ -1,7 +1,7 @@
 #pragma once
 /*
  * Keys of finished jobs of files are known for idempotency.retention; then their rows go, at the end of a
- * run. Nothing goes while an input is not finished: rows behind its mark keep its lines from being called,
+ * run (those of topics: expiry.h). Nothing goes while an input is not finished: rows behind its mark keep its lines from being called,
  * and paid for, once more. Of one that is finished the mark says that there is nothing to do, without any
  * row.
  *

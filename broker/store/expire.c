@@ -1,6 +1,5 @@
-/* The clean-up of old settled rows, some at a time. */
+/* The clean-up of old settled rows of files, some at a time. */
 #include "broker/base/check.h"
-#include "broker/store/gather.h"
 #include "broker/store/inside.h"
 #include "broker/store/row_file.h"
 
@@ -17,7 +16,6 @@ struct sweep {
         struct store *store;
         const struct expiry *expiry;
         struct buffer keys; /* of rows that are to go, in order */
-        rocksdb_column_family_handle_t *family;
         size_t looked_at;
         struct key128 next; /* where it goes on */
         bool paused;        /* by rows_max */
@@ -34,7 +32,8 @@ static struct error *delete_few(struct sweep *sweep, size_t count) {
         rocksdb_writebatch_t *rows = rocksdb_writebatch_create();
         for (size_t i = 0; i < count; i++) {
                 struct bytes key = key_at(sweep, i);
-                rocksdb_writebatch_delete_cf(rows, sweep->family, key.data, key.size);
+                rocksdb_writebatch_delete_cf(rows, sweep->store->db.families[FAMILY_SETTLED], key.data,
+                                             key.size);
         }
         struct error *error = db_write(&sweep->store->db, rows, true);
         rocksdb_writebatch_destroy(rows);
@@ -58,15 +57,12 @@ static struct error *write_file(const struct sweep *sweep, size_t count, const r
  */
 static struct error *delete_many(struct sweep *sweep, size_t count) {
         const struct db *db = &sweep->store->db;
-        uint32_t partition = sweep->expiry->partition;
-        bool of_file = partition == STORE_NO_PARTITION;
         char path[4096];
-        rocksdb_options_t *options =
-                of_file ? db_family_options_new(db, FAMILY_SETTLED) : db_partition_options_new(db);
-        snprintf(path, sizeof(path), "%s/expired-%05u.new", db->directory, of_file ? 0 : partition);
+        rocksdb_options_t *options = db_family_options_new(db, FAMILY_SETTLED);
+        snprintf(path, sizeof(path), "%s/expired.new", db->directory);
         struct error *error = write_file(sweep, count, options, path);
         if (!error)
-                error = row_file_take(db, path, sweep->family);
+                error = row_file_take(db, path, db->families[FAMILY_SETTLED]);
         if (error)
                 unlink(path);
         rocksdb_options_destroy(options);
@@ -87,14 +83,7 @@ static struct error *flush(struct sweep *sweep) {
         return error;
 }
 
-static struct error *expire(struct sweep *sweep, struct bytes row_key, struct key128 key) {
-        const struct expiry *expiry = sweep->expiry;
-        if (expiry->each) {
-                struct error *error = expiry->each(expiry->userdata, key);
-                if (!error)
-                        sweep->count++;
-                return error;
-        }
+static struct error *expire(struct sweep *sweep, struct bytes row_key) {
         buffer_append_bytes(&sweep->keys, row_key);
         return sweep->keys.size >= (size_t)DELETES_AT_A_TIME * KEY_BYTES ? flush(sweep) : NULL;
 }
@@ -113,22 +102,20 @@ static struct error *look_at(void *userdata, struct bytes row_key, struct bytes 
                 return error_new(ERROR_BUSY, "enough");
         }
         sweep->looked_at++;
-        enum record_outcome outcome = job_row_decode(row, sweep->expiry->partition, &job);
+        enum record_outcome outcome = job_row_decode(row, STORE_NO_PARTITION, &job);
         if (outcome != RECORD_OK)
                 return db_row_error(db, "a settled row", outcome == RECORD_NEWER);
         if (job.kind != JOB_ROW_SETTLED)
                 return NULL;
         if (job.settled.settled_unix_ms < sweep->expiry->before_unix_ms)
-                return expire(sweep, row_key, key);
+                return expire(sweep, row_key);
         if (job.settled.settled_unix_ms < sweep->oldest_unix_ms)
                 sweep->oldest_unix_ms = job.settled.settled_unix_ms;
         return NULL;
 }
 
-/* What is in memory only, or gathered, has an age too. */
-static struct error *bring_in(struct store *store, uint32_t partition) {
-        if (partition != STORE_NO_PARTITION)
-                return gather_bring_in(store, store_partition(store, partition));
+/* What is in memory only has an age too. */
+static struct error *bring_in(struct store *store) {
         if (store_count_late(store) == 0)
                 return NULL;
         struct store_batch *batch = store_batch_new(store);
@@ -143,19 +130,16 @@ static struct error *bring_in(struct store *store, uint32_t partition) {
 struct error *store_expire(struct store *store, const struct expiry *expiry, uint64_t *out_count) {
         struct error *error = store_refuses(store);
         if (!error)
-                error = bring_in(store, expiry->partition);
-        if (!error && !expiry->each)
+                error = bring_in(store);
+        if (!error)
                 error = store_keep_ends(store);
         if (error)
                 return error;
         struct sweep sweep = {.store = store, .expiry = expiry, .oldest_unix_ms = INT64_MAX};
         buffer_init(&sweep.keys, (size_t)DELETES_AT_A_TIME * KEY_BYTES);
-        sweep.family = expiry->partition == STORE_NO_PARTITION
-                               ? store->db.families[FAMILY_SETTLED]
-                               : store_partition(store, expiry->partition)->family;
         uint8_t from[KEY_BYTES];
         key_encode(expiry->cursor ? *expiry->cursor : (struct key128){0, 0}, from);
-        error = db_scan_settled(&store->db, expiry->partition, (struct bytes){(const char *)from, KEY_BYTES},
+        error = db_scan_settled(&store->db, STORE_NO_PARTITION, (struct bytes){(const char *)from, KEY_BYTES},
                                 look_at, &sweep);
         if (sweep.paused)
                 error = error_free(error);

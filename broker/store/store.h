@@ -387,21 +387,15 @@ struct error *store_verify(struct store *store, struct store_stats *out_stats,
                            struct buffer *out_findings) MUST_USE;
 
 /*
- * Settled rows of one partition, or of files, that are older than that. `cursor` (NULL: all in one go) is
- * where this call begins and then where the next one goes on, {0, 0} at first and when it is through; at most
- * rows_max rows are looked at.
- * Of files: called by the thread that writes them, since those that are late are brought in first.
- *   each NULL   drops them; a crash may bring some back until something else is written
- *   else        gives their keys and drops nothing: store_batch_remove() is for when the state topic has
- *               forgotten them. Stops at the first error.
+ * Drops settled rows of files that are older than that; a crash may bring some back until something else is
+ * written. `cursor` (NULL: all in one go) is where this call begins and then where the next one goes on,
+ * {0, 0} at first and when it is through; at most rows_max rows are looked at. Called by the thread that
+ * writes them, since those that are late are brought in first.
  */
 struct expiry {
-        uint32_t partition;
         int64_t before_unix_ms;
         struct key128 *cursor;
-        size_t rows_max; /* 0: no limit */
-        struct error *(*each)(void *userdata, struct key128 key);
-        void *userdata;
+        size_t rows_max;         /* 0: no limit */
         int64_t *oldest_unix_ms; /* NULL, or lowered to when the oldest of the younger rows was settled */
 };
 struct error *store_expire(struct store *store, const struct expiry *expiry, uint64_t *out_count) MUST_USE;

@@ -18,13 +18,13 @@ def settled():
     return int(next(line.split()[-1] for line in said.splitlines() if line.startswith("settled jobs")))
 
 
-def run_until_forgotten(jobs, sim):
+def run_until_forgotten(jobs, sim, *more):
     """The same command again and again, until there is no key any more; gives how many it said had gone."""
     count = 0
 
     def is_done():
         nonlocal count
-        _, said = ferry.run(jobs + ".jsonl", jobs + ".out", *SOON, sim=sim)
+        _, said = ferry.run(jobs + ".jsonl", jobs + ".out", *SOON, *more, sim=sim)
         ferry.has(said, "nothing to do")
         count += sum(int(number) for number in re.findall(r"(\d+) keys are forgotten", said))
         return settled() == 0
@@ -57,6 +57,24 @@ def forgotten():
     ferry.check_succeeded(results[:JOBS], ferry.names(jobs))
     ferry.check_succeeded(results[JOBS:], ferry.names(new + [jobs[7]]))
     assert settled() == 11
+
+
+def changed():
+    """A line is put into what was done long ago: what the output says is known again, and only the new job is run."""
+    jobs = [ferry.chat(i) for i in range(JOBS)]
+    bad = ferry.chat(901, deadline="2020-01-01T00:00:00Z")
+    with ferry.Sim() as sim:
+        ferry.write_jobs("a.jsonl", jobs + [bad])
+        ferry.run("a.jsonl", "a.out", "--errors", "a.err", code=3, sim=sim)
+        assert settled() == JOBS + 1
+        run_until_forgotten("a", sim, "--errors", "a.err")
+        ferry.write_jobs("a.jsonl", jobs[:20] + [ferry.chat(900)] + jobs[20:] + [bad])
+        _, said = ferry.run("a.jsonl", "a.out", "--errors", "a.err", sim=sim)
+        ferry.has(said, "only new jobs are run", f"{JOBS + 1} results")
+        assert sim.stats()["requests"] == JOBS + 1
+        ferry.check_succeeded(ferry.lines("a.out"), ferry.names(jobs + [ferry.chat(900)]))
+        assert len(ferry.lines("a.err")) == 1
+        assert settled() == JOBS + 2
 
 
 def unfinished():
@@ -104,4 +122,4 @@ def by_parts():
 
 
 if __name__ == "__main__":
-    ferry.main([forgotten, unfinished, by_parts])
+    ferry.main([forgotten, changed, unfinished, by_parts])

@@ -256,19 +256,6 @@ static void they_go_with_their_partition(void **state) {
         }
 }
 
-static void old_ones_are_found_by_age(void **state) {
-        struct world *world = *state;
-        uint64_t count = 0;
-        struct expiry expiry = {.partition = P, .before_unix_ms = 1000 + 4}; /* as settled_of() says */
-        begin(world, P);
-        settle_on(world, P, 0, 10);
-        assert_null(store_expire(world->store, &expiry, &count));
-        assert_int_equal(count, 4);
-        world_reopen(world, P);
-        for (uint64_t n = 0; n < 10; n++)
-                assert_int_equal(world_found(world, P, n), n < 4 ? STORE_NONE : STORE_SETTLED);
-}
-
 /*
  * While rows come into their family each operation fails once, of the thread or of a write beside it. On a
  * full disk it is tried again, else the store has to be opened again; all that was said to be written is
@@ -397,7 +384,6 @@ int main(void) {
                 TEST(parked_jobs_see_them),
                 TEST(a_load_comes_after_them),
                 TEST(they_go_with_their_partition),
-                TEST(old_ones_are_found_by_age),
                 TEST(failures_lose_nothing),
                 TEST(what_the_thread_left_comes_first),
                 TEST(what_needs_them_in_the_family_waits_for_the_thread),

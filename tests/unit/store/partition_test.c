@@ -366,49 +366,6 @@ static void a_removed_row_brings_no_attempt_back(void **state) {
 
 /* ---- old rows ---- */
 
-static struct error *take_key(void *userdata, struct key128 key) {
-        uint64_t *sum = userdata;
-        *sum += ~key.lo;
-        return NULL;
-}
-
-static void old_rows_go_some_at_a_time(void **state) {
-        struct world *world = *state;
-        world_partition(world, 5);
-        for (uint64_t n = 0; n < 100; n++)
-                world_settle(world, 5, n, no_id);
-        world_park(world, 5, 200, 0);
-        world_settle(world, STORE_NO_PARTITION, 1, no_id);
-        world_state(world, 5, 1);
-        world_write(world);
-        struct key128 cursor = {0, 0};
-        uint64_t sum = 0, count = 0, all = 0;
-        struct expiry expiry = {.partition = 5,
-                                .before_unix_ms = 1050,
-                                .cursor = &cursor,
-                                .rows_max = 7,
-                                .each = take_key,
-                                .userdata = &sum};
-        int calls = 0;
-        do {
-                assert_null(store_expire(world->store, &expiry, &count));
-                all += count;
-                calls++;
-        } while (cursor.hi || cursor.lo);
-        assert_int_equal(all, 50);
-        assert_int_equal(sum, 49 * 50 / 2);
-        assert_int_equal(calls, 15);
-        assert_int_equal(world_found(world, 5, 10), STORE_SETTLED);
-        expiry = (struct expiry){.partition = 5, .before_unix_ms = 1050};
-        assert_null(store_expire(world->store, &expiry, &count));
-        assert_int_equal(count, 50);
-        assert_int_equal(world_found(world, 5, 49), STORE_NONE);
-        assert_int_equal(world_found(world, 5, 50), STORE_SETTLED);
-        assert_int_equal(world_found(world, 5, 200), STORE_PARKED);
-        assert_int_equal(world_found(world, STORE_NO_PARTITION, 1), STORE_SETTLED);
-        assert_int_equal(world_verify(world).settled, 51);
-}
-
 /* `run` makes no families but those that it always had, so that an older version opens its directory. */
 static void a_directory_of_files_stays_one(void **state) {
         struct world *world = *state;
@@ -479,21 +436,13 @@ static void a_full_disk_may_pass(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(a_key_is_a_name_within_its_partition),
-                TEST(the_state_comes_with_the_rows),
-                TEST(without_a_state_the_rows_are_read_anew),
-                TEST(clearing_keeps_what_was_bought),
-                TEST(a_dropped_partition_leaves_nothing),
-                TEST(many_partitions_take_little_memory),
-                TEST(a_directory_belongs_to_one_cluster),
-                TEST(answers_stay_until_their_job_is_settled),
-                TEST(an_answer_and_its_settling_in_one_batch),
-                TEST(an_answered_attempt_is_over),
-                TEST(an_answer_may_be_without_a_value),
-                TEST(a_removed_row_brings_no_attempt_back),
-                TEST(old_rows_go_some_at_a_time),
-                TEST(a_directory_of_files_stays_one),
-                TEST(a_full_disk_may_pass),
+                TEST(a_key_is_a_name_within_its_partition),    TEST(the_state_comes_with_the_rows),
+                TEST(without_a_state_the_rows_are_read_anew),  TEST(clearing_keeps_what_was_bought),
+                TEST(a_dropped_partition_leaves_nothing),      TEST(many_partitions_take_little_memory),
+                TEST(a_directory_belongs_to_one_cluster),      TEST(answers_stay_until_their_job_is_settled),
+                TEST(an_answer_and_its_settling_in_one_batch), TEST(an_answered_attempt_is_over),
+                TEST(an_answer_may_be_without_a_value),        TEST(a_removed_row_brings_no_attempt_back),
+                TEST(a_directory_of_files_stays_one),          TEST(a_full_disk_may_pass),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

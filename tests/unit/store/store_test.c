@@ -323,7 +323,7 @@ static void a_second_end_changes_nothing(void **state) {
 }
 
 static struct error *expire(struct fixture *fixture, int64_t before_unix_ms, uint64_t *out_count) {
-        struct expiry expiry = {.partition = STORE_NO_PARTITION, .before_unix_ms = before_unix_ms};
+        struct expiry expiry = {.before_unix_ms = before_unix_ms};
         return store_expire(fixture->store, &expiry, out_count);
 }
 
