@@ -1,9 +1,9 @@
 #pragma once
 /*
- * Keys of finished jobs of files are known for idempotency.retention; then their rows go, at the end of a
- * run (those of topics: expiry.h). Nothing goes while an input is not finished: rows behind its mark keep its lines from being called,
- * and paid for, once more. Of one that is finished the mark says that there is nothing to do, without any
- * row.
+ * Keys of finished jobs of files are known for idempotency.retention; then their rows go, at the end of a run
+ * (those of topics: expiry.h). Nothing goes while an input is not finished: rows behind its mark keep its
+ * lines from being called, and paid for, once more. Of one that is finished the mark says that there is
+ * nothing to do, without any row.
  *
  * Whether anything is old enough is known without reading the rows: a note in the store says since when there
  * are any. It may be too early, never too late, but where the clock was set back: then rows go late.
