@@ -2,6 +2,7 @@
 
 #include "broker/wire/state_record.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,7 +54,7 @@ struct candidate {
 struct reading {
         struct store *store;
         struct expiry_slice *slice;
-        const atomic_bool *waited_for;
+        uint64_t next;                /* behind what has been looked at */
         struct candidate *candidates; /* KEYS_MAX */
         size_t count, records;
         struct buffer texts;
@@ -80,9 +81,9 @@ static struct error *stop_at(struct reading *reading, const struct changelog_rec
 static struct error *look_at(void *userdata, const struct changelog_record *record) {
         struct reading *reading = userdata;
         struct state_record state;
-        if (reading->count == KEYS_MAX || reading->records++ == RECORDS_MAX ||
-            atomic_load_explicit(reading->waited_for, memory_order_relaxed))
+        if (reading->count == KEYS_MAX || reading->records++ == RECORDS_MAX)
                 return stop_at(reading, record, true);
+        reading->next = record->offset + 1;
         if (!record->has_value ||
             state_record_read(record->value, &reading->lists, &state) != STATE_RECORD_OK ||
             state.kind != STATE_SETTLED)
@@ -143,7 +144,7 @@ static struct error *look_up(struct reading *reading) {
 }
 
 void expiry_read(struct store *store, struct changelog *changelog, struct expiry_slice *slice,
-                 const atomic_bool *stop, const atomic_bool *waited_for) {
+                 const atomic_bool *stop) {
         struct reading *reading = calloc(1, sizeof(*reading));
         struct candidate *candidates = malloc(KEYS_MAX * sizeof(*candidates));
         buffer_init(&slice->keys, LIST_BYTES_MAX);
@@ -154,11 +155,15 @@ void expiry_read(struct store *store, struct changelog *changelog, struct expiry
         }
         reading->store = store;
         reading->slice = slice;
-        reading->waited_for = waited_for;
+        reading->next = slice->from;
         reading->candidates = candidates;
         buffer_init(&reading->texts, LIST_BYTES_MAX);
         slice->error = changelog_read(changelog, slice->partition, slice->from, stop, look_at, reading,
                                       &slice->from);
+        if (slice->error && slice->error->code == ECANCELED) {
+                slice->from = reading->next;
+                slice->more = reading->enough = true;
+        }
         if (reading->enough)
                 slice->error = error_free(slice->error);
         if (!slice->error)

@@ -33,6 +33,6 @@ struct expiry_slice {
 };
 
 void expiry_slice_deinit(struct expiry_slice *slice);
-/* Ends early, with `more`, as soon as somebody waits for the thread. */
+/* `stop`, that somebody waits for the thread, ends it early, with `more`. */
 void expiry_read(struct store *store, struct changelog *changelog, struct expiry_slice *slice,
-                 const atomic_bool *stop, const atomic_bool *waited_for);
+                 const atomic_bool *stop);

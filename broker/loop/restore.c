@@ -188,9 +188,8 @@ struct restorer {
         enum { EXPIRY_NONE, EXPIRY_WANTED, EXPIRY_READING, EXPIRY_READ } expiry;
         struct expiry_slice slice;
         /* the thread's own */
-        int64_t drop_ns; /* when kept results are looked at */
-        /* a partition waits; as wanted_count, for what takes long */
-        atomic_bool waited_for;
+        int64_t drop_ns;        /* when kept results are looked at */
+        atomic_bool waited_for; /* by a partition, or by who wants to stop it: for what takes long */
 };
 
 static struct error *open_changelog(struct restorer *restorer) {
@@ -239,7 +238,7 @@ static void restore_next(struct restorer *restorer) {
         struct restored restored = restorer->wanted[0];
         restorer->wanted_count--;
         memmove(restorer->wanted, restorer->wanted + 1, restorer->wanted_count * sizeof(*restorer->wanted));
-        atomic_store(&restorer->waited_for, restorer->wanted_count > 0);
+        atomic_store(&restorer->waited_for, restorer->wanted_count > 0 || atomic_load(&restorer->stop));
         pthread_mutex_unlock(&restorer->mutex);
         restore(restorer, &restored);
         pthread_mutex_lock(&restorer->mutex);
@@ -253,7 +252,7 @@ static void expire(struct restorer *restorer) {
         pthread_mutex_unlock(&restorer->mutex);
         restorer->slice.error = open_changelog(restorer);
         if (!restorer->slice.error)
-                expiry_read(restorer->options.store, restorer->changelog, &restorer->slice, &restorer->stop,
+                expiry_read(restorer->options.store, restorer->changelog, &restorer->slice,
                             &restorer->waited_for);
         pthread_mutex_lock(&restorer->mutex);
         restorer->expiry = EXPIRY_READ;
@@ -336,6 +335,7 @@ struct restorer *restorer_free(struct restorer *restorer) {
                 return NULL;
         atomic_store(&restorer->stop, true);
         pthread_mutex_lock(&restorer->mutex);
+        atomic_store(&restorer->waited_for, true);
         pthread_cond_signal(&restorer->cond);
         pthread_mutex_unlock(&restorer->mutex);
         pthread_join(restorer->thread, NULL);

@@ -29,9 +29,9 @@ static struct expiry_slice read_slice(struct fixture *fixture, uint32_t partitio
                                       int64_t before_unix_ms, bool waited_for) {
         struct expiry_slice slice = {
                 .partition = partition, .epoch = 1, .from = from, .before_unix_ms = before_unix_ms};
-        atomic_bool stop = false, waited = waited_for;
+        atomic_bool stop = waited_for;
         struct changelog *changelog = open_state(fixture);
-        expiry_read(fixture->store, changelog, &slice, &stop, &waited);
+        expiry_read(fixture->store, changelog, &slice, &stop);
         assert_ok(slice.error);
         changelog_close(changelog);
         return slice;
