@@ -1,5 +1,6 @@
 #include "broker/loop/expiry.h"
 
+#include "broker/base/time.h"
 #include "broker/wire/state_record.h"
 
 #include <errno.h>
@@ -54,6 +55,7 @@ struct candidate {
 struct reading {
         struct store *store;
         struct expiry_slice *slice;
+        int64_t now_unix_ms;
         uint64_t next;                /* behind what has been looked at */
         struct candidate *candidates; /* KEYS_MAX */
         size_t count, records;
@@ -88,6 +90,8 @@ static struct error *look_at(void *userdata, const struct changelog_record *reco
             state_record_read(record->value, &reading->lists, &state) != STATE_RECORD_OK ||
             state.kind != STATE_SETTLED)
                 return NULL;
+        if (state.settled.at_unix_ms > reading->now_unix_ms)
+                return NULL; /* a clock was wrong: that says nothing of those behind it */
         if (state.settled.at_unix_ms >= reading->slice->before_unix_ms)
                 return stop_at(reading, record, false);
         reading->candidates[reading->count++] =
@@ -155,6 +159,7 @@ void expiry_read(struct store *store, struct changelog *changelog, struct expiry
         }
         reading->store = store;
         reading->slice = slice;
+        reading->now_unix_ms = clock_now_unix_ms();
         reading->next = slice->from;
         reading->candidates = candidates;
         buffer_init(&reading->texts, LIST_BYTES_MAX);
