@@ -144,7 +144,11 @@ static struct error *relearn(struct adoption *adoption, const char *path, uint64
         struct lines *lines = NULL;
         struct bytes line;
         uint64_t offset = 0;
-        struct error *error = lines_open(path, RESULT_LINE_MAX, &lines);
+        bool any = false;
+        struct error *error = forget_any(adoption->files->store, &any);
+        if (error || !any)
+                return error;
+        error = lines_open(path, RESULT_LINE_MAX, &lines);
         while (!error && offset < recorded && lines_next(lines, &line) == LINES_LINE) {
                 adopt(adoption, line, offset);
                 error = adoption->error;

@@ -5,7 +5,8 @@
 #include <endian.h>
 #include <string.h>
 
-#define NOTE "settled-since" /* unix ms, 8 bytes, little-endian */
+#define NOTE     "settled-since"  /* unix ms, 8 bytes, little-endian */
+#define NOTE_ANY "keys-forgotten" /* is there, empty, before the first row goes */
 
 enum {
         PERIOD_PARTS = 8, /* of the retention, between two readings of all rows: so long rows may stay on */
@@ -82,6 +83,28 @@ static struct error *sweep(const struct forgetting *forgetting, int64_t before_u
         return NULL;
 }
 
+struct error *forget_any(struct store *store, bool *out_any) {
+        struct buffer note;
+        buffer_init(&note, (size_t)4 * STORE_NOTE_MAX);
+        struct error *error = store_get_note(store, NOTE_ANY, &note, out_any);
+        buffer_deinit(&note);
+        return error;
+}
+
+static struct error *note_any(struct store *store) {
+        bool any = false;
+        struct error *error = forget_any(store, &any);
+        if (error || any)
+                return error;
+        struct store_batch *batch = store_batch_new(store);
+        if (!batch)
+                return error_new(ERROR_MEMORY, "no memory for a note");
+        store_batch_note(batch, NOTE_ANY, BYTES(""));
+        error = store_write(store, batch);
+        store_batch_free(batch);
+        return error;
+}
+
 /* The note comes after the rows: a crash between them leaves one that is too early. */
 static struct error *write_since(struct store *store, int64_t since_unix_ms) {
         struct store_batch *batch = store_batch_new(store);
@@ -108,7 +131,10 @@ struct error *forget_old(const struct forgetting *forgetting, uint64_t *out_coun
         if (error)
                 return error;
         *out_blocked = sources.unfinished;
-        if (!sources.unfinished)
+        if (sources.unfinished)
+                return NULL;
+        error = note_any(forgetting->store);
+        if (!error)
                 error = sweep(forgetting, forgetting->now_unix_ms - retention_ms, out_count, &swept_unix_ms);
         if (error || swept_unix_ms < 0)
                 return error;

@@ -16,6 +16,9 @@
  */
 struct error *forget_prepare(struct store *store, int64_t now_unix_ms, struct store_batch *batch) MUST_USE;
 
+/* Whether rows may have gone here, ever. */
+struct error *forget_any(struct store *store, bool *out_any) MUST_USE;
+
 struct forgetting {
         struct store *store;
         int64_t retention_ns;

@@ -120,6 +120,12 @@ static void assert_forgotten(struct fixture *fixture, uint64_t expected) {
         assert_int_equal(fixture->forgotten, expected);
 }
 
+static void assert_any(struct fixture *fixture, bool expected) {
+        bool any;
+        assert_null(forget_any(fixture->store, &any));
+        assert_int_equal(any, expected);
+}
+
 static void run(struct fixture *fixture, const char *name, uint64_t from, uint64_t count) {
         begin_run(fixture, name);
         settle(fixture, from, count);
@@ -147,7 +153,9 @@ static void old_rows_go_once_in_a_while(void **state) {
         assert_forgotten(fixture, 0);
         assert_int_equal(fixture->scans, 0);
         run(fixture, "b", ROWS, ROWS);
+        assert_any(fixture, false);
         assert_forgotten(fixture, ROWS);
+        assert_any(fixture, true);
         assert_false(fixture->blocked);
         assert_true(fixture->scans > 0);
         assert_int_equal(count_rows(fixture), ROWS);
@@ -184,6 +192,7 @@ static void an_input_that_is_not_finished_keeps_all(void **state) {
         run(fixture, "c", ROWS, ROWS);
         assert_forgotten(fixture, 0);
         assert_true(fixture->blocked);
+        assert_any(fixture, false);
         assert_int_equal(count_rows(fixture), 2 * ROWS);
         run(fixture, "b", 2 * ROWS, 1);
         assert_forgotten(fixture, ROWS);
