@@ -289,7 +289,7 @@ static void check_sizes(struct check *check) {
                 : check->role == ROLE_RESULTS ? "a larger answer is paid for, but cannot be published whole"
                 : check->role == ROLE_STATE
                         ? "a large job cannot be parked"
-                        : "a large record cannot be set aside, and is in the way of others");
+                        : "a large record is set aside without its value, and cannot be sent back");
         mend_config(check, finding, "max.message.bytes", needed < INT32_MAX ? needed : INT32_MAX, NULL);
 }
 

@@ -433,7 +433,7 @@ static void report_rebalance(struct consumer *consumer, rd_kafka_event_t *event,
                 say(report, CONSUMER_FAILED, 0, "a rebalance came while one is under way");
         } else if (assign && stale) {
                 say(report, CONSUMER_FAILED, 0,
-                    "thrown out of the group during a rebalance; to be opened anew");
+                    "thrown out of the group during a rebalance; start the worker again");
         } else if (list->cnt == 0) {
                 struct error *error = change(consumer, assign, list);
                 if (error)

@@ -49,6 +49,7 @@ struct publisher {
         /* of those, in the open transaction; stay where they are while it is open */
         size_t sent;
         bool unfit;                  /* the open transaction must not commit */
+        bool was_unfit;              /* the one before was aborted for that */
         struct sending sending;      /* with the producer */
         struct changelog *changelog; /* opened when it is needed */
         struct store_batch *batch;
@@ -127,6 +128,7 @@ static enum producer_end transact(struct publisher *publisher) {
         send_on(publisher);
         enum producer_end end = end_transaction(publisher);
         publisher->sent = 0;
+        publisher->was_unfit = publisher->unfit;
         publisher->unfit = publisher->sending.refused = false;
         return end;
 }
@@ -320,6 +322,9 @@ static void count_committed(struct publisher *publisher, int64_t took_ns) {
 static void count_failed(struct publisher *publisher, enum producer_end end) {
         const char *message =
                 publisher->sending.producer ? producer_message(publisher->sending.producer) : "";
+        if (publisher->was_unfit)
+                message =
+                        "a record is too large for its topic or kafka.message.max.bytes, or memory is short";
         pthread_mutex_lock(&publisher->mutex);
         struct publisher_stats *stats = &publisher->stats;
         stats->aborted += end == PRODUCER_ABORTED;

@@ -147,6 +147,19 @@ static enum producer_sent send_result(struct sending *sending, struct publicatio
         return sent == PRODUCER_SENT ? send_settled(sending, item) : sent;
 }
 
+/* Its own headers, and then its key, are too much as well: our headers say where it is. */
+static size_t bare_headers(struct sending *sending, const struct publication *item,
+                           struct kafka_header out_headers[DEAD_LETTER_HEADERS_MAX]) {
+        struct job_spec job = *item->job;
+        const struct origin *whole = job.origin;
+        struct origin origin = *whole;
+        origin.record.headers_count = 0;
+        job.origin = &origin;
+        buffer_clear(&sending->texts);
+        return dead_letter_headers(&job, item->outcome, sending->options->topic_jobs,
+                                   sending->options->group_id, &sending->texts, out_headers);
+}
+
 static enum producer_sent send_dead_letter(struct sending *sending, struct publication *item) {
         const struct origin *origin = item->job->origin;
         struct kafka_header headers[DEAD_LETTER_HEADERS_MAX];
@@ -163,10 +176,17 @@ static enum producer_sent send_dead_letter(struct sending *sending, struct publi
                                            .value = origin->record.value,
                                            .headers = headers,
                                            .headers_count = count};
+        size_t most = sending->options->dead_letters_bytes_max;
         size_t bytes = origin_bytes(origin) + sending->texts.size + RECORD_OVERHEAD;
-        if (bytes > sending->options->dead_letters_bytes_max) { /* our headers say where the value is */
+        if (bytes > most) { /* our headers say where the value is */
                 message.has_value = false;
                 message.value = (struct bytes){0};
+        }
+        if (bytes > most && bytes - origin->record.value.size > most)
+                message.headers_count = bare_headers(sending, item, headers);
+        if (!message.has_value && origin->record.key.size + sending->texts.size + RECORD_OVERHEAD > most) {
+                message.has_key = false;
+                message.key = (struct bytes){0};
         }
         enum producer_sent sent = producer_send(sending->producer, &message);
         return sent == PRODUCER_SENT ? send_settled(sending, item) : sent;

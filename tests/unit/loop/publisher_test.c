@@ -317,6 +317,61 @@ static void writes_dead_letters(void **state) {
         close_fixture(fixture);
 }
 
+/* What is left of them: key, value, the header that is too large. */
+static char set_aside[3][4];
+
+static void see_set_aside(const rd_kafka_message_t *message, void *userdata) {
+        rd_kafka_headers_t *headers;
+        const void *value;
+        size_t size;
+        uint32_t *count = userdata;
+        char *seen = set_aside[(*count)++ % 3];
+        assert_int_equal(rd_kafka_message_headers(message, &headers), RD_KAFKA_RESP_ERR_NO_ERROR);
+        assert_int_equal(rd_kafka_header_get_last(headers, "batchferry-error-code", &value, &size),
+                         RD_KAFKA_RESP_ERR_NO_ERROR);
+        seen[0] = message->key ? 'k' : '-';
+        seen[1] = message->payload ? 'v' : '-';
+        seen[2] = rd_kafka_header_get_last(headers, "large", &value, &size) ? '-' : 'h';
+}
+
+/* Headers or a key that no topic takes are left out too; nothing waits behind such a letter. */
+static void sets_aside_what_is_too_large(void **state) {
+        (void)state;
+        struct fixture *fixture = open_fixture(NS_PER_MS);
+        static char large[200000];
+        memset(large, 'x', sizeof(large));
+        struct bytes text = {large, sizeof(large)};
+        struct job_header header = {BYTES("large"), text};
+        struct publication items[4];
+        for (uint32_t i = 0; i < 3; i++) {
+                struct job_spec *job = fixture->jobs[i];
+                struct origin *origin = job->origin;
+                struct job_record record = origin->record;
+                if (i == 0)
+                        record.headers = &header;
+                else if (i == 1)
+                        record.key = text;
+                else
+                        record.value = text;
+                job->origin = origin_new(&record, origin->partition);
+                assert_non_null(job->origin);
+                origin_free(origin);
+                items[i] = item_of(fixture, PUBLICATION_DEAD_LETTER, i);
+                fixture->outcomes[i].failure = items[i].settled.failure = FAILURE_INVALID_JOB;
+                items[i].key = job_record_key(fixture->decoder, i % 2, record.offset);
+        }
+        items[3] = mark(fixture, 0, 101);
+        submit(fixture, items, 4);
+        wait_told(fixture, 3);
+        uint32_t count = 0;
+        read_all(cluster.bootstrap, fixture->dead, 0, "read_committed", see_set_aside, &count);
+        assert_int_equal(count, 3);
+        assert_string_equal(set_aside[0], "k--"); /* headers too large */
+        assert_string_equal(set_aside[1], "---"); /* the key */
+        assert_string_equal(set_aside[2], "k--"); /* the value alone */
+        close_fixture(fixture);
+}
+
 /* What no topic takes becomes a sentence; nothing waits behind it. */
 static void shortens_what_is_too_large(void **state) {
         (void)state;
@@ -422,6 +477,7 @@ int main(void) {
                         cmocka_unit_test(takes_more_into_what_is_open),
                         cmocka_unit_test(drops_what_goes_while_it_is_open),
                         cmocka_unit_test(writes_dead_letters),
+                        cmocka_unit_test(sets_aside_what_is_too_large),
                         cmocka_unit_test(shortens_what_is_too_large),
                         cmocka_unit_test(sends_home),
                         cmocka_unit_test(hurries_when_told),
