@@ -191,6 +191,7 @@ static struct error *open_loop(struct worker *worker, uint32_t index) {
                 .audit_partitions = worker->cluster.audit_partitions,
                 .group_id = worker->cluster.group_id,
                 .name = loop->name,
+                .jobs_bytes_max = worker->cluster.jobs_bytes_max,
                 .results_bytes_max = worker->cluster.results_bytes_max,
                 .dead_letters_bytes_max = worker->cluster.dead_letters_bytes_max,
                 .state_bytes_max = worker->cluster.state_bytes_max,

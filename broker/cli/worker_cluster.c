@@ -3,6 +3,7 @@
 #include "broker/base/time.h"
 #include "broker/cli/kafka_options.h"
 #include "broker/kafka/topics.h"
+#include "broker/wire/audit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,12 +20,13 @@ enum {
         TOPIC_STATE,
         TOPIC_AUDIT,
         TOPICS_COUNT,
-        NAME_BYTES = 12
+        NAME_BYTES = 12,
+        RECORD_BYTES_LEAST = AUDIT_LINE_MAX + 4096,
 };
 #define SESSION_MS_DEFAULT "45000" /* librdkafka's */
 #define ASK_NS             (20 * NS_PER_S)
 /* What librdkafka takes at most. */
-#define MESSAGE_BYTES_MAX 1000000000ULL
+#define MESSAGE_BYTES_MAX ((size_t)1000000000)
 /* Its batch.size. */
 #define BATCH_BYTES_DEFAULT 1000000ULL
 
@@ -88,32 +90,52 @@ static struct error *look_at(const struct topic_description topics[TOPICS_COUNT]
         return NULL;
 }
 
-/* The producer's own bound must let through whatever any topic takes; ours, per topic, are tighter. */
-static void bound_messages(const struct config *config, struct cluster *cluster,
-                           const struct topic_description topics[TOPICS_COUNT], size_t count) {
-        cluster->results_bytes_max = bytes_max(&topics[TOPIC_RESULTS]);
-        cluster->dead_letters_bytes_max = bytes_max(&topics[TOPIC_DEAD_LETTERS]);
-        cluster->state_bytes_max = bytes_max(&topics[TOPIC_STATE]);
-        if (property(config, "message.max.bytes", NULL))
-                return;
-        unsigned long long largest = 0, smallest = MESSAGE_BYTES_MAX;
+static size_t smaller(size_t a, size_t b) {
+        return a < b ? a : b;
+}
+
+/* What is never made smaller to fit: records of the audit, of owners. */
+static struct error *check_bounds(const struct topic_description topics[TOPICS_COUNT], size_t count,
+                                  size_t own) {
+        if (own < RECORD_BYTES_LEAST)
+                return error_new(ERROR_USAGE, "kafka.message.max.bytes is %zu; a worker needs at least %d",
+                                 own, RECORD_BYTES_LEAST);
+        for (size_t i = TOPIC_STATE; i < count; i++)
+                if (bytes_max(&topics[i]) < RECORD_BYTES_LEAST)
+                        return error_new(ERROR_USAGE,
+                                         "max.message.bytes of topic %s is %zu; a worker needs at least %d",
+                                         topics[i].name, bytes_max(&topics[i]), RECORD_BYTES_LEAST);
+        return NULL;
+}
+
+/*
+ * The producer's own bound must let through whatever any topic takes, unless the user has set it; ours, per
+ * topic, are tighter.
+ */
+static struct error *bound_messages(const struct config *config, struct cluster *cluster,
+                                    const struct topic_description topics[TOPICS_COUNT], size_t count) {
+        const char *set = property(config, "message.max.bytes", NULL);
+        size_t own = set ? (size_t)strtoull(set, NULL, 10) : MESSAGE_BYTES_MAX, largest = 0, smallest = own;
+        cluster->jobs_bytes_max = smaller(bytes_max(&topics[TOPIC_JOBS]), own);
+        cluster->results_bytes_max = smaller(bytes_max(&topics[TOPIC_RESULTS]), own);
+        cluster->dead_letters_bytes_max = smaller(bytes_max(&topics[TOPIC_DEAD_LETTERS]), own);
+        cluster->state_bytes_max = smaller(bytes_max(&topics[TOPIC_STATE]), own);
         for (size_t i = 0; i < count; i++) {
                 size_t bytes = bytes_max(&topics[i]);
                 if (bytes != SIZE_MAX && bytes > largest)
                         largest = bytes;
-                if (bytes < smallest)
-                        smallest = bytes;
+                smallest = smaller(smallest, bytes);
         }
-        if (smallest < BATCH_BYTES_DEFAULT) { /* what each may be by itself may be too much together */
-                snprintf(cluster->batch_size, sizeof(cluster->batch_size), "%llu", smallest);
+        /* what each may be by itself may be too much together */
+        if (smallest < BATCH_BYTES_DEFAULT && !property(config, "batch.size", NULL)) {
+                snprintf(cluster->batch_size, sizeof(cluster->batch_size), "%zu", smallest);
                 add(cluster, "batch.size", cluster->batch_size);
         }
-        if (largest == 0)
-                return;
-        if (largest > MESSAGE_BYTES_MAX)
-                largest = MESSAGE_BYTES_MAX;
-        snprintf(cluster->message_max, sizeof(cluster->message_max), "%llu", largest);
-        add(cluster, "message.max.bytes", cluster->message_max);
+        if (!set && largest > 0) {
+                snprintf(cluster->message_max, sizeof(cluster->message_max), "%zu", smaller(largest, own));
+                add(cluster, "message.max.bytes", cluster->message_max);
+        }
+        return check_bounds(topics, count, own);
 }
 
 static struct error *ask(const struct config *config, struct cluster *cluster) {
@@ -137,7 +159,7 @@ static struct error *ask(const struct config *config, struct cluster *cluster) {
         if (!error)
                 error = look_at(topics, count);
         if (!error) {
-                bound_messages(config, cluster, topics, count);
+                error = bound_messages(config, cluster, topics, count);
                 cluster->partitions = topics[TOPIC_JOBS].partitions;
                 cluster->audit_partitions = settings->audit_topic ? topics[TOPIC_AUDIT].partitions : 0;
                 snprintf(cluster->identity, sizeof(cluster->identity), "%s/%s/%s", cluster->id,

@@ -10,8 +10,8 @@ struct cluster {
         char id[64];
         char identity[640]; /* cluster, jobs topic and state topic: what a state directory belongs to */
         char name[64];      /* of this worker: stable, since it stands in its state directory */
-        size_t results_bytes_max, dead_letters_bytes_max, state_bytes_max; /* of a record */
-        uint32_t partitions;                                               /* of the jobs */
+        size_t jobs_bytes_max, results_bytes_max, dead_letters_bytes_max, state_bytes_max; /* of a record */
+        uint32_t partitions;                                                               /* of the jobs */
         uint32_t audit_partitions; /* of the audit topic; 0: not used */
         int64_t session_ns;        /* session.timeout.ms */
         char message_max[24], batch_size[24];

@@ -23,9 +23,10 @@ struct job_spec {
         struct key128 class_key; /* jobs with equal kind, models, wishes and priority */
         uint8_t fingerprint[32]; /* SHA-256 over url and canonical body */
 
-        uint64_t sequence;  /* place in the source: counted from 0 without gaps; of a record, its offset */
-        uint64_t line;      /* 1-based line number; 0 when the source has none */
-        uint32_t partition; /* of a record, else 0 */
+        uint64_t sequence;         /* place in the source: from 0 without gaps; of a record, its offset */
+        uint64_t line;             /* 1-based line number; 0 when the source has none */
+        uint32_t partition;        /* of a record, else 0 */
+        int64_t timestamp_unix_ms; /* of a record, else 0 */
 
         enum failure failure;         /* FAILURE_NONE for a job */
         struct bytes failure_field;   /* "body.model"; may be empty */

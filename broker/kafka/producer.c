@@ -72,6 +72,7 @@ struct producer {
         void *fault_userdata;
         bool (*valid)(void *userdata);
         void *valid_userdata;
+        bool too_large; /* as `message` */
         char message[PRODUCER_MESSAGE_MAX];
         char trouble[CLIENT_TEXT_MAX];     /* last heard of connections and the like */
         char undelivered[CLIENT_TEXT_MAX]; /* the first one of this transaction */
@@ -86,6 +87,7 @@ static void on_delivery(rd_kafka_t *client, const rd_kafka_message_t *message, v
                 return;
         bool purged = message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
                       message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT; /* by the abort itself */
+        producer->too_large |= message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
         if (message->err && !purged && !*producer->undelivered)
                 snprintf(producer->undelivered, sizeof(producer->undelivered), "%s partition %d: %s",
                          rd_kafka_topic_name(message->rkt), (int)message->partition,
@@ -367,6 +369,10 @@ const char *producer_message(const struct producer *producer) {
         return producer->message;
 }
 
+bool producer_too_large(const struct producer *producer) {
+        return producer->too_large;
+}
+
 /* --- sending --- */
 
 static const void *present(bool has, struct bytes bytes) {
@@ -394,6 +400,7 @@ static enum verdict begin(struct producer *producer) {
         if (producer->open)
                 return producer->broken;
         *producer->message = *producer->undelivered = '\0';
+        producer->too_large = false;
         enum verdict verdict = judge(producer, "begin", rd_kafka_begin_transaction(producer->client));
         if (verdict != FINE) {
                 end_gone(producer);

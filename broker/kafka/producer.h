@@ -96,6 +96,8 @@ enum producer_end producer_commit(struct producer *producer, struct consumer *co
 enum producer_end producer_abort(struct producer *producer);
 /* Why the last transaction did not commit; "" when it did. */
 const char *producer_message(const struct producer *producer);
+/* For that a broker found something in it larger than its topic takes. */
+bool producer_too_large(const struct producer *producer);
 
 /* For the files of this folder: into the queue of a client. An rd_kafka_resp_err_t. */
 int producer_enqueue(struct rd_kafka_s *client, struct rd_kafka_topic_s *topic,

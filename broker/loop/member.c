@@ -80,6 +80,7 @@ static struct error *open_shard(struct member *member) {
                                                .session_ns = member->options.session_ns,
                                                .park_after_ns = member->options.park_after_ns,
                                                .park_bytes_max = member->options.state_bytes_max,
+                                               .home_bytes_max = member->options.jobs_bytes_max,
                                                .leave_ns = member->options.leave_ns,
                                                .retention_ns = member->options.retention_ns,
                                                .republish = member->options.republish};

@@ -19,7 +19,7 @@ struct member_options {
         uint32_t audit_partitions;
         const char *group_id;
         const char *name; /* stable and unique in the cluster: names the producer and who owns a partition */
-        size_t results_bytes_max, dead_letters_bytes_max, state_bytes_max; /* of a record */
+        size_t jobs_bytes_max, results_bytes_max, dead_letters_bytes_max, state_bytes_max; /* of a record */
         int64_t interval_ns, park_after_ns, leave_ns, session_ns;
         int64_t retention_ns; /* of the keys of finished jobs */
         int64_t keep_for_ns;  /* results, after publication */

@@ -51,3 +51,8 @@ size_t origin_headers(const struct consumer_record *record, struct job_header *o
                 out_headers[i] = (struct job_header){record->headers[i].name, record->headers[i].value};
         return count;
 }
+
+struct record_name origin_name(const struct origin *origin) {
+        return (struct record_name){origin->partition, origin->record.offset,
+                                    origin->record.timestamp_unix_ms};
+}

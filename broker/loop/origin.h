@@ -8,6 +8,8 @@
 
 enum { RECORD_HEADERS_MAX = 64 }; /* of a record; what is more is not kept */
 
+enum { RECORD_OVERHEAD = 2048 }; /* what our headers and framing may add to a record that goes out */
+
 struct origin {
         uint32_t partition;
         uint32_t epoch; /* of the partition, when it was taken */
@@ -26,5 +28,6 @@ struct origin {
 struct origin *origin_new(const struct job_record *record, uint32_t partition) MUST_USE;
 struct origin *origin_free(struct origin *origin); /* NULL gives NULL */
 size_t origin_bytes(const struct origin *origin);
+struct record_name origin_name(const struct origin *origin);
 /* The record's headers in the words of the wire; `out_headers` has room for that many. */
 size_t origin_headers(const struct consumer_record *record, struct job_header *out_headers, size_t max);

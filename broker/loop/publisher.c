@@ -19,6 +19,7 @@
 enum {
         TRANSACTION_ITEMS_MAX = 20000, /* bounds a transaction's memory and the time it takes */
         ROOM_MIN = 1024,               /* for items that come while a transaction is open */
+        TOO_LARGE_MAX = 3,             /* transactions in a row that fail for a size */
 };
 #define AGAIN_MIN_NS (50 * NS_PER_MS)
 #define AGAIN_MAX_NS (2 * NS_PER_S)
@@ -48,8 +49,9 @@ struct publisher {
         size_t in_transaction; /* the first so many of them */
         /* of those, in the open transaction; stay where they are while it is open */
         size_t sent;
-        bool unfit;                  /* the open transaction must not commit */
+        bool unfit, too_large;       /* the open transaction must not commit; for a record's size */
         bool was_unfit;              /* the one before was aborted for that */
+        unsigned were_too_large;     /* so many in a row, here or for a broker */
         struct sending sending;      /* with the producer */
         struct changelog *changelog; /* opened when it is needed */
         struct store_batch *batch;
@@ -99,8 +101,8 @@ static void send_on(struct publisher *publisher) {
         while (publisher->sent < publisher->in_transaction && !publisher->unfit) {
                 struct publication *item = &publisher->working.items[publisher->sent];
                 enum producer_sent sent = sending_send(&publisher->sending, item);
-                /* the sizes were looked at before */
-                publisher->unfit = sent == PRODUCER_TOO_LARGE || publisher->sending.refused;
+                publisher->too_large = sent == PRODUCER_TOO_LARGE; /* the sizes were looked at before */
+                publisher->unfit = publisher->too_large || publisher->sending.refused;
                 if (sent == PRODUCER_BROKEN)
                         break;
                 publisher->sent++;
@@ -128,8 +130,11 @@ static enum producer_end transact(struct publisher *publisher) {
         send_on(publisher);
         enum producer_end end = end_transaction(publisher);
         publisher->sent = 0;
+        bool too_large = end != PRODUCER_COMMITTED && publisher->sending.producer &&
+                         (publisher->too_large || producer_too_large(publisher->sending.producer));
+        publisher->were_too_large = too_large ? publisher->were_too_large + 1 : 0;
         publisher->was_unfit = publisher->unfit;
-        publisher->unfit = publisher->sending.refused = false;
+        publisher->unfit = publisher->too_large = publisher->sending.refused = false;
         return end;
 }
 
@@ -323,8 +328,8 @@ static void count_failed(struct publisher *publisher, enum producer_end end) {
         const char *message =
                 publisher->sending.producer ? producer_message(publisher->sending.producer) : "";
         if (publisher->was_unfit)
-                message =
-                        "a record is too large for its topic or kafka.message.max.bytes, or memory is short";
+                message = publisher->were_too_large > 0 ? "a record is larger than message.max.bytes"
+                                                        : "memory is short";
         pthread_mutex_lock(&publisher->mutex);
         struct publisher_stats *stats = &publisher->stats;
         stats->aborted += end == PRODUCER_ABORTED;
@@ -445,6 +450,17 @@ static void replace_producer(struct publisher *publisher) {
 
 /* ---- the thread ---- */
 
+/* What topics take was asked for at the start, and is asked for again by the next one. */
+static bool gives_up(struct publisher *publisher) {
+        if (publisher->were_too_large < TOO_LARGE_MAX)
+                return false;
+        publisher->options.fail(
+                publisher->options.complete_userdata,
+                "a record is larger than its topic takes; was max.message.bytes made smaller? "
+                "Start the worker again: it reads what topics take, and goes on from here");
+        return true;
+}
+
 /* Publishes all that is in `working`. false: for good no more. */
 static bool publish(struct publisher *publisher) {
         publisher->again_ns = AGAIN_MIN_NS;
@@ -470,6 +486,8 @@ static bool publish(struct publisher *publisher) {
                         continue;
                 }
                 count_failed(publisher, end);
+                if (gives_up(publisher))
+                        return false;
                 if (end == PRODUCER_GONE)
                         replace_producer(publisher);
                 else

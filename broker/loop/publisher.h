@@ -42,7 +42,10 @@ struct publisher_options {
         bool keep_results; /* the store keeps what was published */
         /* Told on the publisher's thread, in order of publication. */
         void (*complete)(void *userdata, const struct completion *completions, size_t count);
-        /* It publishes nothing any more: the store has failed. May be called once; not for a full disk. */
+        /*
+         * It publishes nothing any more: the store has failed (not for a full disk), or a topic takes less
+         * than it did. May be called once.
+         */
         void (*fail)(void *userdata, const char *message);
         void *complete_userdata; /* of both */
         int event_fd;            /* written to when something has been told */

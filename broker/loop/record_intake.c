@@ -24,6 +24,9 @@ enum {
         AGAIN_MAX = 4096,            /* jobs that wait for their twin, before no more records are taken */
         COPIED_BYTES_MAX = 64 << 20, /* of what only goes out again; the same */
 };
+#define HOMELESS                                                                                             \
+        "is too large to be sent to its key's partition: raise max.message.bytes of the jobs topic (and "    \
+        "kafka.message.max.bytes), or key records as messages are keyed, by murmur2"
 #define TICK_NS  NS_PER_S         /* between looks for stragglers and for parked jobs that are due */
 #define AGAIN_NS (20 * NS_PER_MS) /* a job whose twin is on its way out */
 #define NOTE_NS  (30 * NS_PER_S)  /* a trouble of which nothing was heard for so long is over */
@@ -105,11 +108,16 @@ static void free_inside(void *userdata, struct job_spec *job) {
         intake_free_job(job);
 }
 
+static struct key128 record_key(struct record_intake *intake, const struct origin *origin) {
+        const struct record_name name = origin_name(origin);
+        return job_record_key(*intake->options.decoder, &name);
+}
+
 /* The record, or the result of its job, only goes out again: the record is settled under its own name. */
 static void copy(struct record_intake *intake, struct part *part, struct publication *publication,
                  struct origin *origin) {
         publication->offset = origin->record.offset;
-        publication->key = job_record_key(*intake->options.decoder, part->partition, publication->offset);
+        publication->key = record_key(intake, origin);
         publication->settled = (struct settled){.partition = part->partition,
                                                 .offset = publication->offset,
                                                 .settled_unix_ms = clock_now_unix_ms(),
@@ -133,17 +141,32 @@ static void send_home(struct record_intake *intake, struct part *part, struct or
 }
 
 /* A record that was settled under its own name and comes again, because the mark was still before it. */
-static bool is_known_record(struct record_intake *intake, const struct part *part, uint64_t offset) {
+static bool is_known_record(struct record_intake *intake, const struct part *part,
+                            const struct origin *origin) {
         struct store_record record;
-        if (offset >= part->source_high)
+        if (origin->record.offset >= part->source_high)
                 return false;
-        struct key128 key = job_record_key(*intake->options.decoder, part->partition, offset);
-        struct error *error = store_look_up(intake->options.store, part->partition, key, &record);
+        struct error *error =
+                store_look_up(intake->options.store, part->partition, record_key(intake, origin), &record);
         if (error) {
                 intake_fail(intake, error);
                 return true; /* nothing is settled: it comes again */
         }
         return record.found == STORE_SETTLED;
+}
+
+/*
+ * It is not done here, since duplicates of it would be done where its key belongs. A dead letter, under the
+ * record's own name.
+ */
+static void refuse(struct record_intake *intake, struct job_spec *job) {
+        job->failure = FAILURE_INPUT_TOO_LARGE;
+        job->failure_message = bytes_of(HOMELESS);
+        job->key = record_key(intake, job->origin);
+}
+
+static bool fits(const struct record_intake *intake, const struct origin *origin) {
+        return origin_bytes(origin) + RECORD_OVERHEAD <= intake->options.home_bytes_max;
 }
 
 static void take_job(struct record_intake *intake, struct part *part, struct job_spec *job,
@@ -154,13 +177,15 @@ static void take_job(struct record_intake *intake, struct part *part, struct job
         job->memory_bytes += (uint32_t)origin_bytes(origin);
         if (job->idempotency.size > 0)
                 home = client_partition_of(job->idempotency, partitions);
-        if (is_known_record(intake, part, origin->record.offset)) {
+        if (is_known_record(intake, part, origin)) {
                 if (!intake->error)
                         window_settle(&part->window, origin->record.offset);
                 intake_free_job(job);
                 return;
         }
-        if (home != part->partition) {
+        if (home != part->partition && !fits(intake, origin)) {
+                refuse(intake, job);
+        } else if (home != part->partition) {
                 job->origin = NULL;
                 job_spec_free(job);
                 send_home(intake, part, origin, home);
@@ -317,8 +342,7 @@ static void settling(void *userdata, struct intent *intent) {
         struct record_intake *intake = userdata;
         struct origin *origin = intent->job->origin;
         if (!intent->outcome->journaled && dead_letter_is(intent->job, intent->outcome))
-                intent->key =
-                        job_record_key(*intake->options.decoder, origin->partition, origin->record.offset);
+                intent->key = record_key(intake, origin);
         job_log_failed(intent->job, intent->outcome);
         origin->handed = true;
         atomic_fetch_add(&intake->options.board->pending[origin->partition], 1);

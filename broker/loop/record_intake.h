@@ -40,6 +40,7 @@ struct record_intake_options {
         int64_t park_after_ns;
         int64_t session_ns;    /* session.timeout.ms */
         size_t park_bytes_max; /* of a record of the state topic; what is larger is not parked */
+        size_t home_bytes_max; /* of a record of the jobs topic; what is larger cannot go home */
         int64_t leave_ns;      /* how long a partition that goes may take */
         int64_t retention_ns;  /* how long the keys of finished jobs are known */
         bool republish;        /* a duplicate gets the result once more, while that is kept */

@@ -11,10 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-        SCRATCH_MAX = 64 << 20,
-        RECORD_OVERHEAD = 2048, /* what headers and framing may add to key and value */
-};
+enum { SCRATCH_MAX = 64 << 20 };
 
 void sending_init(struct sending *sending, const struct publisher_options *options) {
         *sending = (struct sending){.options = options};
@@ -51,6 +48,11 @@ static enum producer_sent send_state(struct sending *sending, struct publication
         return producer_send(sending->producer, &message);
 }
 
+static void append_record_key(struct buffer *out, const struct publication *item) {
+        const struct origin *origin = item->origin ? item->origin : item->job->origin;
+        state_key_append_record(out, item->offset, origin->record.timestamp_unix_ms);
+}
+
 static enum producer_sent send_settled(struct sending *sending, struct publication *item) {
         const struct settled *settled = &item->settled;
         struct state_record record = {.kind = STATE_SETTLED,
@@ -68,7 +70,7 @@ static enum producer_sent send_settled(struct sending *sending, struct publicati
         buffer_clear(&sending->key);
         buffer_clear(&sending->value);
         if (item->kind != PUBLICATION_RESULT)
-                state_key_append_record(&sending->key, item->offset);
+                append_record_key(&sending->key, item);
         else
                 state_key_append(&sending->key, item->job);
         state_record_append(&sending->value, &record);

@@ -580,16 +580,17 @@ static void name_job(struct job_decoder *decoder) {
         name_class(decoder);
 }
 
-struct key128 job_record_key(struct job_decoder *decoder, uint32_t partition, uint64_t offset) {
-        return job_key_of_record(decoder->digest, partition, offset);
+struct key128 job_record_key(struct job_decoder *decoder, const struct record_name *name) {
+        return job_key_of_record(decoder->digest, name);
 }
 
 static void name_bad(struct job_decoder *decoder, struct bytes raw) {
         struct job_spec *spec = &decoder->spec;
+        const struct record_name name = {spec->partition, spec->sequence, spec->timestamp_unix_ms};
         if (decoder->envelope == NULL)
                 spec->key = job_key_of_bad_line(decoder->digest, decoder->batch, spec->line, raw);
         else
-                spec->key = job_record_key(decoder, spec->partition, spec->sequence);
+                spec->key = job_record_key(decoder, &name);
         hash(decoder->digest, &raw, 1, spec->fingerprint);
         name_alias(decoder);
         spec->class_key = (struct key128){0, 0};
@@ -691,6 +692,7 @@ static void begin_record(struct job_decoder *decoder, const struct job_envelope 
         decoder->ce_id = envelope->ce_id;
         spec->batch = BYTES("");
         spec->partition = envelope->partition;
+        spec->timestamp_unix_ms = envelope->timestamp_unix_ms;
         spec->traceparent = envelope->traceparent;
         spec->tracestate = envelope->tracestate;
 }
@@ -718,6 +720,7 @@ static void make_failed(struct job_decoder *decoder) {
                 .line = spec->line,
                 .sequence = spec->sequence,
                 .partition = spec->partition,
+                .timestamp_unix_ms = spec->timestamp_unix_ms,
                 .traceparent = spec->traceparent,
                 .tracestate = spec->tracestate,
                 .custom_id = spec->custom_id,

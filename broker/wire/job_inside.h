@@ -13,6 +13,7 @@ struct job_envelope {
         struct bytes ce_source, ce_id;
         struct bytes traceparent, tracestate;
         uint32_t partition;
+        int64_t timestamp_unix_ms;
 };
 
 struct job_input {

@@ -6,7 +6,7 @@
 
 #define DOMAIN_KEY    BYTES("batchferry/key/1\0")
 #define DOMAIN_BAD    BYTES("batchferry/bad/1\0")
-#define DOMAIN_RECORD BYTES("batchferry/record/1\0")
+#define DOMAIN_RECORD BYTES("batchferry/record/2\0")
 #define ZERO          BYTES("\0")
 
 static struct key128 hash(struct digest *digest, const struct bytes *parts, size_t count) {
@@ -36,19 +36,20 @@ struct key128 job_key_of_bad_line(struct digest *digest, struct bytes batch, uin
         return hash(digest, parts, 5);
 }
 
-struct key128 job_key_of_record(struct digest *digest, uint32_t partition, uint64_t offset) {
-        uint8_t place[12];
-        put_big(partition, 4, place);
-        put_big(offset, 8, place + 4);
-        const struct bytes parts[] = {DOMAIN_RECORD, {(const char *)place, sizeof place}};
+struct key128 job_key_of_record(struct digest *digest, const struct record_name *name) {
+        uint8_t numbers[20];
+        put_big(name->partition, 4, numbers);
+        put_big(name->offset, 8, numbers + 4);
+        put_big((uint64_t)name->timestamp_unix_ms, 8, numbers + 12);
+        const struct bytes parts[] = {DOMAIN_RECORD, {(const char *)numbers, sizeof numbers}};
         return hash(digest, parts, 2);
 }
 
 bool job_key_of_state(struct digest *digest, uint32_t partition, struct bytes state_key,
                       struct key128 *out_key) {
-        uint64_t offset;
-        if (state_key_record(state_key, &offset)) {
-                *out_key = job_key_of_record(digest, partition, offset);
+        struct record_name name = {.partition = partition};
+        if (state_key_record(state_key, &name.offset, &name.timestamp_unix_ms)) {
+                *out_key = job_key_of_record(digest, &name);
                 return true;
         }
         if (state_key_kind(state_key) != STATE_KEY_JOB)

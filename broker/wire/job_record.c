@@ -187,7 +187,8 @@ static bool read_value(struct job_decoder *decoder, enum encoding encoding, stru
 
 struct job_spec *job_decode_record(struct job_decoder *decoder, const struct job_record *record) {
         struct bytes values[HEADERS_COUNT] = {{NULL, 0}};
-        struct job_envelope envelope = {.partition = record->partition};
+        struct job_envelope envelope = {.partition = record->partition,
+                                        .timestamp_unix_ms = record->timestamp_unix_ms};
         struct job_input input = {.envelope = &envelope, .sequence = record->offset};
         struct problem problem;
         problem_init(&problem);

@@ -20,13 +20,15 @@
  *
  * Names, which stand in stores and must never change (job.h says the rest):
  *   key of a job         "batchferry/key/1" 0 . workspace . 0 . idempotency key, wherever that came from
- *   key of a bad record  "batchferry/record/1" 0 . partition, 4 bytes . offset, 8 bytes, both big-endian
+ *   key of a bad record  "batchferry/record/2" 0 . partition, 4 bytes . offset, 8 bytes . timestamp,
+ *                        8 bytes, all big-endian
  *   fingerprint of a bad record: SHA-256 of its value
  *
  * traceparent (W3C Trace Context, level 1) is kept when it is well-formed, tracestate when there is such a
  * traceparent and it has at most 512 bytes; anything else is as if it were not there.
  */
 #include "broker/wire/job.h"
+#include "broker/wire/job_key.h"
 
 enum { TRACESTATE_BYTES_MAX = 512 };
 
@@ -54,4 +56,4 @@ struct job_spec *job_decode_record(struct job_decoder *decoder, const struct job
  * The key that a record has when it is no job: for what is settled under the record's own name. A digest that
  * libcrypto refuses to compute shows at the decoder's next decoding, which gives NULL.
  */
-struct key128 job_record_key(struct job_decoder *decoder, uint32_t partition, uint64_t offset);
+struct key128 job_record_key(struct job_decoder *decoder, const struct record_name *name);

@@ -706,7 +706,7 @@ static bool has_zero(struct bytes bytes) {
 
 void state_key_append(struct buffer *out, const struct job_spec *job) {
         if (job->failure != FAILURE_NONE) {
-                state_key_append_record(out, job->sequence);
+                state_key_append_record(out, job->sequence, job->timestamp_unix_ms);
                 return;
         }
         CHECK(job->idempotency.size > 0 && job->workspace.size > 0);
@@ -717,9 +717,11 @@ void state_key_append(struct buffer *out, const struct job_spec *job) {
         buffer_append_bytes(out, job->idempotency);
 }
 
-void state_key_append_record(struct buffer *out, uint64_t offset) {
+void state_key_append_record(struct buffer *out, uint64_t offset, int64_t timestamp_unix_ms) {
         buffer_append_bytes(out, RECORD_PREFIX);
         buffer_append_u64(out, offset);
+        buffer_append_char(out, '@');
+        buffer_append_i64(out, timestamp_unix_ms);
 }
 
 void state_key_append_owner(struct buffer *out) {
@@ -750,16 +752,37 @@ enum state_key_kind state_key_kind(struct bytes key) {
         return STATE_KEY_UNKNOWN;
 }
 
-bool state_key_record(struct bytes key, uint64_t *out_offset) {
-        uint64_t offset = 0;
-        if (!has_prefix(key, RECORD_PREFIX))
+/* false: no number of 64 bits stands there, or not as it is written. */
+static bool read_number(struct bytes text, bool *out_negative, uint64_t *out_number) {
+        bool negative = text.size > 0 && text.data[0] == '-';
+        uint64_t number = 0;
+        size_t i = negative;
+        if (i == text.size)
                 return false;
-        for (size_t i = RECORD_PREFIX.size; i < key.size; i++) {
-                unsigned digit = (unsigned char)key.data[i] - (unsigned)'0';
-                if (digit > 9 || __builtin_mul_overflow(offset, 10U, &offset) ||
-                    __builtin_add_overflow(offset, digit, &offset))
+        for (; i < text.size; i++) {
+                unsigned digit = (unsigned char)text.data[i] - (unsigned)'0';
+                if (digit > 9 || __builtin_mul_overflow(number, 10U, &number) ||
+                    __builtin_add_overflow(number, digit, &number))
                         return false;
         }
+        *out_negative = negative;
+        *out_number = number;
+        return true;
+}
+
+bool state_key_record(struct bytes key, uint64_t *out_offset, int64_t *out_timestamp_unix_ms) {
+        bool negative;
+        uint64_t offset, timestamp;
+        if (!has_prefix(key, RECORD_PREFIX))
+                return false;
+        struct bytes rest = {key.data + RECORD_PREFIX.size, key.size - RECORD_PREFIX.size};
+        const char *at = memchr(rest.data, '@', rest.size);
+        size_t before = at ? (size_t)(at - rest.data) : 0;
+        if (!at || !read_number((struct bytes){rest.data, before}, &negative, &offset) || negative ||
+            !read_number((struct bytes){at + 1, rest.size - before - 1}, &negative, &timestamp) ||
+            timestamp > INT64_MAX)
+                return false;
         *out_offset = offset;
+        *out_timestamp_unix_ms = negative ? -(int64_t)timestamp : (int64_t)timestamp;
         return true;
 }

@@ -12,7 +12,8 @@
  * empty):
  *   idempotency key                      of workspace "default", when that key holds no zero byte
  *   workspace . 0 . idempotency key      all other jobs; keys of records may hold any bytes
- *   0 . "record/" . offset, decimal      a record that was settled under its own name: bad ones, conflicts
+ *   0 . "record/" . offset . "@" .       a record that was settled under its own name: bad ones, conflicts,
+ *       timestamp, both decimal          what went home
  *   0 . "owner"                          who has the partition
  *   0 . "spend/w/" . workspace           what was spent for jobs of the partition by a workspace,
  *   0 . "spend/p/" . provider            or at a provider
@@ -127,11 +128,11 @@ enum state_record_outcome state_record_read(struct bytes value, struct state_lis
 
 /* The key of a job's state; of a spec that is no job, that of its record. Specs of records only. */
 void state_key_append(struct buffer *out, const struct job_spec *job);
-void state_key_append_record(struct buffer *out, uint64_t offset); /* for conflicts */
+void state_key_append_record(struct buffer *out, uint64_t offset, int64_t timestamp_unix_ms);
 void state_key_append_owner(struct buffer *out);
 void state_key_append_spend(struct buffer *out, bool provider, struct bytes name);
 /* What a key of the state topic names. */
 enum state_key_kind { STATE_KEY_JOB, STATE_KEY_RECORD, STATE_KEY_OWNER, STATE_KEY_SPEND, STATE_KEY_UNKNOWN };
 enum state_key_kind state_key_kind(struct bytes key);
 /* false: it is not that of a record. */
-bool state_key_record(struct bytes key, uint64_t *out_offset);
+bool state_key_record(struct bytes key, uint64_t *out_offset, int64_t *out_timestamp_unix_ms);

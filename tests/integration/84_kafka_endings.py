@@ -137,6 +137,61 @@ def larger_than_a_topic_takes():
             assert worker.header(letter, "batchferry-error-code") in (b"invalid_job", b"input_too_large"), letter.headers
 
 
+def too_large_to_go_home():
+    """A record that its key's partition cannot take, by the bound of the producer: a dead letter, where it would be done twice or hold up its shard."""
+    large = ferry.embedding(1, body={"model": "m", "input": "x " * 100000})
+    good = [ferry.embedding(number) for number in range(10, 30)]
+    with ferry.Sim(*SIM) as sim, Site(broker, sim, kafka={"message.max.bytes": 100000}) as site:
+        broker.produce(site.jobs, [(None, json.dumps(large), None, partition) for partition in range(4)])
+        site.send(good)
+        with Worker() as one:
+            site.wait_done(4 + len(good), [one])
+            one.stop()
+        assert sim.stats()["executed"] == 1 + len(good)
+        site.check_results(good + [large])
+        letters = site.read_dead_letters()
+        assert [worker.header(letter, "batchferry-error-code") for letter in letters] == [b"input_too_large"] * 3, letters
+        ferry.has(worker.header(letters[0], "batchferry-error-message").decode(), "murmur2", "max.message.bytes")
+        refused = Worker("batchferry.yaml", "state", "--set", "kafka.message.max.bytes=50000")
+        refused.ended(2)
+        ferry.has(refused.log(), "kafka.message.max.bytes is 50000")
+
+
+def topic_made_smaller():
+    """A topic takes less than it did when the worker started: the worker ends and says so, and the next one goes on with what was answered."""
+    job = ferry.embedding(1, body={"model": "m", "input": "a", "dimensions": 4096})
+    with ferry.Sim(*SIM) as sim, Site(broker, sim, partitions=1) as site:
+        with Worker() as one:
+            one.wait_ready()
+            broker.configure_topic(site.results, {"max.message.bytes": 5000})
+            site.send([job])
+            one.ended(1)
+            ferry.has(one.log(), "max.message.bytes", "Start the worker again")
+        with Worker() as two:
+            site.wait_done(1, [two])
+            two.stop()
+        assert [message["error"]["code"] for _, message in site.read_results()] == ["provider_error"]
+        assert sim.stats()["executed"] == 1
+
+
+def jobs_topic_made_anew():
+    """Records that have the places of others, from before the topic was deleted, are records of their own; jobs that were done stay done."""
+    with ferry.Sim(*SIM) as sim, Site(broker, sim) as site:
+        done = []
+        for state in ("state", "state", "fresh"):
+            jobs = [ferry.embedding(len(done) + number) for number in range(40)]
+            site.send(done[:10] + jobs)
+            broker.produce(site.jobs, [(None, "rubbish", None, partition) for partition in range(4)])
+            done += jobs
+            with Worker("batchferry.yaml", state) as one:
+                site.wait_done(len(done) * 44 // 40, [one])
+                one.stop()
+            site.make_anew("jobs")
+        assert sim.stats()["executed"] == len(done)
+        site.check_results(done)
+        assert len(site.read_dead_letters()) == 12
+
+
 def conflicts():
     """The same key with another body, while the first is under way and after it has ended: the first is untouched."""
     first, other = ferry.embedding(1, idempotency_key="one"), ferry.embedding(2, idempotency_key="one")
@@ -210,4 +265,4 @@ def results_of_failures():
 
 if __name__ == "__main__":
     with broker:
-        ferry.main([no_jobs, refused, larger_than_a_topic_takes, conflicts, conflict_with_one_that_rests, results_of_failures])
+        ferry.main([no_jobs, refused, larger_than_a_topic_takes, too_large_to_go_home, topic_made_smaller, jobs_topic_made_anew, conflicts, conflict_with_one_that_rests, results_of_failures])

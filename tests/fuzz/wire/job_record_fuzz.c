@@ -100,7 +100,9 @@ static void check_job(struct job_decoder *decoder, const struct job_record *reco
         check_state_key(job);
         if (job->failure != FAILURE_NONE) {
                 CHECK(job->failure_message.size > 0 && job->idempotency.size == 0);
-                CHECK(key128_equal(job->key, job_record_key(decoder, record->partition, record->offset)));
+                const struct record_name name = {record->partition, record->offset,
+                                                 record->timestamp_unix_ms};
+                CHECK(key128_equal(job->key, job_record_key(decoder, &name)));
                 return;
         }
         CHECK(job->idempotency.size >= 1 && job->idempotency.size <= IDEMPOTENCY_BYTES_MAX);

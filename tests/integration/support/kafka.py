@@ -111,6 +111,15 @@ class Kafka:
         for name, (partitions, _) in topics.items():
             ferry.wait_for(lambda: self.has_leaders(name, partitions), f"the leaders of {name}")
 
+    def delete_topic(self, topic):
+        self.admin.delete_topics([topic])[topic].result(ferry.WAIT_S)
+        ferry.wait_for(lambda: topic not in self.admin.list_topics(timeout=ferry.WAIT_S).topics, f"{topic} to be gone")
+
+    def configure_topic(self, topic, config):
+        """These properties and no others."""
+        resource = confluent_kafka.admin.ConfigResource("topic", topic, set_config={key: str(value) for key, value in config.items()})
+        self.admin.alter_configs([resource])[resource].result(ferry.WAIT_S)
+
     def has_leaders(self, topic, partitions):
         found = self.admin.list_topics(topic, ferry.WAIT_S).topics[topic].partitions
         return len(found) == partitions and all(partition.leader >= 0 and not partition.error for partition in found.values())

@@ -198,6 +198,14 @@ class Site:
         for tail in self.tails.values():
             tail.close()
 
+    def make_anew(self, kind):
+        """The topic is deleted and created again."""
+        name = self.names[kind]
+        self.tails[kind].close()
+        self.broker.delete_topic(name)
+        self.broker.create_topics({name: (self.partitions, {})})
+        self.tails[kind] = Tail(self.broker, name)
+
     def configure(self, path="batchferry.yaml", **more):
         ferry.configure(path, **{**self.settings, **more})
 
@@ -244,7 +252,7 @@ class Site:
             said.append(f"{key.decode()}: records at {places[key]}")
             names = {(partition, b"\0record/%d" % offset) for partition, offset in places[key]}  # of records that went home, or are refused
             for record in state:
-                if record.key.endswith(key) or (record.partition, record.key) in names:
+                if record.key.endswith(key) or (record.partition, record.key.partition(b"@")[0]) in names:
                     taken = "" if (record.partition, record.offset) in committed else "taken back, "
                     said.append(f"  state {record.partition}/{record.offset}: {taken}{record.key} {record.value and unpack(record.value)}")
             said += [f"  result {record.partition}/{record.offset}: taken back" for record in results if record.key == key]

@@ -270,7 +270,7 @@ static void publishes_again(void **state) {
         struct job_spec *job = fixture->jobs[0];
         struct publication *replay = &items[0];
         struct seen seen;
-        replay->key = job_record_key(fixture->decoder, 0, 100);
+        replay->key = job_record_key(fixture->decoder, &(struct record_name){.offset = 100});
         replay->repeat = job;
         replay->origin = job->origin;
         replay->copied_bytes = 77;
@@ -284,7 +284,9 @@ static void publishes_again(void **state) {
         assert_int_equal(seen.values[0], 0);
         assert_int_equal(read_topic(fixture->state, 0, &seen), 1);
         struct store_record record;
-        assert_ok(store_look_up(fixture->store, 0, job_record_key(fixture->decoder, 0, 100), &record));
+        assert_ok(store_look_up(fixture->store, 0,
+                                job_record_key(fixture->decoder, &(struct record_name){.offset = 100}),
+                                &record));
         assert_int_equal(record.found, STORE_SETTLED); /* read once more, it gets nothing */
         expect_committed(0, 101);
         close_fixture(fixture);

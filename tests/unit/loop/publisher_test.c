@@ -305,14 +305,16 @@ static void writes_dead_letters(void **state) {
         struct publication items[2] = {item_of(fixture, PUBLICATION_DEAD_LETTER, 0), mark(fixture, 0, 101)};
         struct store_record record;
         fixture->outcomes[0].failure = items[0].settled.failure = FAILURE_NO_PROVIDER;
-        items[0].key = job_record_key(fixture->decoder, 0, 100);
+        items[0].key = job_record_key(fixture->decoder, &(struct record_name){.offset = 100});
         submit(fixture, items, 2);
         wait_told(fixture, 1);
         assert_int_equal(
                 read_all(cluster.bootstrap, fixture->dead, 0, "read_committed", see_dead_letter, NULL), 1);
         assert_true(dead_headers > 10);
         assert_false(is_settled(fixture, 0)); /* under the record's name, not the job's */
-        assert_ok(store_look_up(fixture->store, 0, job_record_key(fixture->decoder, 0, 100), &record));
+        assert_ok(store_look_up(fixture->store, 0,
+                                job_record_key(fixture->decoder, &(struct record_name){.offset = 100}),
+                                &record));
         assert_int_equal(record.found, STORE_SETTLED);
         close_fixture(fixture);
 }
@@ -358,7 +360,8 @@ static void sets_aside_what_is_too_large(void **state) {
                 origin_free(origin);
                 items[i] = item_of(fixture, PUBLICATION_DEAD_LETTER, i);
                 fixture->outcomes[i].failure = items[i].settled.failure = FAILURE_INVALID_JOB;
-                items[i].key = job_record_key(fixture->decoder, i % 2, record.offset);
+                const struct record_name name = {i % 2, record.offset, record.timestamp_unix_ms};
+                items[i].key = job_record_key(fixture->decoder, &name);
         }
         items[3] = mark(fixture, 0, 101);
         submit(fixture, items, 4);

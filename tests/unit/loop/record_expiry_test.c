@@ -187,7 +187,7 @@ static void a_duplicate_gets_the_result_once_more(void **state) {
         const struct publication *publication = replay();
         assert_non_null(publication);
         assert_int_equal(publication->offset, 0);
-        assert_true(key128_equal(publication->key, job_record_key(played.decoder, 0, 0)));
+        assert_true(key128_equal(publication->key, job_record_key(played.decoder, &(struct record_name){0})));
         assert_true(bytes_equal_string(publication->job->custom_id, "a"));
         assert_true(bytes_equal(publication->job->idempotency, BYTES("k")));
         assert_non_null(memmem(publication->value.data, publication->value.size, "\"replayed\":true", 15));

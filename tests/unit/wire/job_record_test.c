@@ -133,7 +133,8 @@ static void the_limit_holds_for_value_and_text(void **state) {
         assert_true(packed.size < sizeof good - 2);
         job = decode_record(decoder, buffer_view(&packed), NULL, 0);
         assert_int_equal(job->failure, FAILURE_INPUT_TOO_LARGE);
-        assert_true(key128_equal(job->key, job_record_key(decoder, 2, 5)));
+        const struct record_name name = {.partition = 2, .offset = 5};
+        assert_true(key128_equal(job->key, job_record_key(decoder, &name)));
         job_spec_free(job);
         job_decoder_free(decoder);
         buffer_deinit(&packed);

@@ -69,7 +69,8 @@ static void read_record(yyjson_val *vector, struct buffer *memory, struct job_he
         *out_record = (struct job_record){.has_key = key != NULL,
                                           .headers = headers,
                                           .partition = (uint32_t)uint_of(vector, "partition"),
-                                          .offset = uint_of(vector, "offset")};
+                                          .offset = uint_of(vector, "offset"),
+                                          .timestamp_unix_ms = int_of(vector, "timestamp_unix_ms")};
         if (key != NULL)
                 out_record->key = unhex(memory, key);
         yyjson_arr_foreach(yyjson_obj_get(vector, "headers"), index, count, header) {

@@ -234,14 +234,15 @@ static void keys_are_never_shared(void **state) {
         job.workspace = BYTES("a");
         job.idempotency = BYTES("k");
         assert_key(job, "a\0k");
-        job = (struct job_spec){.failure = FAILURE_INVALID_JOB, .sequence = UINT64_MAX, .partition = 3};
-        assert_key(job, "\0record/18446744073709551615");
+        job = (struct job_spec){
+                .failure = FAILURE_INVALID_JOB, .sequence = UINT64_MAX, .timestamp_unix_ms = -1};
+        assert_key(job, "\0record/18446744073709551615@-1");
         struct buffer owner;
         buffer_init(&owner, 64);
         state_key_append_owner(&owner);
         assert_int_equal(state_key_kind(buffer_view(&owner)), STATE_KEY_OWNER);
         buffer_clear(&owner);
-        state_key_append_record(&owner, 0);
+        state_key_append_record(&owner, 0, 0);
         assert_int_equal(state_key_kind(buffer_view(&owner)), STATE_KEY_RECORD);
         buffer_clear(&owner);
         state_key_append_spend(&owner, true, BYTES("p"));
